@@ -1,0 +1,34 @@
+# make demo   real text to shards and a small trained model, in runs/quickstart
+# make test   linters, types and the whole test suite
+# make warm   compile all kernels once for this machine
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test warm lint clean
+
+demo: $(STAMP)
+	$(BIN)/gristmill run configs/quickstart.yaml
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+warm: $(STAMP)
+	$(BIN)/gristmill warm
+
+# The lock pins everything, so the project itself is installed without looking at its dependencies again.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

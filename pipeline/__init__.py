@@ -1,0 +1,1 @@
+"""How stages are wired, run and recorded: command line, configuration, plan, manifest, one file a stage."""

@@ -1,0 +1,79 @@
+"""Stage one: sources to documents/, signatures/ and rejected/, one fused Beam graph from reader to writer."""
+
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.context import RunContext
+from pipeline.engine import Job, content_key
+from pipeline.plan import clean_units, make_plan
+from transforms.fingerprint import MinHashParameters
+from transforms.language import DetectLanguage, detect_language
+from transforms.ledger import CleanSplit
+from transforms.normalise import Normalise, normalise
+from transforms.quality import FilterQuality, filter_quality
+from transforms.read import ReadUnits
+from transforms.signing import Sign
+from transforms.write import WriteUnits
+
+STAGE = "clean"
+CLEAN_VERSION = 1  # raised when a transform's output changes for the same input and configuration
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanContext:
+    """What the graph needs; pickled to the workers."""
+
+    out: str
+    config: Config
+
+
+def minhash_parameters(config: Config) -> MinHashParameters | None:
+    """Return the signature's parameters, or None when only exact duplicates are removed."""
+    minhash = config.dedup.minhash
+    return None if minhash is None else MinHashParameters(bands=minhash.bands, rows=minhash.rows, ngram=minhash.ngram)
+
+
+def graph(units: beam.PCollection, context: CleanContext) -> None:
+    """Read, normalise, filter by language and quality, sign, write."""
+    config = context.config
+    sign = Sign(parameters=minhash_parameters(config))
+    batches = units | ReadUnits(sources={source.name: source for source in config.sources})
+    batches |= Normalise(unicode=config.clean.unicode)
+    if config.clean.language is not None:
+        language = config.clean.language
+        batches |= DetectLanguage(keep=language.keep, threshold=language.threshold)
+    if config.clean.quality:
+        batches |= FilterQuality(presets=config.clean.quality)
+    batches |= sign
+    split = CleanSplit(stage=STAGE, signatures=sign.schema, keep_text=config.rejected.keep_text)
+    batches | WriteUnits(out=context.out, stage=STAGE, split=split)
+
+
+def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
+    """Return a batch of schema IN_FLIGHT as it would reach the writer: the graph's functions without Beam, for `try`."""
+    batch = normalise(batch, unicode=config.clean.unicode)
+    if config.clean.language is not None:
+        batch = detect_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
+    if config.clean.quality:
+        batch = filter_quality(batch, presets=config.clean.quality)
+    return batch
+
+
+def stage_key(config: Config) -> str:
+    """Return the key of everything in the configuration that this stage's output depends on."""
+    minhash = config.dedup.minhash
+    signature = None if minhash is None else (minhash.bands, minhash.rows, minhash.ngram)
+    return content_key(CLEAN_VERSION, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature)
+
+
+def run(context: RunContext) -> None:
+    """Plan and clean."""
+    config = context.config
+    plan = make_plan(config.sources, config.unit_bytes, context.state.plan)
+    context.state.set_plan(plan)
+    units = clean_units(plan, config.sources, stage_key(config))
+    job = Job(STAGE, graph, CleanContext(out=context.out, config=config))
+    context.record_stage(STAGE, context.run_job(STAGE, job, units))

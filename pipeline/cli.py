@@ -1,0 +1,125 @@
+"""The command line. Every import that costs time is inside its command, so that --help answers at once.
+
+Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the run failed and the same command resumes it.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+EXIT_DONE, EXIT_USER, EXIT_FAILED = 0, 2, 3
+
+_STAGES = ("clean", "dedup", "tokenize", "pretrain")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gristmill",
+        description="Raw open corpora in, training-ready Arrow shards and a pretrained masked language model out.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, *, runs: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        if runs:
+            command.add_argument("config", metavar="CONFIG", help="the YAML file that describes the run")
+            command.add_argument(
+                "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override one key"
+            )
+        return command
+
+    run = add("run", "run all stages; what is already done is left alone (Beam's own options after --)")
+    run.add_argument("--from", choices=_STAGES, default="clean", dest="first", metavar="STAGE")
+    run.add_argument("--to", choices=_STAGES, default="pretrain", dest="last", metavar="STAGE")
+    add("clean", "read, normalise, filter, sign: documents/, signatures/, rejected/")
+    add("dedup", "find exact and near-duplicates: deletions/")
+    add("tokenize", "train or load a tokenizer, encode, pack: tokenizer/, tokens/, shards/")
+    add("pretrain", "train a masked language model on the shards: checkpoints/, model/")
+    add("plan", "show units, bytes, disk and memory; write nothing")
+    trial = add("try", "show as JSONL what would happen to each document of a JSONL file")
+    trial.add_argument("input", metavar="INPUT.jsonl")
+    report = add("report", "write OUT/report/index.html again", runs=False)
+    report.add_argument("out", metavar="OUT")
+    add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
+    add("warm", "compile all kernels now instead of at the first batch", runs=False)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    beam_options: list[str] = []
+    if "--" in argv:
+        argv, beam_options = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+    options = _parser().parse_args(argv)
+
+    from pipeline.errors import RunFailed, UserError  # noqa: PLC0415
+
+    try:
+        return _dispatch(options, beam_options)
+    except UserError as error:
+        return _complain(str(error), EXIT_USER)
+    except RunFailed as error:
+        return _complain(f"{error}. The same command resumes.", EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _complain("stopped. The same command resumes.", EXIT_FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return _complain(f"{error.strerror or error}{where}. The same command resumes.", EXIT_FAILED)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"gristmill: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def say(message: str) -> None:
+    """Print one line of progress where it does not mix with results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
+    command = options.command
+    if command == "schema":
+        from pipeline.config import json_schema  # noqa: PLC0415
+
+        print(json.dumps(json_schema(), indent=1))
+        return EXIT_DONE
+    if command == "warm":
+        from pipeline.warm import warm  # noqa: PLC0415
+
+        warm(say)
+        return EXIT_DONE
+    if command == "report":
+        from pipeline.report import write_report  # noqa: PLC0415
+
+        print(write_report(options.out))
+        return EXIT_DONE
+
+    from pipeline.config import load_config  # noqa: PLC0415
+
+    config = load_config(options.config, options.overrides)
+    if command == "plan":
+        from pipeline.estimate import describe_plan  # noqa: PLC0415
+
+        print(describe_plan(config))
+        return EXIT_DONE
+    if command == "try":
+        from pipeline.trial import try_documents  # noqa: PLC0415
+
+        for verdict in try_documents(config, options.input):
+            print(json.dumps(verdict, ensure_ascii=False))
+        return EXIT_DONE
+
+    from pipeline.run import run  # noqa: PLC0415
+    from pipeline.summary import print_summary  # noqa: PLC0415
+
+    first, last = (options.first, options.last) if command == "run" else (command, command)
+    outcome = run(config, first=first, last=last, beam_options=beam_options, say=say)
+    print_summary(outcome)
+    return EXIT_DONE

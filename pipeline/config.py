@@ -1,0 +1,260 @@
+"""The configuration: one YAML file describes one run. Unknown keys are refused with the nearest valid one."""
+
+import difflib
+import os
+import re
+import sysconfig
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UserError
+from pipeline.pretrain.settings import Settings as Pretrain
+from transforms.readers.source import Source
+
+STAGES = ("clean", "dedup", "tokenize", "pretrain")
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Language(Section):
+    """Language identification; an empty keep-list labels and keeps everything."""
+
+    keep: tuple[str, ...] = ()
+    detector: Literal["langdetect"] = "langdetect"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.65
+
+
+class Clean(Section):
+    """What happens to each document on its own."""
+
+    unicode: Literal["nfc", "nfkc", "none"] = "nfc"
+    language: Language | None = None
+    quality: tuple[str, ...] = ()
+
+
+class MinHash(Section):
+    """Near-duplicate detection: `bands` x `rows` permutations over `ngram`-word shingles."""
+
+    bands: Annotated[int, Field(ge=1, le=256)] = 14
+    rows: Annotated[int, Field(ge=1, le=256)] = 8
+    ngram: Annotated[int, Field(ge=1, le=64)] = 5
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.75
+    verify: Literal["none", "signature"] = "signature"
+
+
+class Dedup(Section):
+    """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone."""
+
+    exact: bool = True
+    minhash: MinHash | None = MinHash()
+
+
+class TokenizerChoice(Section):
+    """Either `train` a model on the surviving documents or `load` one from a path."""
+
+    train: Literal["wordpiece", "bpe"] | None = None
+    vocab_size: Annotated[int, Field(ge=300, le=1 << 20)] = 30522
+    sample_bytes: Annotated[int, Field(ge=1)] = 1 << 30
+    load: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "TokenizerChoice":
+        if (self.train is None) == (self.load is None):
+            raise ValueError("give either train (wordpiece or bpe) or load (a path)")
+        return self
+
+
+class Tokenize(Section):
+    """Token ids, packing and the train/validation split."""
+
+    tokenizer: TokenizerChoice = TokenizerChoice(train="wordpiece")
+    seq_length: Annotated[int, Field(ge=8, le=1 << 17)] = 512
+    packing: Literal["best_fit", "concat", "none"] = "best_fit"
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.005
+
+
+class Rejected(Section):
+    """What the ledger of rejected documents keeps beside the reason."""
+
+    keep_text: bool = False
+
+
+class Runner(Section):
+    """Where Beam runs: `local` is our pool of processes, anything else a Beam runner's name."""
+
+    engine: str = "local"
+    workers: Annotated[int, Field(ge=1, le=1024)] = 2
+
+
+class Config(Section):
+    """One run."""
+
+    name: str
+    output: str
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    unit_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] = 256 << 20
+    clean: Clean = Clean()
+    dedup: Dedup = Dedup()
+    tokenize: Tokenize = Tokenize()
+    pretrain: Pretrain | None = None
+    rejected: Rejected = Rejected()
+    runner: Runner = Runner()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Config":
+        names = [source.name for source in self.sources]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two sources are called {name!r}")
+            if not re.fullmatch(r"[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*", name):
+                raise ValueError(f"source name {name!r}: use letters, digits, '.', '_' and single '-'")
+        return self
+
+    @model_validator(mode="after")
+    def _training_is_possible(self) -> "Config":
+        if self.pretrain is not None:
+            self.pretrain.check()
+        return self
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
+    """Read, override (`key.path=value`, value as YAML), expand and validate a configuration.
+
+    Raises:
+        UserError: one line that names the file, the key and the nearest valid key or value.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} is not a mapping of keys; `gristmill schema` shows what belongs there")
+    for override in overrides:
+        _override(raw, override)
+    expanded = _expand(raw)
+    try:
+        return Config.model_validate(expanded)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_error(error)}") from None
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set `key.path=value` in place; list elements by number, missing sections are made."""
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise UserError(f"--set {override}: write key.path=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not YAML") from None
+    at: Any = raw
+    *parents, last = (int(name) if name.isdecimal() else name for name in key.split("."))
+    try:
+        for name in parents:
+            if isinstance(at, dict) and at.get(name) is None:
+                at[name] = {}
+            at = at[name]
+        at[last] = parsed
+    except (IndexError, KeyError, TypeError):
+        raise UserError(f"--set {override}: there is no such place in the configuration") from None
+
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+def _expand(value: Any) -> Any:
+    if isinstance(value, str):
+        return _PLACEHOLDER.sub(lambda match: _placeholder(match[1]), value)
+    if isinstance(value, dict):
+        return {key: _expand(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item) for item in value]
+    return value
+
+
+def _placeholder(name: str) -> str:
+    if name == "site_packages":
+        return sysconfig.get_path("purelib")
+    if name == "stdlib":
+        return sysconfig.get_path("stdlib")
+    if name.startswith("env:"):
+        variable = name.removeprefix("env:")
+        if variable not in os.environ:
+            raise UserError(f"${{{name}}}: the environment variable {variable} is not set")
+        return os.environ[variable]
+    raise UserError(f"unknown placeholder ${{{name}}}; there are ${{site_packages}}, ${{stdlib}} and ${{env:NAME}}")
+
+
+def _first_error(error: ValidationError) -> str:
+    """Return the most useful error as one line: an unknown key before a missing one, since it is often its misspelling."""
+    errors = sorted(error.errors(include_url=False), key=lambda item: not _is_unknown_key(item["type"]))
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if _is_unknown_key(first["type"]):
+        *parents, key = first["loc"]
+        valid = _valid_keys(Config, parents)
+        nearest = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        return f"unknown key {where!r}{hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f", got {first['input']!r}"
+    return f"{where + ': ' if where else ''}{message[0].lower()}{message[1:]}{given}{more}"
+
+
+def _is_unknown_key(kind: str) -> bool:
+    return kind in ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def _valid_keys(model: Any, location: Sequence[int | str]) -> list[str]:
+    """Return the field names of the section at `location`."""
+    annotation: Any = model
+    for part in location:
+        if isinstance(part, int):
+            annotation = _members(annotation)[0]
+            continue
+        section = next((member for member in _members(annotation) if part in _field_types(member)), None)
+        if section is None:
+            continue  # pydantic names union members in the location
+        annotation = _field_types(section)[part]
+    return [name for member in _members(annotation) for name in _field_types(member)]
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the classes inside `A | None`, `tuple[A, ...]` and `Annotated[A, ...]`."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in (tuple, list, typing.Union, types.UnionType):
+        return [member for argument in typing.get_args(annotation) for member in _members(argument)]
+    return [annotation]
+
+
+def _field_types(member: Any) -> Mapping[str, Any]:
+    if isinstance(member, type) and issubclass(member, BaseModel):
+        return {name: field.annotation for name, field in member.model_fields.items()}
+    if is_dataclass(member):
+        return {field.name: field.type for field in fields(member)}
+    return {}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration, for editors."""
+    schema = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Gristmill run", **schema}

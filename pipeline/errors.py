@@ -1,0 +1,9 @@
+"""The two ways a command fails: a mistake of the user's, or a run that can be resumed."""
+
+
+class UserError(Exception):
+    """A mistake of the user's: one line that says what, where, and the nearest valid value. Exit code 2."""
+
+
+class RunFailed(Exception):  # noqa: N818 - reads as what happened
+    """The run failed; the same command resumes it. Exit code 3."""

@@ -1,0 +1,196 @@
+"""The local engine: a pool of spawned processes, each running the same graph on FnApiRunner over the units it claims.
+
+FnApiRunner's own multi_processing is not used: it hangs for ever when one worker dies, deals units statically and reports
+no progress. Here the parent deals units one by one, watches for deaths, and requeues (three tries).
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from pipeline.engine import Job, Say
+from pipeline.errors import RunFailed
+from pipeline.progress import ProgressLine
+from transforms.unit import WorkUnit
+
+MAX_TRIES = 3
+_TICK_S = 0.25
+
+# One process, one core: the pool is the parallelism. Read by OpenMP, numba, Arrow and tokenizers when they load.
+_THREAD_LIMITS = {
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "ARROW_IO_THREADS": "2",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass
+class _Worker:
+    """The parent's view of one process."""
+
+    process: BaseProcess
+    connection: Connection
+    counters: Any  # int64 [2]: documents, text bytes; written by the worker alone, so a killed one leaves no lock behind
+    job: Job | None = None
+    unit: WorkUnit | None = None
+
+
+class LocalEngine:
+    """A pool that lives as long as the run: workers import Beam and load kernels once. Use as a context manager."""
+
+    def __init__(self, workers: int, options: Sequence[str], say: Say) -> None:
+        self._num_workers, self._options, self._say = workers, list(options), say
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "LocalEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+        self._workers.clear()
+
+    def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
+        waiting = deque(units)
+        tries = dict.fromkeys((unit.name for unit in units), 0)
+        num_done = 0
+        for worker in self._workers:
+            worker.counters[:] = (0, 0)
+        with ProgressLine(job.stage, len(units), self._say) as line:
+            while num_done < len(units):
+                self._fill(min(self._num_workers, len(waiting) + sum(w.unit is not None for w in self._workers)))
+                for worker in self._workers:
+                    if worker.unit is None and waiting:
+                        self._send(worker, job, waiting.popleft())
+                for worker in self._ready():
+                    unit, error = self._receive(worker)
+                    if unit is None:
+                        continue
+                    if error is None:
+                        num_done += 1
+                    elif error is _DIED:
+                        self._retry(job, unit, tries, waiting)
+                    else:
+                        raise RunFailed(f"{job.stage} {unit.name}: {error}")
+                documents, text_bytes = (sum(worker.counters[i] for worker in self._workers) for i in (0, 1))
+                line.update(num_done, documents, text_bytes)
+
+    def _fill(self, count: int) -> None:
+        while len(self._workers) < count:
+            parent, child = self._context.Pipe()
+            counters = self._context.RawArray("q", 2)
+            process = self._context.Process(target=_work, args=(child, self._options, counters), daemon=True)
+            with _environment(_THREAD_LIMITS):
+                process.start()
+            child.close()
+            self._workers.append(_Worker(process, parent, counters))
+
+    def _send(self, worker: _Worker, job: Job, unit: WorkUnit) -> None:
+        worker.unit = unit
+        with contextlib.suppress(OSError):  # a dead worker is noticed by its sentinel
+            if worker.job is not job:
+                worker.job = job
+                worker.connection.send(job)
+            worker.connection.send(unit)
+
+    def _ready(self) -> list[_Worker]:
+        handles: list[Any] = [worker.connection for worker in self._workers]
+        handles += [worker.process.sentinel for worker in self._workers]
+        ready = wait(handles, _TICK_S)
+        return [w for w in self._workers if w.connection in ready or w.process.sentinel in ready]
+
+    def _receive(self, worker: _Worker) -> tuple[WorkUnit | None, str | None]:
+        """Return the unit that ended and its error, and make the worker idle; a dead worker leaves the pool."""
+        unit = worker.unit
+        try:
+            if worker.connection.poll():
+                error = worker.connection.recv()
+                worker.unit = None
+                return unit, error
+        except (EOFError, OSError):
+            pass
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        return unit, _DIED
+
+    def _retry(self, job: Job, unit: WorkUnit, tries: dict[str, int], waiting: deque[WorkUnit]) -> None:
+        tries[unit.name] += 1
+        if tries[unit.name] == MAX_TRIES:
+            raise RunFailed(f"{job.stage} {unit.name}: its worker died {MAX_TRIES} times (out of memory?)")
+        self._say(f"{job.stage} {unit.name}: its worker died, trying again ({tries[unit.name]} of {MAX_TRIES - 1})")
+        waiting.appendleft(unit)
+
+
+_DIED = "worker died"
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Any:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update({name: value for name, value in values.items() if before[name] is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def _work(connection: Connection, options: list[str], counters: Any) -> None:
+    """Body of a worker: receive a job or a unit, answer None or an error line for each unit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns about cloud clients that a local run does not need
+
+    import pyarrow as pa  # noqa: PLC0415 - after the thread limits are set
+
+    from pipeline.engine import BeamEngine  # noqa: PLC0415
+    from transforms import progress  # noqa: PLC0415
+
+    pa.set_cpu_count(1)
+
+    def advance(num_documents: int, num_bytes: int) -> None:
+        counters[0] += num_documents
+        counters[1] += num_bytes
+
+    progress.connect(advance)
+    engine = BeamEngine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options)
+    job: Job | None = None
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        if isinstance(message, Job):
+            job = message
+            continue
+        assert job is not None
+        try:
+            engine.execute(job, [message])
+        except Exception as error:  # noqa: BLE001 - whatever it was, the parent decides what it means
+            connection.send(str(error).removeprefix(f"{job.stage}: ") or type(error).__name__)
+        else:
+            connection.send(None)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -1,0 +1,135 @@
+"""The plan: which files there are, their numbers, and how they are cut into work units. It opens no file.
+
+File numbers and units are appended, never renumbered, when a pattern matches more: document ids stay what they were.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.engine import content_key
+from pipeline.errors import UserError
+from transforms.readers.listing import FileEntry, list_files, slices
+from transforms.readers.source import Source
+from transforms.schema import MAX_FILES
+from transforms.unit import Slice, WorkUnit
+
+READ_VERSION = 1  # raised when a reader's output changes for the same bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedUnit:
+    """A unit without its key: the key also depends on the configuration of the stage."""
+
+    name: str
+    number: int
+    slices: tuple[Slice, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes as stored (compressed where the file is)."""
+        return sum((part.stop if part.stop >= 0 else part.size) - part.start for part in self.slices)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Units in order, and the next free numbers."""
+
+    units: tuple[PlannedUnit, ...]
+    next_file: int
+    next_unit: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form stored in run.json."""
+        units = [{"name": u.name, "number": u.number, "slices": [list(part) for part in u.slices]} for u in self.units]
+        return {"next_file": self.next_file, "next_unit": self.next_unit, "units": units}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Plan":
+        """Read the JSON form."""
+        units = tuple(
+            PlannedUnit(
+                name=unit["name"], number=unit["number"], slices=tuple(Slice(*part) for part in unit["slices"])
+            )
+            for unit in value["units"]
+        )
+        return Plan(units=units, next_file=value["next_file"], next_unit=value["next_unit"])
+
+
+EMPTY_PLAN = Plan(units=(), next_file=0, next_unit=0)
+
+
+def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY_PLAN) -> Plan:
+    """Return the plan for the files that match now.
+
+    Files known to `previous` keep their numbers and units; a vanished file leaves its unit, a changed one changes the
+    slice's size and etag and so the unit's key; new files make new units at the end.
+
+    Raises:
+        UserError: a pattern matches nothing, or there are more than 2^25 files.
+    """
+    found: dict[tuple[str, str], FileEntry] = {}
+    for source in sources:
+        try:
+            entries = list_files(source)
+        except (ValueError, OSError) as error:
+            raise UserError(f"source {source.name}: {error}") from None
+        found.update({(source.name, entry.path): entry for entry in entries})
+    kept = [_refreshed(unit, found) for unit in previous.units]
+    known = {(part.source, part.path) for unit in kept for part in unit.slices}
+    units = [unit for unit in kept if unit.slices]
+    next_file, next_unit = previous.next_file, previous.next_unit
+    for source in sources:
+        new = [entry for (name, path), entry in found.items() if name == source.name and (name, path) not in known]
+        for parts in _cut(source, new, unit_bytes, next_file):
+            units.append(PlannedUnit(name=f"{source.name}-{next_unit:06d}", number=next_unit, slices=tuple(parts)))
+            next_unit += 1
+        next_file += len(new)
+    if next_file > MAX_FILES:
+        raise UserError(f"{next_file} files; at most {MAX_FILES} fit into document ids, join small files first")
+    return Plan(units=tuple(units), next_file=next_file, next_unit=next_unit)
+
+
+def _refreshed(unit: PlannedUnit, found: dict[tuple[str, str], FileEntry]) -> PlannedUnit:
+    """Drop slices of vanished files; take size and etag as they are now, and let the last range reach a grown end."""
+    parts = []
+    for part in unit.slices:
+        entry = found.get((part.source, part.path))
+        if entry is not None:
+            grown = part.stop == part.size and part.stop >= 0
+            stop = entry.size if grown else part.stop
+            parts.append(part._replace(size=entry.size, etag=entry.etag, stop=stop))
+    return dataclasses.replace(unit, slices=tuple(parts))
+
+
+def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_file: int) -> list[list[Slice]]:
+    """Cut new files into units of about `unit_bytes`: ranges of a large splittable file, or groups of small files."""
+    units: list[list[Slice]] = []
+    group: list[Slice] = []
+    group_bytes = 0
+    for file, entry in enumerate(entries, first_file):
+        parts = slices(source, entry, file=file, unit_bytes=unit_bytes)
+        cut = len(parts) > 1
+        if group and (cut or group_bytes + entry.size > unit_bytes):  # units stay in the order of document ids
+            units.append(group)
+            group, group_bytes = [], 0
+        if cut:
+            units += [[part] for part in parts]
+            continue
+        group += parts
+        group_bytes += entry.size
+    if group:
+        units.append(group)
+    return units
+
+
+def clean_units(plan: Plan, sources: Sequence[Source], stage_key: str) -> list[WorkUnit]:
+    """Return the plan's units with their keys: reader version, reader options, slices and the stage's configuration."""
+    options = {source.name: dataclasses.asdict(source) for source in sources}
+    units = []
+    for unit in plan.units:
+        names = sorted({part.source for part in unit.slices})
+        readers = [{k: v for k, v in options[name].items() if k not in ("priority", "weight")} for name in names]
+        key = content_key(READ_VERSION, stage_key, readers, unit.slices)
+        units.append(WorkUnit(unit.name, unit.number, key, unit.slices))
+    return units

@@ -1,0 +1,63 @@
+"""`python -m pipeline.pretrain SETTINGS.json OUT`: train on OUT/shards with the settings of a JSON file.
+
+Exit codes: 0 done, 2 a mistake of the user's (one line), 3 stopped; the same command resumes.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.pretrain.settings import settings_from_dict
+from pipeline.pretrain.train import TrainingStoppedError, train
+
+DONE, MISTAKE, STOPPED = 0, 2, 3
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code."""
+    if len(arguments) != 2:
+        _say("usage: python -m pipeline.pretrain SETTINGS.json OUT")
+        return MISTAKE
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: signals.append(number))
+    try:
+        try:
+            values = json.loads(Path(arguments[0]).read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{arguments[0]}: not readable as JSON ({error})") from None
+        summary = train(settings_from_dict(values), Path(arguments[1]), say=_say, stop=lambda: bool(signals))
+    except ValueError as error:
+        _say(str(error))
+        return MISTAKE
+    except (TrainingStoppedError, OSError) as error:
+        _say(str(error))
+        return STOPPED
+    for line in _report(summary):
+        _say(line)
+    return DONE
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _report(summary: dict[str, Any]) -> list[str]:
+    """Return the closing lines: losses beside what they mean, and the examples."""
+    lines = [f"loss {summary['first_loss']:.3f} at the first step, {summary['last_loss']:.3f} at the last"]
+    if summary["validation_loss"] is not None:
+        lines.append(
+            f"validation loss {summary['validation_loss']:.3f} nats, accuracy {summary['validation_accuracy']:.1%}; "
+            f"without context {summary['unigram_entropy']:.3f}, by blind guessing {summary['uniform_entropy']:.3f}"
+        )
+    for example in summary["fill_mask"]:
+        guesses = ", ".join(f"{guess['token']} {guess['probability']:.0%}" for guess in example["predictions"])
+        truth = f" (was: {example['truth']})" if "truth" in example else ""
+        lines.append(f"  {example['text']!r}{truth}: {guesses}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

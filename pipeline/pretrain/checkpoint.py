@@ -1,0 +1,130 @@
+"""Checkpoints: a directory that is whole or absent.
+
+    OUT/checkpoints/step-00001000/state.safetensors    weights and optimizer state
+                                  checkpoint.json      step, settings, checksums
+
+The directory gets its name when both files are on disk: a crash at any moment leaves one named `.tmp-...` or nothing. A
+file that rotted or was cut later is refused by its checksum, and the checkpoint before it is taken.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+_STATE, _RECORD = "state.safetensors", "checkpoint.json"
+
+
+class Checkpoint(NamedTuple):
+    """One loaded checkpoint: tensors by name, and the record beside them."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+
+def collect_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Return every tensor that the next step depends on: `model.NAME` and `optimizer.NAME.STATE`, on the CPU."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        tensors[f"model.{name}"] = parameter.detach().cpu().contiguous()
+        for optimizer in optimizers:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = value.detach().cpu().contiguous()
+    return tensors
+
+
+@torch.no_grad()
+def restore_tensors(tensors: dict[str, Tensor], model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+    """Put `tensors` of `collect_tensors` back in place, bit by bit."""
+    owners = {id(p): o for o in optimizers for group in o.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        parameter.copy_(tensors[f"model.{name}"])
+        prefix = f"optimizer.{name}."
+        state = {key[len(prefix) :]: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
+        if state:
+            owners[id(parameter)].state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+
+
+def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[str, Any], *, keep: int) -> Path:
+    """Write `directory/step-N` (N is `record["step"]`) and delete all but the newest `keep` checkpoints.
+
+    Args:
+        directory: OUT/checkpoints.
+        tensors: of `collect_tensors`.
+        record: JSON values; checksums are added.
+        keep: at least 1.
+
+    Returns:
+        the path of the new checkpoint.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    final = directory / f"step-{record['step']:08d}"
+    draft = directory / f".tmp-{final.name}-{os.getpid()}"
+    for stale in directory.glob(".tmp-*"):
+        shutil.rmtree(stale)
+    draft.mkdir()
+    save_file(tensors, draft / _STATE)
+    record = {**record, "bytes": (draft / _STATE).stat().st_size, "sha256": _sha256(draft / _STATE)}
+    record["record_sha256"] = _record_sha256(record)
+    (draft / _RECORD).write_text(json.dumps(record, indent=1))
+    for path in (draft / _STATE, draft / _RECORD, draft):
+        _fsync(path)
+    if final.exists():
+        shutil.rmtree(final)
+    draft.rename(final)
+    _fsync(directory)
+    for old in _newest_first(directory)[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_checkpoints(directory: Path, refused: list[str]) -> Iterator[Checkpoint]:
+    """Yield the intact checkpoints of `directory`, newest first; say in `refused` which are damaged and how."""
+    for path in _newest_first(directory):
+        try:
+            record = json.loads((path / _RECORD).read_text())
+            _verify(path, record)
+            yield Checkpoint(path, load_file(path / _STATE), record)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            refused.append(f"{path}: damaged checkpoint refused ({error})")
+
+
+def _verify(path: Path, record: dict[str, Any]) -> None:
+    """Raise ValueError unless the record and the state are what was written."""
+    if record.pop("record_sha256", None) != _record_sha256(record):
+        raise ValueError(f"{_RECORD} does not match its checksum")
+    size = (path / _STATE).stat().st_size
+    if size != record["bytes"]:
+        raise ValueError(f"{_STATE} has {size} bytes, {record['bytes']} were written")
+    if _sha256(path / _STATE) != record["sha256"]:
+        raise ValueError(f"{_STATE} does not match its checksum")
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    return sorted(directory.glob("step-*"), reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record_sha256(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

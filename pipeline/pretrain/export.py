@@ -1,0 +1,44 @@
+"""The exported model: a directory that `transformers` opens without conversion."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from pipeline.pretrain.architecture import hugging_face_config
+from pipeline.pretrain.model import Model
+
+
+def export_model(model: Model, tokenizer: Path, to: Path, *, special_ids: dict[str, int]) -> None:
+    """Write weights, config.json and the tokenizer's files into `to`, replacing what was there.
+
+    Tied weights are stored once, as `transformers` stores them. The tokenizer learns the longest input and, for
+    ModernBERT, that the model takes no token types.
+
+    Args:
+        model: with its weights on any device.
+        tokenizer: directory of the tokenizer's files.
+        to: OUT/model.
+        special_ids: ids of `cls` and `sep`.
+    """
+    draft, old = to.with_name(f".tmp-{to.name}-{os.getpid()}"), to.with_name(f".tmp-{to.name}-old")
+    for stale in to.parent.glob(f".tmp-{to.name}-*"):
+        shutil.rmtree(stale)
+    shutil.copytree(tokenizer, draft)
+    tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
+    save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
+    config = hugging_face_config(model.architecture, special_ids)
+    (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    tokenizer_config = draft / "tokenizer_config.json"
+    about = json.loads(tokenizer_config.read_text()) if tokenizer_config.exists() else {}
+    about["model_max_length"] = model.architecture.positions
+    if model.architecture.family == "modernbert":
+        about["model_input_names"] = ["input_ids", "attention_mask"]
+    tokenizer_config.write_text(json.dumps(about, indent=2) + "\n")
+    if to.exists():
+        to.rename(old)
+    draft.rename(to)
+    if old.exists():
+        shutil.rmtree(old)

@@ -1,0 +1,86 @@
+"""Fill-mask examples: what the trained model would write in a gap, to be read by a person."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from pipeline.pretrain.attention import layout_of
+from pipeline.pretrain.model import Model
+from pipeline.pretrain.order import rows_at
+from pipeline.pretrain.rows import Rows
+from pipeline.pretrain.splitmix import fold
+
+NUM_EXAMPLES, NUM_PREDICTIONS = 3, 5
+_CONTEXT_TOKENS = 12
+_SHORTEST_PIECE = 8
+
+
+@torch.no_grad()
+def fill(model: Model, ids: list[int], position: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Return the most probable tokens at `position` of one document, as `{"token", "probability"}`, best first."""
+    device = next(model.parameters()).device
+    ids_1S = torch.tensor([ids], device=device)
+    layout = layout_of(torch.tensor([[len(ids)]], device=device), len(ids), model.architecture.window)
+    slots_11: Tensor = torch.tensor([[position]], device=device)
+    probability_V = model(ids_1S, layout, slots_11)[0, 0].float().softmax(0)
+    best = probability_V.topk(NUM_PREDICTIONS)
+    return [
+        {"token": tokenizer.id_to_token(token), "probability": round(share, 4)}
+        for share, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+
+
+def fill_prompts(model: Model, tokenizer_json: Path, prompts: tuple[str, ...], mask_id: int) -> list[dict[str, Any]]:
+    """Return for each prompt with one [MASK] its text and the predictions.
+
+    Raises:
+        ValueError: a prompt is longer than the model's longest document.
+    """
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    examples = []
+    for prompt in prompts:
+        ids = tokenizer.encode(prompt.replace("[MASK]", str(tokenizer.id_to_token(mask_id)))).ids
+        if len(ids) > model.architecture.positions:
+            raise ValueError(f"pretrain.prompts: {len(ids)} tokens, the longest is {model.architecture.positions}")
+        examples.append({"text": prompt, "predictions": fill(model, ids, ids.index(mask_id), tokenizer)})
+    return examples
+
+
+def fill_rows(model: Model, tokenizer_json: Path, rows: Rows, *, seed: int) -> list[dict[str, Any]]:
+    """Return examples from held-out rows: the text around a hidden word, the word (`truth`) and the predictions.
+
+    One word of the first piece of each row is hidden; rows without a suitable one are passed over.
+    """
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    mask_id = rows.metadata.special_ids["mask"]
+    examples: list[dict[str, Any]] = []
+    for row in rows_at(0, min(100, len(rows)), num_rows=len(rows), seed=seed).tolist() if len(rows) else []:
+        ids_1S, lengths_1P = rows.read(np.array([row]))
+        ids = ids_1S[0, : lengths_1P[0, 0]].tolist()
+        words = [index for index, token in enumerate(ids) if _is_word(tokenizer, token)]
+        if len(ids) < _SHORTEST_PIECE or not words:
+            continue
+        position = words[fold(seed, row) % len(words)]
+        before = tokenizer.decode(ids[max(0, position - _CONTEXT_TOKENS) : position])
+        after = tokenizer.decode(ids[position + 1 : position + 1 + _CONTEXT_TOKENS])
+        hidden = [*ids[:position], mask_id, *ids[position + 1 :]]
+        examples.append(
+            {
+                "text": f"{before} [MASK] {after}".strip(),
+                "truth": tokenizer.id_to_token(ids[position]),
+                "predictions": fill(model, hidden, position, tokenizer),
+            }
+        )
+        if len(examples) == NUM_EXAMPLES:
+            break
+    return examples
+
+
+def _is_word(tokenizer: Tokenizer, token: int) -> bool:
+    """Whether the token reads as three letters or more and does not continue a word (WordPiece marks that with ##)."""
+    text = tokenizer.decode([token]).strip()
+    return len(text) > 2 and text.isalpha() and not str(tokenizer.id_to_token(token)).startswith("##")

@@ -1,0 +1,148 @@
+"""The rows of one split of OUT/shards, read in place from memory-mapped Arrow streams.
+
+Shapes: B rows, S tokens a row (seq_length), P pieces a row at most.
+"""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+SPECIAL_NAMES = ("pad", "unk", "cls", "sep", "mask")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ShardMetadata:
+    """What every shard says about itself; files of one run agree."""
+
+    tokenizer_hash: str
+    vocab_size: int
+    seq_length: int
+    packing: str
+    max_pieces: int
+    special_ids: dict[str, int]
+
+
+class _Chunk(NamedTuple):
+    """One record batch: flat values with offsets, views of the mapped file."""
+
+    id_offsets: NDArray[np.int32]
+    ids: NDArray[Any]
+    length_offsets: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+
+class Rows:
+    """Random access to the rows of `directory` (`OUT/shards/train` or `.../validation`).
+
+    Opening reads the message headers only; a row is copied once, into the batch.
+
+    Raises:
+        ValueError: no shards, a missing or surplus file, files that disagree with each other, or a number of rows that
+            differs from what the writer recorded (a cut stream can read as complete).
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        paths = _shard_paths(directory)
+        self._chunks: list[_Chunk] = []
+        identity: list[Any] = []
+        first: ShardMetadata | None = None
+        for path in paths:
+            try:
+                with pa.memory_map(str(path)) as source:
+                    table = pa.ipc.open_stream(source).read_all()
+            except pa.ArrowInvalid as error:
+                raise ValueError(f"{path}: not a readable shard ({error}); run tokenize again") from None
+            metadata = _metadata(path, table.schema)
+            first = first or metadata
+            if metadata != first:
+                raise ValueError(f"{path}: made with {metadata}, but {paths[0].name} with {first}; run tokenize again")
+            self._chunks += [_chunk(batch) for batch in table.to_batches() if batch.num_rows]
+            identity.append([path.name, table.num_rows, path.stat().st_size])
+        assert first is not None
+        self.metadata = first
+        counts = [len(chunk.id_offsets) - 1 for chunk in self._chunks]
+        self._starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        state = _json(directory / "state.json")
+        recorded = _json(directory / "dataset_info.json").get("splits", {}).get(directory.name, {}).get("num_examples")
+        if recorded is not None and recorded != len(self):
+            raise ValueError(f"{directory}: {len(self)} rows, but {recorded} were written; run tokenize again")
+        text = json.dumps([identity, dataclasses.asdict(first), state.get("_fingerprint")], sort_keys=True)
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all rows, special ones included."""
+        return sum(int(chunk.id_offsets[-1] - chunk.id_offsets[0]) for chunk in self._chunks)
+
+    def read(self, rows_B: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return `(ids_BS, lengths_BP)`, int32: tokens padded with the pad id, piece lengths padded with 0.
+
+        Raises:
+            ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
+        """
+        m = self.metadata
+        ids_BS = np.full((len(rows_B), m.seq_length), m.special_ids["pad"], np.int32)
+        lengths_BP = np.zeros((len(rows_B), m.max_pieces), np.int32)
+        chunk_B = np.searchsorted(self._starts, rows_B, side="right") - 1
+        for index, (row, number) in enumerate(zip(rows_B.tolist(), chunk_B.tolist(), strict=True)):
+            chunk, offset = self._chunks[number], row - int(self._starts[number])
+            start, stop = chunk.id_offsets[offset], chunk.id_offsets[offset + 1]
+            piece, piece_stop = chunk.length_offsets[offset], chunk.length_offsets[offset + 1]
+            lengths = chunk.lengths[piece:piece_stop]
+            if stop - start > m.seq_length or len(lengths) > m.max_pieces or lengths.sum() != stop - start:
+                raise ValueError(f"{self.directory}: row {row} has {stop - start} tokens in {len(lengths)} pieces "
+                                 f"of {lengths.sum()} tokens; run tokenize again")  # fmt: skip
+            ids_BS[index, : stop - start] = chunk.ids[start:stop]
+            lengths_BP[index, : len(lengths)] = lengths
+        return ids_BS, lengths_BP
+
+    def token_counts(self, *, most_tokens: int = 1 << 26) -> NDArray[np.int64]:
+        """Return how often each id occurs (int64 [V]), over evenly spaced record batches of about `most_tokens`."""
+        every = max(1, -(-self.num_tokens // most_tokens))
+        counts_V = np.zeros(self.metadata.vocab_size, np.int64)
+        for chunk in self._chunks[::every]:
+            counts_V += np.bincount(chunk.ids[chunk.id_offsets[0] : chunk.id_offsets[-1]], minlength=len(counts_V))
+        return counts_V
+
+
+def _shard_paths(directory: Path) -> list[Path]:
+    """Return the shards in order; `state.json` says which there must be."""
+    paths = sorted(directory.glob("*.arrow"))
+    listed = [entry["filename"] for entry in _json(directory / "state.json").get("_data_files", [])]
+    if not paths:
+        raise ValueError(f"{directory}: no shards; run tokenize first")
+    if listed and sorted(listed) != [path.name for path in paths]:
+        raise ValueError(f"{directory}: state.json lists {len(listed)} shards, found {len(paths)}; run tokenize again")
+    return paths
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object in `path`, empty where there is no such file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _metadata(path: Path, schema: pa.Schema) -> ShardMetadata:
+    try:
+        values = json.loads((schema.metadata or {})[b"gristmill"])
+        metadata = ShardMetadata(**{field.name: values[field.name] for field in dataclasses.fields(ShardMetadata)})
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: no shard of gristmill (metadata: {error}); run tokenize again") from None
+    missing = [name for name in SPECIAL_NAMES if not isinstance(metadata.special_ids.get(name), int)]
+    if missing:
+        raise ValueError(f"{path}: the tokenizer has no {', '.join(missing)} token, which pretraining needs")
+    return metadata
+
+
+def _chunk(batch: pa.RecordBatch) -> _Chunk:
+    ids, lengths = batch.column("input_ids"), batch.column("document_lengths")
+    return _Chunk(ids.offsets.to_numpy(), ids.values.to_numpy(), lengths.offsets.to_numpy(), lengths.values.to_numpy())

@@ -1,0 +1,144 @@
+"""The settings of one pretraining run: everything that determines its weights, and how it is watched."""
+
+import dataclasses
+import difflib
+from typing import Any, ClassVar, Self
+
+from pipeline.pretrain.architecture import PRESETS
+
+OBJECTIVES = ("mlm",)
+OPTIMIZERS = ("adamw", "stableadamw", "muon")
+SCHEDULES = ("wsd", "linear", "cosine")
+
+# Changing one of these changes no weight, so a run may be resumed with another value.
+WATCHING = frozenset({"checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One pretraining run. The defaults train a BERT-base of good quality on one large GPU.
+
+    Args:
+        model: a name of `architecture.PRESETS`, such as `bert-base` or `modernbert-base`.
+        layers: number of layers, instead of the preset's.
+        width: width of the residual stream, instead of the preset's; the feed-forward width follows in proportion.
+        heads: number of attention heads, instead of the preset's.
+        objective: `mlm`, masked language modelling.
+        mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
+        steps: number of optimizer steps.
+        batch_rows: rows in one step, over all processes and microbatches.
+        micro_rows: rows in one forward pass; 0 chooses by device, and the choice is kept in the checkpoint.
+        optimizer: `adamw`, `stableadamw`, or `muon` (Muon on the matrices of the blocks, AdamW on the rest).
+        lr: highest learning rate; Muon's update is scaled to AdamW's, so one rate serves all three.
+        weight_decay: decoupled decay of the matrices; never of norms and biases.
+        clip: largest norm of the gradient.
+        schedule: `wsd` (warm-up, stable, decay), `linear` or `cosine`; each ends at zero.
+        warmup: share of the steps during which the learning rate rises.
+        decay: share of the steps during which `wsd` falls.
+        seed: determines initial weights, order of rows and masks, and nothing else does.
+        threads: CPU threads; 0 takes one for a narrow model and all for others. Kept in the checkpoint.
+        checkpoint_every: steps between checkpoints.
+        keep: number of newest checkpoints kept.
+        eval_every: steps between looks at the validation rows.
+        validation_rows: at most this many rows are looked at, each time the same ones with the same masks.
+        prompts: sentences with one [MASK] each, filled in at the end; empty takes three validation rows instead.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    model: str = "bert-base"
+    layers: int | None = None
+    width: int | None = None
+    heads: int | None = None
+    objective: str = "mlm"
+    mask_rate: float = 0.3
+    steps: int = 70_000
+    batch_rows: int = 1024
+    micro_rows: int = 0
+    optimizer: str = "adamw"
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    schedule: str = "wsd"
+    warmup: float = 0.05
+    decay: float = 0.2
+    seed: int = 0
+    threads: int = 0
+    checkpoint_every: int = 1000
+    keep: int = 2
+    eval_every: int = 1000
+    validation_rows: int = 1024
+    prompts: tuple[str, ...] = ()
+
+    def check(self) -> Self:
+        """Return self.
+
+        Raises:
+            ValueError: a value is not among the valid ones; the message names the field, the value and what is valid.
+        """
+        for name, valid in (
+            ("model", tuple(PRESETS)),
+            ("objective", OBJECTIVES),
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+        ):
+            if getattr(self, name) not in valid:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)!r} is not one of {', '.join(valid)}")
+        for name in ("steps", "batch_rows", "checkpoint_every", "keep", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be at least 1")
+        for name in ("layers", "width", "heads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be at least 1")
+        for name in ("micro_rows", "threads", "validation_rows", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must not be negative")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be above 0")
+        if not 0 < self.mask_rate < 1:
+            raise ValueError(f"pretrain.mask_rate: {self.mask_rate} must lie between 0 and 1")
+        for name in ("warmup", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be a share of the steps, 0 to 1")
+        if self.warmup + self.decay > 1 and self.schedule == "wsd":
+            raise ValueError(
+                f"pretrain.warmup + pretrain.decay: {self.warmup} + {self.decay} is more than the whole run"
+            )
+        if self.micro_rows and self.batch_rows % self.micro_rows:
+            raise ValueError(
+                f"pretrain.batch_rows: {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
+            )
+        for prompt in self.prompts:
+            if prompt.count("[MASK]") != 1:
+                raise ValueError(f"pretrain.prompts: {prompt!r} must contain [MASK] once")
+        return self
+
+    def trajectory(self) -> dict[str, Any]:
+        """Return the settings that a resumed run must share with its checkpoint."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in WATCHING}
+
+
+def settings_from_dict(values: dict[str, Any]) -> Settings:
+    """Return checked settings from the values of a JSON or YAML object.
+
+    Raises:
+        ValueError: an unknown key (the nearest valid one is named), a value of the wrong type, or one out of range.
+    """
+    fields = {field.name: field.type for field in dataclasses.fields(Settings)}
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1)
+            raise ValueError(f"pretrain.{key}: unknown key" + (f", did you mean {near[0]}?" if near else ""))
+    given = dict(values)
+    if isinstance(given.get("prompts"), list):
+        given["prompts"] = tuple(given["prompts"])
+    for key, value in given.items():
+        kinds: Any = fields[key]
+        if kinds is float:
+            kinds = float | int
+        elif key == "prompts":
+            kinds = tuple
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"pretrain.{key}: {value!r} has the wrong type")  # noqa: TRY004 - a user's mistake
+    return Settings(**given).check()

@@ -1,0 +1,73 @@
+"""Stage four: the trainer in a process of its own, so that it never shares memory or threads with Beam."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pipeline.context import RunContext, upstream_key
+from pipeline.engine import content_key
+from pipeline.errors import RunFailed, UserError
+from transforms import storage
+from transforms.commit import load_records
+
+STAGE = "pretrain"
+_DIRECTORIES = ("checkpoints", "model", "pretrain")
+
+
+def run(context: RunContext) -> None:
+    """Train on the shards until `steps`; a repeated call resumes from the last good checkpoint.
+
+    Raises:
+        UserError: the trainer refused its settings, or OUT is not a local path.
+        RunFailed: the trainer stopped; the same command resumes.
+    """
+    settings = context.config.pretrain
+    assert settings is not None
+    if not storage.is_local(context.out):
+        raise UserError(f"pretrain reads shards from a local path; copy {context.out}/shards to the machine with the GPU")
+    out = Path(context.out)
+    shards = load_records(context.out, "shards")
+    key = content_key(dataclasses.asdict(settings), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation")))
+    state_path = out / "pretrain" / "state.json"
+    state = storage.read_json(str(state_path)) or {}
+    if state.get("key") == key and state.get("done"):
+        return
+    if not context.may_run:
+        raise UserError("pretrain is not complete for this configuration; run `gristmill pretrain` first")
+    context.num_units_run += 1
+    if state and state["key"] != key:
+        context.say("pretrain: settings or shards changed, training again from the start")
+        for name in _DIRECTORIES:
+            shutil.rmtree(out / name, ignore_errors=True)
+    storage.write_json(str(state_path), {"key": key, "done": False})
+    settings_path = out / "pretrain" / "settings.json"
+    storage.write_json(str(settings_path), dataclasses.asdict(settings))
+    started = time.monotonic()
+    _train(settings_path, out)
+    summary = json.loads((out / "pretrain" / "summary.json").read_text(encoding="utf-8"))
+    context.state.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
+    storage.write_json(str(state_path), {"key": key, "done": True})
+
+
+def _train(settings: Path, out: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.pretrain", str(settings), str(out)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        last = ""
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                sys.stderr.write(line)
+                last = line.strip() or last
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+    if process.returncode == 2:  # noqa: PLR2004 - the trainer's exit codes are ours
+        raise UserError(last)
+    if process.returncode:
+        raise RunFailed(f"pretrain ended with code {process.returncode}: {last}")

@@ -1,0 +1,70 @@
+"""One run: the stages in order over one output directory, each brought to the state that the configuration asks for."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline import clean, dedup, pretrain_stage, tokenize
+from pipeline.config import STAGES, Config
+from pipeline.context import RunContext
+from pipeline.engine import BeamEngine, Say
+from pipeline.errors import UserError
+from pipeline.local import LocalEngine
+from pipeline.report import write_report
+from pipeline.run_state import RunState
+
+_STAGE_FUNCTIONS: dict[str, Callable[[RunContext], None]] = {
+    "clean": clean.run,
+    "dedup": dedup.run,
+    "tokenize": tokenize.run,
+    "pretrain": pretrain_stage.run,
+}
+
+# Short names of the design; anything else is a Beam runner's own name.
+_RUNNERS = {
+    "dataflow": "DataflowRunner",
+    "flink": "FlinkRunner",
+    "spark": "SparkRunner",
+    "FnApiRunner": "apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What the closing summary needs."""
+
+    out: str
+    seconds: float
+    num_units_run: int
+
+
+def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], say: Say) -> Outcome:
+    """Run the stages from `first` to `last`; the stages before `first` must be complete for this configuration.
+
+    Raises:
+        UserError: exit code 2.
+        RunFailed: exit code 3; the same call resumes.
+    """
+    started = time.monotonic()
+    start, stop = STAGES.index(first), STAGES.index(last)
+    if start > stop:
+        raise UserError(f"--from {first} comes after --to {last}")
+    if config.pretrain is None and first == last == "pretrain":
+        raise UserError("the configuration has no section pretrain")
+    stages = [stage for stage in STAGES[: stop + 1] if stage != "pretrain" or config.pretrain is not None]
+    with RunState(config) as state, _engine(config, beam_options, say) as engine:
+        context = RunContext(config=config, state=state, engine=engine, say=say)
+        for stage in stages:
+            context.may_run = STAGES.index(stage) >= start
+            _STAGE_FUNCTIONS[stage](context)
+        if context.num_units_run:
+            write_report(config.output)
+    return Outcome(out=config.output, seconds=time.monotonic() - started, num_units_run=context.num_units_run)
+
+
+def _engine(config: Config, beam_options: Sequence[str], say: Say) -> LocalEngine | BeamEngine:
+    if config.runner.engine == "local":
+        return LocalEngine(config.runner.workers, beam_options, say)
+    if config.runner.engine in ("DirectRunner", "direct"):
+        raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
+    return BeamEngine(_RUNNERS.get(config.runner.engine, config.runner.engine), beam_options)

@@ -1,0 +1,138 @@
+"""`run.json`: configuration, versions, plan, and per stage the sum of the unit records. Beam counters are not the accounting."""
+
+import fcntl
+import importlib.metadata
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import xxhash
+
+from pipeline.config import Config
+from pipeline.engine import content_key
+from pipeline.errors import UserError
+from pipeline.plan import EMPTY_PLAN, Plan
+from transforms import storage
+from transforms.commit import Record, check_accounting
+from transforms.write import add_counts, sorted_counts
+
+VERSION = 1
+_LIBRARIES = ("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect", "torch")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that the result may depend on."""
+    found = {"gristmill": "0.1.0", "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def summarise(records: Iterable[Record]) -> dict[str, Any]:
+    """Return one stage's entry: summed counts, logical column hashes over all units in order, seconds, bytes, peak RSS."""
+    counts: dict[str, Any] = {}
+    hashes: dict[str, dict[str, Any]] = {}
+    sizes: dict[str, int] = {}
+    seconds = 0.0
+    peak = units = 0
+    for record in records:
+        units += 1
+        add_counts(counts, record.counts)
+        seconds += record.seconds
+        peak = max(peak, record.peak_rss_bytes)
+        for name, table in sorted(record.tables.items()):
+            sizes[name] = sizes.get(name, 0) + table.bytes
+            for column, digest in table.columns.items():
+                columns = hashes.setdefault(name, {})
+                columns.setdefault(column, xxhash.xxh3_128()).update(f"{record.unit} {digest}\n".encode())
+    check_accounting(counts, "the sum of all units")
+    digests = {table: {name: h.hexdigest() for name, h in found.items()} for table, found in sorted(hashes.items())}
+    return {
+        "units": units,
+        "counts": sorted_counts(counts),
+        "column_hashes": digests,
+        "bytes": sizes,
+        "seconds": round(seconds, 3),
+        "peak_rss_bytes": peak,
+    }
+
+
+class RunState:
+    """The state of one output directory, rewritten atomically after each step. Holds the lock while it is open."""
+
+    def __init__(self, config: Config) -> None:
+        self.out = config.output
+        self._config = config
+        self._lock = _lock(self.out)
+        storage.remove_private(self.out)
+        stored = storage.read_json(storage.join(self.out, "run.json")) or {}
+        if stored and stored["version"] != VERSION:
+            raise UserError(f"{self.out} was made by another version of gristmill; choose another output")
+        self._stages: dict[str, Any] = stored.get("stages", {})
+        self.plan = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN
+
+    def __enter__(self) -> "RunState":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    @property
+    def stages(self) -> Mapping[str, Any]:
+        """The entries of the stages that have ended, by name."""
+        return self._stages
+
+    def set_plan(self, plan: Plan) -> None:
+        """Store the plan before the first unit is read."""
+        if plan != self.plan or not storage.read_json(storage.join(self.out, "run.json")):
+            self.plan = plan
+            self._save()
+
+    def set_stage(self, stage: str, entry: Mapping[str, Any]) -> None:
+        """Store a stage's entry; nothing is written when nothing changed."""
+        if self._stages.get(stage) != entry:
+            self._stages[stage] = dict(entry)
+            self._save()
+
+    def drop_stages(self, stages: Iterable[str]) -> None:
+        """Forget entries that no longer describe what lies in the directory."""
+        dropped = [self._stages.pop(stage) for stage in stages if stage in self._stages]
+        if dropped:
+            self._save()
+
+    def _save(self) -> None:
+        config = self._config.model_dump(mode="json")
+        storage.write_json(
+            storage.join(self.out, "run.json"),
+            {
+                "version": VERSION,
+                "config": config,
+                "config_hash": content_key(config),
+                "versions": versions(),
+                "stages": self._stages,
+                "plan": self.plan.to_json(),
+            },
+        )
+
+
+def _lock(out: str) -> IO[str] | None:
+    """Take the output directory for this process; an object store has no lock to take."""
+    if not storage.is_local(out):
+        return None
+    path = Path(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = (path / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write to output {out}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise UserError(f"another gristmill is working on {out}; wait for it or choose another output") from None
+    return handle

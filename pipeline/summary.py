@@ -1,0 +1,100 @@
+"""The closing words of a run: what went in and came out, where it lies, and what to type next."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transforms import storage
+
+if TYPE_CHECKING:
+    from pipeline.run import Outcome
+
+_TOP_RULES = 8
+
+
+def print_summary(outcome: "Outcome") -> None:
+    """Print the summary of the run in `outcome.out`."""
+    if outcome.num_units_run == 0:
+        print(f"{outcome.out} is complete for this configuration; nothing to do.")
+        return
+    run = storage.read_json(storage.join(outcome.out, "run.json"))
+    for line in summary_lines(outcome.out, run["stages"]):
+        print(line)
+    print(f"\nDone in {outcome.seconds:.0f} s.")
+
+
+def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of the summary from the stages' entries in run.json."""
+    yield ""
+    if "clean" in stages:
+        counts = stages["clean"]["counts"]
+        yield f"clean     {counts['input']:,} records read, {counts['kept']:,} documents kept ({_size(counts['text_bytes'])})"
+        yield from _rules(counts["rejected"])
+    if "dedup" in stages:
+        counts = stages["dedup"]["counts"]
+        yield (
+            f"dedup     {counts['kept']:,} documents kept, {sum(counts['rejected'].values()):,} removed, "
+            f"{counts['clusters']:,} duplicate clusters"
+        )
+        yield from _rules(counts["rejected"])
+    if "tokenize" in stages:
+        counts = stages["tokenize"]["counts"]
+        yield f"tokenize  {counts['tokens']:,} tokens of {counts['kept']:,} documents"
+    if "shards" in stages:
+        yield from _shards(stages["shards"]["counts"])
+    if "pretrain" in stages:
+        yield from _training(stages["pretrain"]["summary"])
+    yield ""
+    yield f"Everything lies in {out}:"
+    for name, what in _PLACES:
+        if not storage.is_local(out) or (Path(out) / name).exists():
+            yield f"  {name:<20} {what}"
+    yield ""
+    yield "Next:"
+    if "shards" in stages:
+        yield f"  python -c \"import datasets; print(datasets.load_from_disk('{storage.join(out, 'shards')}'))\""
+    if "pretrain" in stages:
+        model = storage.join(out, "model")
+        yield f"  python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{model}')('This is a [MASK].'))\""
+    yield "  gristmill plan YOUR.yaml      # configs/ holds examples to start from"
+
+
+_PLACES = (
+    ("documents/", "the documents that passed, one Arrow file a unit"),
+    ("rejected/", "every record that did not, with rule, value and threshold"),
+    ("deletions/", "duplicates, each with the document that it repeats"),
+    ("tokenizer/", "the tokenizer, as AutoTokenizer loads it"),
+    ("shards/", "rows of token ids, as datasets.load_from_disk opens them"),
+    ("model/", "the trained model, as transformers loads it"),
+    ("report/index.html", "all of this as one page"),
+    ("run.json", "configuration, versions, counts, column hashes"),
+)
+
+
+def _rules(rejected: Mapping[str, int]) -> Iterator[str]:
+    ordered = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    for rule, count in ordered[:_TOP_RULES]:
+        yield f"            {rule:<32} {count:>10,}"
+    if len(ordered) > _TOP_RULES:
+        rest = sum(count for _, count in ordered[_TOP_RULES:])
+        yield f"            {len(ordered) - _TOP_RULES} more rules{'':<20} {rest:>10,}"
+
+
+def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
+    for split in ("train", "validation"):
+        part = counts[split]
+        fill = part["tokens"] / part["capacity"] if part["capacity"] else 0.0
+        yield f"shards    {split:<10} {part['rows']:,} rows, {part['tokens']:,} tokens, {fill:.2%} full"
+
+
+def _training(summary: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"pretrain  loss {summary['first_loss']:.2f} -> {summary['last_loss']:.2f} in {summary['steps']:,} steps; "
+        f"validation loss {summary['validation_loss']:.2f}, unigram entropy {summary['unigram_entropy']:.2f} nats"
+    )
+    for example in summary["fill_mask"]:
+        yield f"            {example['text']}  ->  {', '.join(example['predictions'])}"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB of text" if num_bytes < 1e10 else f"{num_bytes / 1e9:,.1f} GB of text"  # noqa: PLR2004

@@ -1,0 +1,35 @@
+"""`gristmill try`: what would happen to each document of a file, without writing anything."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.clean import decide
+from pipeline.config import Config
+from pipeline.errors import UserError
+from transforms.readers.dispatch import read_slice
+from transforms.readers.listing import list_files
+from transforms.readers.source import Source
+from transforms.unit import Slice
+
+
+def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
+    """Yield one verdict a record of the JSONL file at `path`: keep, rule, value, threshold, language, url, text.
+
+    Field names of text and URL are those of the configuration's first JSONL source. The text is what would be kept.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    like = next((source for source in config.sources if source.format == "jsonl"), None)
+    fields = {} if like is None else {"text": like.text, "url": like.url}
+    source = Source(name="try", format="jsonl", path=path, **fields)
+    try:
+        entries = list_files(source)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from None
+    for file, entry in enumerate(entries):
+        part = Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)
+        for batch in read_slice(source, part):
+            for row in decide(batch, config).to_pylist():
+                verdict = {"keep": row["rule"] is None, **{name: row[name] for name in ("rule", "value", "threshold")}}
+                yield {**verdict, **{name: row[name] for name in ("language", "language_score", "url", "location", "text")}}

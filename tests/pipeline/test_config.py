@@ -1,0 +1,124 @@
+"""The configuration: contract names, one line for a mistake, the nearest valid key."""
+
+import json
+
+import pytest
+import yaml
+
+from pipeline.config import Config, json_schema, load_config
+from pipeline.errors import UserError
+
+MINIMAL = {"name": "n", "output": "runs/n", "sources": [{"name": "s", "format": "jsonl", "path": "x.jsonl"}]}
+
+
+def load(tmp_path, changes=None, overrides=()):
+    raw = json.loads(json.dumps(MINIMAL))
+    raw.update(changes or {})
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    return load_config(str(path), overrides)
+
+
+def test_defaults_are_those_of_the_design(tmp_path):
+    """14 bands of 8 rows over 5-word shingles at 0.75, rows of 512 by best fit, 0.5% validation."""
+    config = load(tmp_path)
+    assert config.dedup.minhash.model_dump() == {
+        "bands": 14, "rows": 8, "ngram": 5, "threshold": 0.75, "verify": "signature",
+    }  # fmt: skip
+    assert (config.tokenize.seq_length, config.tokenize.packing, config.tokenize.validation) == (512, "best_fit", 0.005)
+    assert config.pretrain is None
+    assert config.runner.engine == "local"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"sauces": []}, "unknown key 'sauces'; did you mean 'sources'?"),
+        ({"clean": {"unicod": "nfc"}}, "unknown key 'clean.unicod'; did you mean 'unicode'?"),
+        ({"dedup": {"minhash": {"band": 3}}}, "unknown key 'dedup.minhash.band'; did you mean 'bands'?"),
+        ({"sources": [{**MINIMAL["sources"][0], "txt": "t"}]}, "did you mean 'text'?"),
+        ({"pretrain": {"step": 3}}, "did you mean 'steps'?"),
+        ({"clean": {"unicode": "nfd"}}, "clean.unicode: input should be 'nfc', 'nfkc' or 'none', got 'nfd'"),
+        ({"tokenize": {"tokenizer": {"vocab_size": 4096}}}, "give either train (wordpiece or bpe) or load (a path)"),
+        ({"sources": []}, "sources"),
+        ({"sources": MINIMAL["sources"] * 2}, "two sources are called 's'"),
+        ({"output": "${nowhere}"}, "unknown placeholder ${nowhere}"),
+        ({"output": "${env:GRISTMILL_NOT_SET}"}, "GRISTMILL_NOT_SET is not set"),
+        ({"seed": -1}, "seed"),
+        ({"pretrain": {"model": "bert-huge"}}, "bert-huge"),
+    ],
+)
+def test_a_mistake_is_one_line_that_helps(tmp_path, changes, line):
+    """What, where, and the nearest valid key or value."""
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, changes)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_configuration(tmp_path):
+    """A missing file, broken YAML, a list, and YAML that would construct objects."""
+    for content in (None, "a: [", "- 1", "!!python/object/apply:os.system ['true']"):
+        path = tmp_path / "bad.yaml"
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(UserError) as caught:
+            load_config(str(path))
+        assert "bad.yaml" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_overrides_reach_sections_that_the_file_leaves_out(tmp_path):
+    """--set makes missing sections, indexes lists, and reads values as YAML."""
+    config = load(tmp_path, overrides=["clean.language.keep=[de, en]", "sources.0.text=body", "dedup.minhash=null"])
+    assert config.clean.language.keep == ("de", "en")
+    assert config.sources[0].text == "body"
+    assert config.dedup.minhash is None
+    with pytest.raises(UserError, match="no such place"):
+        load(tmp_path, overrides=["sources.5.text=body"])
+    with pytest.raises(UserError, match=r"key\.path=value"):
+        load(tmp_path, overrides=["seed"])
+
+
+def test_placeholders_expand(tmp_path, monkeypatch):
+    """Paths of this environment's packages and variables."""
+    monkeypatch.setenv("GRISTMILL_TEST_OUT", "/there")
+    changes = {"output": "${env:GRISTMILL_TEST_OUT}/run"}
+    changes["sources"] = [{"name": "p", "format": "python", "path": "${site_packages}"}]
+    config = load(tmp_path, changes)
+    assert config.output == "/there/run"
+    assert config.sources[0].path.endswith("site-packages")
+
+
+def keys_of(schema, node, prefix=""):
+    """Return the dotted keys of a JSON Schema."""
+    found = set()
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    for part in node.get("anyOf", []):
+        found |= keys_of(schema, part, prefix)
+    if isinstance(node.get("items"), dict):
+        found |= keys_of(schema, node["items"], prefix)
+    for name, value in node.get("properties", {}).items():
+        found.add(prefix + name)
+        found |= keys_of(schema, value, f"{prefix}{name}.")
+    return found
+
+
+def test_the_set_of_keys_is_frozen():
+    """Adding a knob needs a deletion or a measured reason; the trainer's own keys are frozen by its dataclass."""
+    schema = json_schema()
+    keys = {key for key in keys_of(schema, schema) if not key.startswith(("pretrain.", "sources."))}
+    assert keys == {
+        "name", "output", "seed", "sources", "unit_bytes", "pretrain",
+        "clean", "clean.unicode", "clean.quality", "clean.language",
+        "clean.language.keep", "clean.language.detector", "clean.language.threshold",
+        "dedup", "dedup.exact", "dedup.minhash", "dedup.minhash.bands", "dedup.minhash.rows", "dedup.minhash.ngram",
+        "dedup.minhash.threshold", "dedup.minhash.verify",
+        "tokenize", "tokenize.tokenizer", "tokenize.tokenizer.train", "tokenize.tokenizer.load",
+        "tokenize.tokenizer.vocab_size", "tokenize.tokenizer.sample_bytes", "tokenize.seq_length", "tokenize.packing",
+        "tokenize.validation",
+        "rejected", "rejected.keep_text", "runner", "runner.engine", "runner.workers",
+    }  # fmt: skip
+    assert schema["additionalProperties"] is False
+    assert Config.model_config["extra"] == "forbid"

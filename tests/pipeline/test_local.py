@@ -1,0 +1,117 @@
+"""The local pool: requeue after a death, one line for an error, children that die with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine import Job, committed_units, run_job
+from pipeline.errors import RunFailed
+from pipeline.local import LocalEngine
+from tests.conftest import ROOT
+from tests.pipeline.toy_job import graph
+from transforms.commit import load_records
+from transforms.unit import WorkUnit
+
+
+def units(*names):
+    return [WorkUnit(name, number, "key") for number, name in enumerate(names)]
+
+
+def run(out, names, workers=2):
+    said = []
+    with LocalEngine(workers, [], said.append) as engine:
+        records = run_job(engine, str(out), Job("toy", graph, str(out)), units(*names), said.append)
+    return records, said
+
+
+def test_all_units_are_committed_and_a_killed_worker_is_replaced(tmp_path):
+    """A unit whose worker is killed twice is done by the third; the others are not disturbed."""
+    records, said = run(tmp_path, ["a", "die-2", "b", "c"])
+    assert [*records] == ["a", "die-2", "b", "c"]
+    assert [record.counts["kept"] for record in records.values()] == [1, 1, 1, 1]
+    assert sum("trying again" in line for line in said) == 2
+
+
+def test_a_unit_that_always_kills_its_worker_fails_the_run(tmp_path):
+    """Three deaths end the run with a line that names the unit; what was done stays."""
+    with pytest.raises(RunFailed, match="toy die-9: its worker died 3 times"):
+        run(tmp_path, ["a", "die-9"], workers=1)
+    assert committed_units(str(tmp_path), "toy", units("a", "die-9")) == {"a"}
+
+
+def test_an_error_is_one_line_that_names_its_cause(tmp_path):
+    """Beam's traceback is reduced to the line that says what happened."""
+    with pytest.raises(RunFailed) as caught:
+        run(tmp_path, ["bad"], workers=1)
+    assert "No space left on device" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "while running" not in str(caught.value)
+
+
+def test_a_second_call_runs_nothing_and_a_new_key_runs_the_unit_again(tmp_path):
+    """Committed units are left out by the driver; a stale one is announced and made again; a dropped one is removed."""
+    run(tmp_path, ["a", "b"])
+    before = {name: os.stat(tmp_path / "deletions" / f"{name}.arrow").st_mtime_ns for name in "ab"}
+
+    class Forbidden:
+        def execute(self, job, units):
+            raise AssertionError(f"nothing to do, but {units} were run")
+
+    job = Job("toy", graph, str(tmp_path))
+    run_job(Forbidden(), str(tmp_path), job, units("a", "b"), lambda line: None)
+    assert before == {name: os.stat(tmp_path / "deletions" / f"{name}.arrow").st_mtime_ns for name in "ab"}
+
+    said = []
+    changed = [WorkUnit("a", 0, "other key")]
+    with LocalEngine(1, [], said.append) as engine:
+        run_job(engine, str(tmp_path), job, changed, said.append)
+    assert any("1 of 1 units are stale" in line for line in said)
+    assert [*load_records(str(tmp_path), "toy")] == ["a"]
+    assert not (tmp_path / "deletions" / "b.arrow").exists()
+
+
+def test_a_unit_whose_file_vanished_is_made_again(tmp_path):
+    """A commit record without its file is no commit."""
+    run(tmp_path, ["a", "b"])
+    (tmp_path / "deletions" / "a.arrow").unlink()
+    assert committed_units(str(tmp_path), "toy", units("a", "b")) == {"b"}
+    run(tmp_path, ["a", "b"])
+    assert committed_units(str(tmp_path), "toy", units("a", "b")) == {"a", "b"}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return status != "Z"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_children_die_with_the_parent(tmp_path, stop):
+    """No worker outlives a parent that was killed or interrupted."""
+    script = (
+        "from tests.pipeline.test_local import run\n"
+        "from pathlib import Path\n"
+        f"if __name__ == '__main__': run(Path({str(tmp_path)!r}), ['slow-0', 'slow-1'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment, stderr=subprocess.DEVNULL)
+    marks = tmp_path / "marks"
+    deadline = time.monotonic() + 60
+    while len(list(marks.glob("slow-*"))) < 2:
+        assert time.monotonic() < deadline, "the workers did not start"
+        assert parent.poll() is None
+        time.sleep(0.05)
+    children = [int(path.suffix[1:]) for path in marks.glob("slow-*")]
+    parent.send_signal(stop)
+    parent.wait(timeout=30)
+    while any(_alive(pid) for pid in children):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)

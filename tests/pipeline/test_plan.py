@@ -1,0 +1,92 @@
+"""The plan: stable numbers, units by size, nothing opened."""
+
+import builtins
+import os
+
+from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
+from transforms.readers.source import Source
+
+KIB = 1 << 10
+
+
+def source(tmp_path, pattern="*.jsonl", **options):
+    return Source(name="web", format="jsonl", path=str(tmp_path / pattern), **options)
+
+
+def write(tmp_path, name, size):
+    (tmp_path / name).write_bytes(b"\n" * size)
+
+
+def slices(plan):
+    return [[(os.path.basename(s.path), s.file, s.part, s.start, s.stop) for s in unit.slices] for unit in plan.units]
+
+
+def test_small_files_share_a_unit_and_large_ones_are_cut(tmp_path):
+    """About unit_bytes each: ranges of a large splittable file, groups of small files, all in the order of document ids."""
+    for name, size in (("a.jsonl", 100), ("b.jsonl", 100), ("c.jsonl", 5 * KIB), ("d.jsonl", 1000), ("e.jsonl", 100)):
+        write(tmp_path, name, size)
+    plan = make_plan([source(tmp_path)], 2 * KIB)
+    assert slices(plan) == [
+        [("a.jsonl", 0, 0, 0, -1), ("b.jsonl", 1, 0, 0, -1)],
+        [("c.jsonl", 2, 0, 0, 1706)],
+        [("c.jsonl", 2, 1, 1706, 3413)],
+        [("c.jsonl", 2, 2, 3413, 5120)],
+        [("d.jsonl", 3, 0, 0, -1), ("e.jsonl", 4, 0, 0, -1)],
+    ]
+    assert [unit.name for unit in plan.units] == [f"web-{number:06d}" for number in range(5)]
+    assert sum(unit.bytes for unit in plan.units) == 5 * KIB + 1300
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_numbers_are_appended_never_changed(tmp_path):
+    """A file that sorts first but comes later gets the next number; the old units keep names, slices and keys."""
+    write(tmp_path, "m.jsonl", 100)
+    write(tmp_path, "n.jsonl", 100)
+    sources = [source(tmp_path)]
+    before = make_plan(sources, KIB)
+    write(tmp_path, "a.jsonl", 100)
+    after = make_plan(sources, KIB, before)
+    assert after.units[: len(before.units)] == before.units
+    assert slices(after)[-1] == [("a.jsonl", 2, 0, 0, -1)]
+    assert make_plan(sources, KIB, after) == after
+    keys = {unit.name: unit.key for unit in clean_units(after, sources, "k")}
+    assert {unit.name: unit.key for unit in clean_units(before, sources, "k")}.items() <= keys.items()
+
+
+def test_a_changed_file_makes_its_unit_stale_and_a_vanished_one_leaves(tmp_path):
+    """The key follows path, size and etag; numbers of vanished files are not used again."""
+    for name in ("a.jsonl", "b.jsonl"):
+        write(tmp_path, name, KIB)
+    sources = [source(tmp_path)]
+    before = make_plan(sources, KIB)
+    write(tmp_path, "b.jsonl", KIB + 1)
+    keys = [unit.key for unit in clean_units(make_plan(sources, KIB, before), sources, "k")]
+    assert [unit.key == key for unit, key in zip(clean_units(before, sources, "k"), keys, strict=True)] == [True, False]
+    (tmp_path / "a.jsonl").unlink()
+    write(tmp_path, "c.jsonl", 10)
+    after = make_plan(sources, KIB, before)
+    assert [part[0][:2] for part in slices(after)] == [("b.jsonl", 1), ("c.jsonl", 2)]
+
+
+def test_the_key_depends_on_reader_options_but_not_on_priority(tmp_path):
+    """Priority and weight act later, so changing them must not read everything again."""
+    write(tmp_path, "a.jsonl", 10)
+    plan = make_plan([source(tmp_path)], KIB)
+
+    def key(**options):
+        return clean_units(plan, [source(tmp_path, **options)], "k")[0].key
+
+    assert key() == key(priority=7, weight=0.5)
+    assert key() != key(text="body")
+    assert key() != clean_units(plan, [source(tmp_path)], "other")[0].key
+
+
+def test_planning_opens_no_file(tmp_path, monkeypatch):
+    """Path, size and etag are all it looks at."""
+    write(tmp_path, "a.jsonl", 10)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"opened {args}")
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    assert len(make_plan([source(tmp_path)], KIB, EMPTY_PLAN).units) == 1

@@ -1,0 +1,35 @@
+"""A stage of one line for tests of the engines: each unit writes its own number, some units misbehave."""
+
+import os
+import signal
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+
+from transforms.commit import UnitWriter
+from transforms.each_unit import EachUnit
+from transforms.unit import WorkUnit
+
+
+def write_number(unit: WorkUnit, out: str) -> None:
+    """Commit one row; `die-N` kills its process N times first, `bad` raises."""
+    kind, _, times = unit.name.partition("-")
+    marks = Path(out) / "marks"
+    marks.mkdir(exist_ok=True)
+    if kind == "die" and len(list(marks.glob(f"{unit.name}.*"))) < int(times):
+        (marks / f"{unit.name}.{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "bad":
+        raise OSError(28, "No space left on device")
+    if kind == "slow":
+        (marks / f"{unit.name}.{os.getpid()}").touch()
+        signal.pause()
+    writer = UnitWriter(out, "toy", unit)
+    writer.write("deletions", pa.record_batch({"number": pa.array([unit.number])}))
+    writer.commit({"input": 1, "kept": 1, "rejected": {}})
+
+
+def graph(units: beam.PCollection, out: str) -> None:
+    """The toy stage's graph."""
+    units | EachUnit(function=write_number, context=out)

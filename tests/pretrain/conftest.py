@@ -1,0 +1,16 @@
+"""The output directory of a run up to the tokenize stage."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.pretrain.shards import make_rows, write_split, write_tokenizer
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An output directory as the tokenize stage leaves it."""
+    write_tokenizer(tmp_path / "tokenizer")
+    write_split(tmp_path / "shards" / "train", make_rows(40, 1))
+    write_split(tmp_path / "shards" / "validation", make_rows(10, 2), num_files=1)
+    return tmp_path

@@ -1,0 +1,133 @@
+"""The two families against `transformers`, and documents against their neighbours."""
+
+import pytest
+import torch
+
+from pipeline.pretrain.architecture import architecture_of, hugging_face_config
+from pipeline.pretrain.attention import layout_of, take_rows
+from pipeline.pretrain.masking import Masked
+from pipeline.pretrain.model import build_model
+from pipeline.pretrain.objective import loss_sum
+
+VOCAB, ROW = 97, 160
+LENGTHS = [[100, 12, 1, 40], [150, 0, 0, 0]]
+FAMILIES = ["bert-tiny", "modernbert-demo"]
+
+
+def _model(name, **changed):
+    """A model of four layers: ModernBERT's fourth is global again, the others between are local."""
+    architecture = architecture_of(name, vocab_size=VOCAB, positions=ROW, pad_id=0, layers=4, **changed)
+    model = build_model(architecture, seed=1)
+    # Trained weights are not as small as fresh ones; small ones would hide a wrong softmax.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0).add_(torch.sin(torch.arange(parameter.numel()).reshape(parameter.shape)) * 0.02)
+    return model
+
+
+def _batch():
+    ids_BS = torch.randint(5, VOCAB, (2, ROW), generator=torch.Generator().manual_seed(0))
+    return ids_BS, torch.tensor(LENGTHS)
+
+
+def _theirs(model):
+    """The same weights in `transformers`, eager attention, no dropout; key for key."""
+    import transformers
+
+    values = hugging_face_config(model.architecture, {"cls": 2, "sep": 3})
+    kind = getattr(transformers, values["architectures"][0])
+    config = kind.config_class(**{**values, "attn_implementation": "eager"})
+    theirs = kind(config).eval()
+    keys = theirs.load_state_dict(model.state_dict(), strict=True)
+    assert not keys.missing_keys
+    assert not keys.unexpected_keys
+    assert theirs.state_dict().keys() == model.state_dict().keys()
+    return theirs
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_logits_equal_transformers_per_document(name):
+    """Logits of each packed document are those of `transformers` for the document alone (local window included)."""
+    model = _model(name)
+    ids_BS, lengths_BP = _batch()
+    theirs = _theirs(model)
+    with torch.no_grad():
+        ours = model(ids_BS, layout_of(lengths_BP, ROW, model.architecture.window))
+        for row, lengths in enumerate(LENGTHS):
+            start = 0
+            for length in lengths:
+                if length:
+                    piece = ids_BS[row : row + 1, start : start + length]
+                    expected = theirs(piece, attention_mask=torch.ones_like(piece)).logits[0]
+                    error = (ours[row, start : start + length] - expected).abs().max() / expected.abs().max()
+                    assert error < 1e-5, (name, row, start)
+                start += length
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_initial_weights_have_the_family_s_spread(name):
+    """Fresh weights have the standard deviation that `transformers` gives each of them."""
+    import transformers
+
+    ours = build_model(architecture_of(name, vocab_size=VOCAB, positions=ROW, pad_id=0), seed=0)
+    values = hugging_face_config(ours.architecture, {"cls": 2, "sep": 3})
+    kind = getattr(transformers, values["architectures"][0])
+    theirs = dict(kind(kind.config_class(**values)).named_parameters())
+    for key, parameter in ours.named_parameters():
+        if parameter.ndim == 2 and parameter.numel() > 10_000:
+            assert parameter.detach().std() == pytest.approx(float(theirs[key].detach().std()), rel=0.05), key
+        elif parameter.ndim == 1:
+            assert torch.equal(parameter, theirs[key]), key
+    again = build_model(ours.architecture, seed=0)
+    other = build_model(ours.architecture, seed=1)
+    same = [torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(next(ours.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_leakage_between_documents(name):
+    """Changing one document leaves the logits of its neighbours bit-equal; without the mask it does not."""
+    model = _model(name)
+    ids_BS, lengths_BP = _batch()
+    changed_BS = ids_BS.clone()
+    changed_BS[0, 100:112] = (changed_BS[0, 100:112] + 7) % (VOCAB - 5) + 5
+    others = [*range(100), *range(112, 153)]
+    for lengths, leaks in ((lengths_BP, False), (torch.tensor([[153], [150]]), True)):
+        layout = layout_of(lengths, ROW, model.architecture.window)
+        with torch.no_grad():
+            before, after = model(ids_BS, layout), model(changed_BS, layout)
+        assert not torch.equal(before[0, 100:112], after[0, 100:112])
+        assert torch.equal(before[1], after[1])
+        if leaks:
+            assert (before[0, others] - after[0, others]).abs().max() > 1e-4
+        else:
+            assert torch.equal(before[0, others], after[0, others])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gathered_head_equals_full_cross_entropy(name):
+    """Loss and gradients at K slots, the last layer computed for them only, equal the full-logit loss in float64."""
+    model = _model(name).double()
+    ids_BS, lengths_BP = _batch()
+    layout = layout_of(lengths_BP, ROW, model.architecture.window)
+    slots_BK = torch.tensor([[3, 130, 101, 0], [149, 20, 7, 7]])
+    weight_BK = torch.tensor([[1.0, 1, 1, 0], [1, 1, 1, 0]])
+    labels_BK = ids_BS.gather(1, slots_BK)
+    results = []
+    for gathered in (True, False):
+        model.zero_grad()
+        if gathered:
+            logits = model(ids_BS, layout, slots_BK)
+            loss = loss_sum(logits, Masked(ids_BS, slots_BK, labels_BK, weight_BK))
+        else:
+            target = torch.full_like(ids_BS, -100)
+            target.scatter_(1, slots_BK[:, :3], labels_BK[:, :3])
+            logits = model(ids_BS, layout)
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
+            assert torch.allclose(take_rows(logits, slots_BK), results[0][1], rtol=1e-11, atol=1e-11)
+        loss.backward()
+        results.append((loss.detach(), logits.detach(), [p.grad.clone() for p in model.parameters()]))
+    assert results[0][0].item() == pytest.approx(results[1][0].item(), rel=1e-12)
+    for own, full in zip(results[0][2], results[1][2], strict=True):
+        assert (own - full).abs().max() <= 1e-11 * max(1.0, float(full.abs().max()))

@@ -1,0 +1,58 @@
+"""Settings: what is refused, and in which words."""
+
+import pydantic
+import pytest
+
+from pipeline.pretrain.architecture import PRESETS, architecture_of
+from pipeline.pretrain.settings import WATCHING, Settings, settings_from_dict
+
+
+def test_defaults_are_valid():
+    """The defaults, and every preset with them, pass the checks."""
+    for name in PRESETS:
+        settings = Settings(model=name).check()
+        architecture = architecture_of(settings.model, vocab_size=100, positions=8, pad_id=0)
+        assert architecture.head_width % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"modle": "bert-base"}, "pretrain.modle: unknown key, did you mean model?"),
+        ({"model": "gpt"}, "pretrain.model: 'gpt' is not one of bert-tiny"),
+        ({"objective": "clm"}, "pretrain.objective"),
+        ({"steps": 0}, "pretrain.steps: 0 must be at least 1"),
+        ({"steps": True}, "pretrain.steps: True has the wrong type"),
+        ({"steps": "9"}, "pretrain.steps: '9' has the wrong type"),
+        ({"mask_rate": 1.0}, "pretrain.mask_rate"),
+        ({"lr": 0}, "pretrain.lr"),
+        ({"lr": float("nan")}, "pretrain.lr"),
+        ({"warmup": 0.9, "decay": 0.2}, "more than the whole run"),
+        ({"batch_rows": 10, "micro_rows": 4}, "not a multiple"),
+        ({"prompts": ["no gap"]}, "must contain"),
+    ],
+)
+def test_mistakes_are_one_line(values, words):
+    """Each mistake names its field and value in one line."""
+    with pytest.raises(ValueError) as caught:
+        settings_from_dict(values)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pydantic_embeds_it():
+    """The command line's pydantic config takes the dataclass as a field and refuses unknown keys."""
+
+    class Config(pydantic.BaseModel):
+        pretrain: Settings
+
+    assert Config(pretrain={"steps": 5, "prompts": ["a [MASK]"]}).pretrain == Settings(steps=5, prompts=("a [MASK]",))
+    with pytest.raises(pydantic.ValidationError, match="stepz"):
+        Config(pretrain={"stepz": 5})
+
+
+def test_trajectory_leaves_out_watching():
+    """Settings that only watch may change between a run and its resume; all others may not."""
+    assert Settings(keep=5, eval_every=3).trajectory() == Settings().trajectory()
+    assert Settings(lr=1e-3).trajectory() != Settings().trajectory()
+    assert set(Settings.__dataclass_fields__) > WATCHING

@@ -1,0 +1,215 @@
+"""The training run as its users see it: a command that can be killed and repeated."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.pretrain.log import read_log
+from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.train import TrainingStoppedError, train
+from tests.pretrain.shards import make_rows, write_split
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {
+    "model": "modernbert-demo", "layers": 2, "width": 32, "heads": 2, "steps": 24, "batch_rows": 8, "micro_rows": 4,
+    "optimizer": "muon", "lr": 0.01, "checkpoint_every": 4, "eval_every": 8, "validation_rows": 7, "threads": 1,
+}  # fmt: skip
+
+
+def _train(out, stop=lambda: False, **changed):
+    lines = []
+    summary = train(Settings(**{**SETTINGS, **changed}), out, say=lines.append, stop=stop)
+    return summary, lines
+
+
+def _command(out, **changed):
+    (out / "settings.json").write_text(json.dumps({**SETTINGS, **changed}))
+    return [sys.executable, "-m", "pipeline.pretrain", str(out / "settings.json"), str(out)]
+
+
+def _run(out, **changed):
+    return subprocess.run(_command(out, **changed), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _curve(out):
+    """The log without what the clock wrote."""
+    return [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_log(out / "pretrain" / "log.jsonl")
+    ]
+
+
+def _same_result(first, second):
+    """Weights, optimizer state and log are equal bit by bit."""
+    assert _curve(first) == _curve(second)
+    for name in ("checkpoints/step-00000024/state.safetensors", "model/model.safetensors"):
+        ours, theirs = load_file(first / name), load_file(second / name)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    skipped = ("seconds", "tokens_per_second")
+    summaries = [json.loads((out / "pretrain" / "summary.json").read_text()) for out in (first, second)]
+    assert len({json.dumps({k: v for k, v in s.items() if k not in skipped}) for s in summaries}) == 1
+
+
+@pytest.fixture
+def twin(out, tmp_path_factory):
+    """A second directory with the same shards and tokenizer."""
+    other = tmp_path_factory.mktemp("twin")
+    for name in ("shards", "tokenizer"):
+        (other / name).symlink_to(out / name)
+    return other
+
+
+def test_run_to_the_end(out):
+    """A run leaves checkpoints, a log line a step, validations, a model and a summary; it learns something."""
+    summary, lines = _train(out, steps=40)
+    assert summary["steps"] == 40
+    assert summary["validation_loss"] < summary["first_loss"] - 0.1
+    assert 0 <= summary["validation_accuracy"] < 1
+    assert summary["unigram_entropy"] == pytest.approx(3.5, abs=0.3)  # 36 words, nearly evenly used
+    assert len(summary["fill_mask"]) == 3
+    assert all(len(example["predictions"]) == 5 for example in summary["fill_mask"])
+    log = _curve(out)
+    assert [line["step"] for line in log if "loss" in line] == list(range(1, 41))
+    assert [line["step"] for line in log if "validation_loss" in line] == [8, 16, 24, 32, 40]
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-00000036", "step-00000040"]
+    assert "step 40/40" in "\n".join(lines)
+
+
+def test_finished_run_is_left_alone(out):
+    """The same settings again do nothing; settings that only watch count as the same."""
+    first, _ = _train(out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again, lines = _train(out, keep=3)
+    assert again == first
+    assert lines[0].startswith("already trained: 24 steps")
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+
+def test_other_settings_or_shards_are_refused(out):
+    """A checkpoint of other settings, or of other rows, is not continued; the message says what differs."""
+    _train(out)
+    with pytest.raises(ValueError, match=r"made with lr 0\.01, now 0\.02"):
+        _train(out, lr=0.02)
+    write_split(out / "shards" / "train", make_rows(40, 9))
+    with pytest.raises(ValueError, match="made with other shards"):
+        _train(out)
+
+
+def test_microbatches_change_only_rounding(out, twin):
+    """Two microbatches of four rows and one of eight give the same losses within 1e-5."""
+    _train(out, steps=6)
+    _train(twin, steps=6, micro_rows=8)
+    for one, other in zip(_curve(out), _curve(twin), strict=True):
+        assert one.keys() == other.keys()
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+            assert one["tokens"] == other["tokens"]
+
+
+def test_stop_and_go_is_bit_equal(out, twin):
+    """Stopping on demand at odd steps and going on equals an undisturbed run."""
+    _train(out)
+    for stop_after in (3, 5, 9):
+        left = [stop_after]
+
+        def stop(left=left):
+            left[0] -= 1
+            return left[0] == 0
+
+        with pytest.raises(TrainingStoppedError, match="the same command resumes"):
+            _train(twin, stop=stop)
+    _train(twin)
+    _same_result(out, twin)
+
+
+def _wait_for(condition, process):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_killed_run_resumes_bit_equal(out, twin):
+    """SIGKILL after the first and after a later checkpoint, one of them damaged, then the same command: bit-equal."""
+    assert _run(out).returncode == 0
+    for number, step in enumerate((4, 12)):
+        with subprocess.Popen(_command(twin), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            _wait_for(lambda step=step: (twin / "checkpoints" / f"step-{step:08d}").exists(), process)
+            process.send_signal(signal.SIGKILL)
+        assert not (twin / "pretrain" / "summary.json").exists(), "killed too late to show anything"
+        if number == 1:
+            newest = max((twin / "checkpoints").glob("step-*"))
+            os.truncate(newest / "state.safetensors", 100)
+    result = _run(twin)
+    assert result.returncode == 0, result.stderr
+    assert "damaged checkpoint refused" in result.stderr
+    _same_result(out, twin)
+
+
+def test_exit_codes(out):
+    """A mistake exits 2 with one line; SIGTERM exits 3 and leaves a checkpoint."""
+    result = _run(out, modle="x")
+    assert (result.returncode, result.stderr) == (2, "pretrain.modle: unknown key, did you mean model?\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "pipeline.pretrain", str(out / "none.json"), str(out)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    long = {"steps": 100_000, "checkpoint_every": 100_000}
+    with subprocess.Popen(_command(out, **long), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for((out / "pretrain" / "log.jsonl").exists, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 3
+        assert "the same command resumes there" in process.stderr.read()
+    assert len(list((out / "checkpoints").glob("step-*"))) == 1
+
+
+def test_non_finite_loss_stops(out, monkeypatch):
+    """A loss that is not a number stops the run, names the step, and leaves the last good checkpoint in place."""
+    from pipeline.pretrain import train as module
+
+    calls = [0]
+    real = module.loss_sum
+
+    def poisoned(*args):
+        calls[0] += 1
+        return real(*args) * (float("nan") if calls[0] > 2 * 9 else 1.0)
+
+    monkeypatch.setattr(module, "loss_sum", poisoned)
+    with pytest.raises(TrainingStoppedError, match=r"step 10: loss nan.*last good checkpoint: step-00000008"):
+        _train(out)
+    monkeypatch.undo()
+    assert _train(out)[0]["steps"] == 24
+
+
+def test_no_validation_rows(out):
+    """A corpus too small for validation rows still trains; what cannot be measured is null."""
+    for path in (out / "shards" / "validation").iterdir():
+        path.unlink()
+    write_split(out / "shards" / "validation", [], num_files=1)
+    summary, _ = _train(out, steps=2, prompts=("kada [MASK] lofe",))
+    assert summary["validation_loss"] is None
+    assert summary["unigram_entropy"] is None
+    assert summary["fill_mask"][0]["text"] == "kada [MASK] lofe"
+
+
+def test_imports_nothing_heavy():
+    """Importing the trainer loads no Beam, no datasets, no pydantic and no transformers."""
+    code = (
+        "import sys, pipeline.pretrain.train, pipeline.pretrain.__main__\n"
+        "heavy = {'apache_beam', 'datasets', 'pydantic', 'transformers', 'numba', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,107 @@
+"""Band keys, buckets and links against their twins and against datasketch.MinHashLSH."""
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from datasketch import MinHash, MinHashLSH
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference import lsh as reference
+from transforms.kernels.lsh import HEADS, band_keys, collect_buckets, group_equal, link_buckets
+
+
+def kernel_band_keys(signature, bands, rows):
+    """The keys of one signature."""
+    key_E = np.empty(bands, np.uint64)
+    band_keys(np.array([signature], np.uint32), bands, rows, key_E)
+    return key_E.tolist()
+
+
+def kernel_buckets(keys, dense):
+    """The buckets of one partition, as lists of dense indices."""
+    key_E, dense_E = np.array(keys, np.uint64), np.array(dense, np.uint32)
+    first_E, count_E = np.empty(len(keys), np.uint32), np.zeros(len(keys), np.uint32)
+    slot_H = np.zeros(max(2, 1 << (2 * len(keys) - 1).bit_length()), np.uint32)
+    num_buckets, num_members = group_equal(key_E, slot_H, first_E, count_E)
+    offsets_B1, entry_M = np.empty(num_buckets + 1, np.int64), np.empty(num_members, np.uint32)
+    collect_buckets(dense_E, first_E, count_E, offsets_B1, entry_M)
+    assert offsets_B1[-1] == num_members
+    found = [tuple(dense_E[entry_M[start:stop]].tolist()) for start, stop in pairwise(offsets_B1)]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def kernel_links(bucket, signatures, least, most):
+    """The links of one bucket."""
+    assert most == HEADS
+    sig_MK = np.array([signatures[member] for member in bucket], np.uint32)
+    member_L, head_L, equal_L = (np.empty(len(bucket), np.uint32) for _ in range(3))
+    num_links = link_buckets(np.array([0, len(bucket)]), sig_MK, least, member_L, head_L, equal_L)
+    for member, head, equal in zip(member_L[:num_links], head_L[:num_links], equal_L[:num_links], strict=True):
+        assert equal == (sig_MK[member] == sig_MK[head]).sum()
+    return {(bucket[m], bucket[h]) for m, h in zip(member_L[:num_links], head_L[:num_links], strict=True)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, (1 << 32) - 1), min_size=12, max_size=12),
+    st.sampled_from([(1, 12), (12, 1), (3, 4), (2, 5)]),
+)
+def test_band_keys_equal_twin(signature, shape):
+    """Also where bands times rows leaves permutations over."""
+    assert kernel_band_keys(signature, *shape) == reference.band_keys(signature, *shape)
+
+
+def test_bands_are_told_apart():
+    """The same values in another band, or in another order, are another key."""
+    keys = kernel_band_keys([1, 2] * 6, 6, 2) + kernel_band_keys([2, 1] * 6, 6, 2)
+    assert len(set(keys)) == 12
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 12), max_size=60), st.booleans(), st.randoms(use_true_random=False))
+def test_buckets_equal_twin(keys, spread, random):
+    """Members ascend in every bucket, in whatever order the runs came."""
+    keys = [key * 0x9E3779B97F4A7C15 % (1 << 64) if spread else key for key in keys]
+    dense = list(range(len(keys)))
+    expected = reference.buckets(keys, dense)
+    assert kernel_buckets(keys, dense) == expected
+    random.shuffle(dense)
+    assert kernel_buckets(keys, dense) == reference.buckets(keys, dense)
+
+
+@pytest.mark.parametrize("link", [kernel_links, reference.links])
+def test_links_skip_an_unlike_smallest(link):
+    """Alike members find each other although the smallest index of their bucket is unlike both."""
+    signatures = {3: [0, 0, 0, 0], 5: [0, 1, 1, 1], 8: [0, 1, 1, 2], 9: [0, 0, 0, 3]}
+    assert link((3, 5, 8, 9), signatures, 3, HEADS) == {(8, 5), (9, 3)}
+    assert link((3, 5, 8, 9), signatures, 0, HEADS) == {(5, 3), (8, 3), (9, 3)}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=2, max_size=60), st.integers(0, 6))
+def test_links_equal_twin(rows, least):
+    """Also with more unlike members than heads."""
+    bucket = tuple(range(0, 3 * len(rows), 3))
+    signatures = dict(zip(bucket, rows, strict=True))
+    assert kernel_links(bucket, signatures, least, HEADS) == reference.links(bucket, signatures, least, HEADS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=12, max_size=12), max_size=20),
+    st.sampled_from([(3, 4), (6, 2), (2, 5)]),
+)
+def test_candidates_equal_datasketch(rows, shape):
+    """Two documents share a bucket exactly where MinHashLSH returns one for the other."""
+    keys = [key for row in rows for key in kernel_band_keys(row, *shape)]
+    dense = [n for n in range(len(rows)) for _ in range(shape[0])]
+    ours = {pair for bucket in kernel_buckets(keys, dense) for pair in combinations(bucket, 2)}
+    lsh = MinHashLSH(num_perm=12, params=shape)
+    sketches = [MinHash(hashvalues=row, scheme="affine32") for row in rows]
+    for n, sketch in enumerate(sketches):
+        lsh.insert(n, sketch)
+    theirs = {(a, b) for b, sketch in enumerate(sketches) for a in lsh.query(sketch) if a < b}
+    assert ours == theirs

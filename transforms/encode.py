@@ -1,0 +1,71 @@
+"""Encoding: a column of texts to lists of token ids, exactly as `tokenizers` would. No Beam.
+
+Shapes: N documents, T tokens.
+"""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from transforms.kernels.strings import string_views
+from transforms.schema import token_type
+
+# Bytes of text handed to `tokenizers` at once: its encodings cost about 60 bytes a byte of text until they are copied.
+_CHUNK_BYTES = 1 << 20
+
+
+class Encoder:
+    """Encodes with one tokenizer.
+
+    Text that spells a special token ("[MASK]", "</s>") stays text: only the tokenizer's other added tokens are matched.
+
+    Args:
+        tokenizer: copied; its truncation, padding and post-processor are not used.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
+        # The largest id, not the number of tokens: a vocabulary may have holes.
+        self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        self._type = token_type(self.vocab_size)
+
+    def encode(self, texts: pa.Array) -> pa.ListArray:
+        """Return the ids of each text without special tokens.
+
+        Args:
+            texts: N strings; a null encodes as no tokens.
+
+        Returns:
+            N lists of uint16, or of uint32 if an id needs it. Besides them, at most a megabyte of text is in work at
+            a time.
+        """
+        offsets_N1, _ = string_views(texts)
+        num_tokens_N = np.zeros(len(texts), np.int64)
+        parts = [np.zeros(0, self._type.to_pandas_dtype())]
+        start = 0
+        while start < len(texts):
+            limit = int(offsets_N1[start]) + _CHUNK_BYTES
+            stop = max(start + 1, int(np.searchsorted(offsets_N1, limit, side="right")) - 1)
+            ids, num_tokens_N[start:stop] = self._encode_chunk(texts.slice(start, stop - start))
+            parts.append(ids)
+            start = stop
+        ids_T = np.concatenate(parts)
+        if len(ids_T) > np.iinfo(np.int32).max:
+            raise ValueError(f"{len(ids_T)} tokens in one batch of {len(texts)} texts: give smaller batches")
+        token_offsets_N1 = np.zeros(len(texts) + 1, np.int32)
+        np.cumsum(num_tokens_N, out=token_offsets_N1[1:])
+        return pa.ListArray.from_arrays(pa.array(token_offsets_N1), pa.array(ids_T))
+
+    def _encode_chunk(self, texts: pa.Array) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+        strings = [text or "" for text in texts.to_pylist()]
+        encodings = self._tokenizer.encode_batch_fast(strings, add_special_tokens=False)
+        num_tokens_N = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
+        ids_T = np.empty(int(num_tokens_N.sum()), self._type.to_pandas_dtype())
+        stops_N = np.cumsum(num_tokens_N)
+        for encoding, start, stop in zip(encodings, (stops_N - num_tokens_N).tolist(), stops_N.tolist(), strict=True):
+            ids_T[start:stop] = encoding.ids
+        return ids_T, num_tokens_N

@@ -1,0 +1,1 @@
+"""Compiled loops over Arrow buffers: numpy and numba, no Beam."""

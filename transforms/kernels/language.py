@@ -1,0 +1,298 @@
+"""Language identification by character n-grams: naive Bayes over 1-, 2- and 3-grams.
+
+The model is the one of Nakatani Shuyo's language-detection as ported in the package `langdetect`: same profiles, same
+character classes, same treatment of capitals, Latin words in other scripts, URLs and mail addresses. What differs is the
+inference. langdetect draws n-grams at random until one language has won, seven times; here every n-gram of a window
+counts once, and the windows of a document vote with their posterior. Equal text gives equal labels, always.
+
+Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH), S slots of the hash table.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernels.jit import kernel
+from transforms.kernels.utf8 import code_point
+
+WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
+SCALE = 1024.0  # model weights are nats times SCALE as int16: sums are integers, and no order of adding matters
+
+NONE, SPACE, OTHER = 0, 1, 2  # characters that are no character of a profile; the profiles' own follow
+CHAR_BITS = 13
+CHAR_MASK = (1 << CHAR_BITS) - 1
+UPPER, LATIN, FAR = 1 << 13, 1 << 14, 1 << 15  # flags beside the bits: capital; `A` to `z`; U+0300 or later
+
+ROW_SHIFT = 3 * CHAR_BITS  # a slot is row << ROW_SHIFT | three characters
+HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+
+WINDOW = 512  # bytes
+MAX_WINDOWS = 8
+
+_U = np.uint64
+_ASTRAL = np.uint16(OTHER | FAR)
+_KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
+
+
+@kernel
+def _in_address(byte: int) -> bool:
+    """Whether a byte may stand in the host or local part of an address: letters, digits, hyphen, underscore, full stop."""
+    return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or byte == 0x2D or byte == 0x2E or byte == 0x5F
+
+
+@kernel
+def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
+    """Return the end of the http(s) URL at `start`, or `start` if there is none."""
+    i = start
+    for letter in (0x68, 0x74, 0x74, 0x70):
+        if i == stop or bytes_M[_U(i)] != letter:
+            return start
+        i += 1
+    if i < stop and bytes_M[_U(i)] == 0x73:
+        i += 1
+    for mark in (0x3A, 0x2F, 0x2F):
+        if i == stop or bytes_M[_U(i)] != mark:
+            return start
+        i += 1
+    body = i
+    while i < stop:
+        byte = bytes_M[_U(i)]
+        if not (_in_address(byte) or byte in (0x3F, 0x26, 0x7E, 0x3B, 0x2B, 0x3D, 0x2F, 0x23)):
+            break
+        i += 1
+    return i if i > body else start
+
+
+@kernel
+def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
+    """Return first and last + 1 byte of the first mail address at or after `start`, or `(stop, stop)`."""
+    at = start
+    while at < stop:
+        if bytes_M[_U(at)] == 0x40:
+            first = at
+            while first > start and at - first < 64 and _in_address(bytes_M[_U(first - 1)]):
+                first -= 1
+            last = at + 1
+            while last < stop and _in_address(bytes_M[_U(last)]):
+                last += 1
+            if first < at and last - at > 2 and bytes_M[_U(at + 1)] != 0x2E:
+                return first, last
+        at += 1
+    return stop, stop
+
+
+@kernel
+def _characters(
+    bytes_M: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    chars_C: NDArray[np.uint16],
+    out: NDArray[np.uint16],
+    filled: int,
+) -> int:
+    """Append the characters of one window to `out` and return its new length; URLs and addresses become a space."""
+    mail, mail_stop = _next_mail(bytes_M, start, stop)
+    i = start
+    while i < stop:
+        if i == mail:
+            i = mail_stop
+            mail, mail_stop = _next_mail(bytes_M, i, stop)
+            out[_U(filled)] = SPACE
+            filled += 1
+            continue
+        byte = bytes_M[_U(i)]
+        if byte < 0x80:
+            if byte == 0x68:
+                after = _url_stop(bytes_M, i, stop)
+                if after > i:
+                    i = after
+                    while mail < i:
+                        mail, mail_stop = _next_mail(bytes_M, i, stop)
+                    out[_U(filled)] = SPACE
+                    filled += 1
+                    continue
+            char = chars_C[_U(byte)]
+            i += 1
+        else:
+            code, width = code_point(bytes_M, i, stop)
+            char = chars_C[_U(code)] if code < 0x10000 else _ASTRAL
+            i += width
+        out[_U(filled)] = char
+        filled += 1
+    return filled
+
+
+@kernel
+def _row(key: np.uint64, slots_S: NDArray[np.uint64], shift: np.uint64) -> int:
+    """Return the row of an n-gram, or -1."""
+    mask = np.uint64(len(slots_S) - 1)
+    slot = (key * HASH_FACTOR) >> shift
+    while True:
+        entry = slots_S[slot]
+        if entry == 0:
+            return -1
+        if entry & _KEY_MASK == key:
+            return int(entry >> _U(ROW_SHIFT))
+        slot = (slot + _U(1)) & mask
+
+
+@kernel
+def _read(
+    bytes_M: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    chars_C: NDArray[np.uint16],
+    out: NDArray[np.uint16],
+    bounds: NDArray[np.int64],
+) -> int:
+    """Write the characters of one document to `out`, and where its windows begin and end to `bounds`; return their number.
+
+    A document of up to WINDOW * MAX_WINDOWS bytes is read whole and cut into equal windows. Of a longer one, MAX_WINDOWS
+    windows are read at equal distances, each from the first white space in it.
+    """
+    size = stop - start
+    if size <= WINDOW * MAX_WINDOWS:
+        num_windows = (size + WINDOW - 1) // WINDOW
+        filled = _characters(bytes_M, start, stop, chars_C, out, 0)
+        for w in range(num_windows + 1):
+            bounds[w] = filled * w // num_windows
+        return num_windows
+    filled = 0
+    for w in range(MAX_WINDOWS):
+        bounds[w] = filled
+        first = start + w * (size - WINDOW) // (MAX_WINDOWS - 1)
+        last = first + WINDOW
+        if w > 0:
+            i = first
+            while i < first + 64 and bytes_M[_U(i)] > 0x20:
+                i += 1
+            if i == first + 64:  # no spaces in this script: from the first whole character
+                i = first
+                while bytes_M[_U(i)] & 0xC0 == 0x80:
+                    i += 1
+            first = i
+            out[_U(filled)] = SPACE
+            filled += 1
+        filled = _characters(bytes_M, first, last, chars_C, out, filled)
+    bounds[MAX_WINDOWS] = filled
+    return MAX_WINDOWS
+
+
+@kernel
+def _add_posterior(sums_L: NDArray[np.int32], weight: int, votes_L: NDArray[np.float64], num_languages: int) -> None:
+    """Add the softmax of one window's sums, times `weight`, to `votes_L`, and clear the sums."""
+    best = sums_L[0]
+    for l in range(1, num_languages):
+        best = max(best, sums_L[l])
+    norm = 0.0
+    for l in range(num_languages):
+        norm += np.exp((sums_L[l] - best) / SCALE)
+    for l in range(num_languages):
+        votes_L[l] += weight * np.exp((sums_L[l] - best) / SCALE) / norm
+    sums_L[:] = 0
+
+
+@kernel
+def _vote(
+    chars: NDArray[np.uint16],
+    bounds: NDArray[np.int64],
+    num_windows: int,
+    slots_S: NDArray[np.uint64],
+    rows_RL: NDArray[np.int16],
+    num_languages: int,
+    sums_L: NDArray[np.int32],
+    votes_L: NDArray[np.float64],
+) -> int:
+    """Add the posterior of every window, weighted by its number of known n-grams, to `votes_L`; return the weights' sum.
+
+    The n-grams that end at one character are nested, so a row holds the sum over the longest of them and its endings: one
+    look-up and one addition of a row for a character instead of three.
+    """
+    latin = far = 0
+    for k in range(bounds[num_windows]):
+        latin += chars[_U(k)] & LATIN != 0
+        far += chars[_U(k)] & FAR != 0
+    skipped = LATIN if 2 * latin < far else 0
+    shift = _U(64)
+    for _ in range(CHAR_BITS * 3):
+        if _U(1) << (_U(64) - shift) == len(slots_S):
+            break
+        shift -= _U(1)
+    sums_L[:] = 0
+    before, last, last_upper, capitals = NONE, SPACE, False, False
+    total = 0
+    for w in range(num_windows):
+        hits = 0
+        for k in range(bounds[w], bounds[w + 1]):
+            flags = int(chars[_U(k)])
+            if flags & skipped:
+                continue
+            char, upper = flags & CHAR_MASK, flags & UPPER != 0
+            if last == SPACE:
+                capitals = False
+                if char == SPACE:
+                    continue
+                before = NONE
+            capitals = upper and (capitals or last_upper)
+            if not capitals:
+                bigram = last << CHAR_BITS | char
+                row = -1
+                if before != NONE:
+                    row = _row(_U(before << 2 * CHAR_BITS | bigram), slots_S, shift)
+                if row < 0:
+                    row = _row(_U(bigram), slots_S, shift)
+                if row < 0 and char != SPACE:
+                    row = _row(_U(char), slots_S, shift)
+                if row >= 0:
+                    hits += 1
+                    for l in range(WIDTH):
+                        sums_L[_U(l)] += rows_RL[_U(row), _U(l)]
+            before, last, last_upper = last, char, upper
+        if hits:
+            _add_posterior(sums_L, hits, votes_L, num_languages)
+            total += hits
+    return total
+
+
+@kernel
+def identify(
+    offsets_N1: NDArray[np.int32],
+    bytes_M: NDArray[np.uint8],
+    skip_N: NDArray[np.bool_],
+    chars_C: NDArray[np.uint16],
+    slots_S: NDArray[np.uint64],
+    rows_RL: NDArray[np.int16],
+    num_languages: int,
+    language_N: NDArray[np.int16],
+    score_N: NDArray[np.float32],
+) -> None:
+    """Write the most probable language of every document, and its probability.
+
+    Args:
+        offsets_N1: int32, see `string_views`.
+        bytes_M: uint8, UTF-8.
+        skip_N: bool, documents that get no language (rejected before).
+        chars_C: uint16 [0x10000], number and flags of each code point of the first plane, see `profiles`.
+        slots_S: uint64, the hash table; S is a power of two.
+        rows_RL: int16 [R, WIDTH], the weights.
+        num_languages: L without the padding.
+        language_N: int16, written; -1 where no n-gram of a document is in any profile.
+        score_N: float32, written: the language's mean posterior over the windows, weighted by their n-grams.
+    """
+    out = np.empty(MAX_WINDOWS * (WINDOW + 1), np.uint16)
+    bounds = np.empty(MAX_WINDOWS + 1, np.int64)
+    sums_L = np.empty(WIDTH, np.int32)
+    votes_L = np.empty(WIDTH, np.float64)
+    for n in range(len(offsets_N1) - 1):
+        language_N[n], score_N[n] = -1, 0.0
+        start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
+        if skip_N[n] or start == stop:
+            continue
+        num_windows = _read(bytes_M, start, stop, chars_C, out, bounds)
+        votes_L[:] = 0.0
+        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, sums_L, votes_L)
+        if total:
+            winner = 0
+            for l in range(1, num_languages):
+                if votes_L[l] > votes_L[winner]:
+                    winner = l
+            language_N[n], score_N[n] = winner, votes_L[winner] / total

@@ -1,0 +1,184 @@
+"""Locality-sensitive hashing: band keys, buckets of equal keys, and links inside a bucket.
+
+Nothing here is quadratic: a bucket of n members costs n - 1 links, each found with at most HEADS comparisons.
+Indyk and Motwani, "Approximate nearest neighbors", 1998; Leskovec et al., "Mining of Massive Datasets", section 3.4.
+
+Shapes: N documents, K permutations, E entries (one for each document and band), M entries in buckets of two or more,
+B buckets, H slots of the hash table, L links.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernels.jit import kernel
+
+HEADS = 8  # unlike members of one bucket that a further member is compared with
+
+_STEP = np.uint64(0xD6E8FEB86659FD93)
+_MIX = np.uint64(0xFF51AFD7ED558CCD)
+_HALF = np.uint64(32)
+
+
+@kernel
+def band_keys(sig_NK: NDArray[np.uint32], bands: int, rows: int, key_E: NDArray[np.uint64]) -> None:
+    """Write the key of every band: a 64-bit hash of its number and its rows.
+
+    Args:
+        sig_NK: uint32, K at least `bands * rows`.
+        bands: bands of a signature; band b is the columns from `b * rows` on.
+        rows: permutations in a band.
+        key_E: uint64, output; document n and band b at `n * bands + b`.
+
+    Equal bands of two documents have equal keys; other keys are equal by chance (2**-64) only.
+    """
+    for n in range(len(sig_NK)):
+        for band in range(bands):
+            key = np.uint64(band + 1) * _MIX
+            for k in range(band * rows, band * rows + rows):
+                key = (key ^ np.uint64(sig_NK[n, k])) * _STEP
+                key ^= key >> _HALF
+            key *= _MIX
+            key_E[n * bands + band] = key ^ (key >> _HALF)
+
+
+@kernel
+def group_equal(
+    key_E: NDArray[np.uint64],
+    slot_H: NDArray[np.uint32],
+    first_E: NDArray[np.uint32],
+    count_E: NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Find for every entry the first one with the same key.
+
+    Args:
+        key_E: uint64; keys of one hash-prefix partition: the lower bits choose the slot.
+        slot_H: uint32, zeros; H a power of two, at least twice E. Scratch.
+        first_E: uint32, output: the first entry with the same key.
+        count_E: uint32, zeros, output: at a first entry, how many entries have its key.
+
+    Returns:
+        Number of keys that occur more than once, and the number of entries that have one of them.
+
+    Linear: an open hash table with linear probing. Sorting the keys instead takes 30 ns an entry (numpy, AVX-512).
+    """
+    mask = np.uint64(len(slot_H) - 1)
+    num_buckets = 0
+    num_members = 0
+    for e in range(len(key_E)):
+        key = key_E[e]
+        slot = key & mask
+        while True:
+            first = np.int64(slot_H[slot]) - 1
+            if first < 0:
+                slot_H[slot] = np.uint32(e + 1)
+                first_E[e] = np.uint32(e)
+                count_E[e] = np.uint32(1)
+                break
+            if key_E[first] == key:
+                first_E[e] = np.uint32(first)
+                count_E[first] += np.uint32(1)
+                num_members += 1
+                if count_E[first] == 2:
+                    num_buckets += 1
+                    num_members += 1
+                break
+            slot = (slot + np.uint64(1)) & mask
+    return num_buckets, num_members
+
+
+@kernel
+def collect_buckets(
+    dense_E: NDArray[np.uint32],
+    first_E: NDArray[np.uint32],
+    count_E: NDArray[np.uint32],
+    offsets_B1: NDArray[np.int64],
+    entry_M: NDArray[np.uint32],
+) -> None:
+    """Write the members of every bucket side by side, smallest dense index first.
+
+    Args:
+        dense_E: uint32, the dense index of the document behind an entry.
+        first_E: uint32, from `group_equal`.
+        count_E: uint32, from `group_equal`; overwritten.
+        offsets_B1: int64, output: bucket b is `entry_M[offsets_B1[b]:offsets_B1[b + 1]]`.
+        entry_M: uint32, output: numbers of entries.
+
+    Linear if entries of equal keys come in ascending order of `dense_E`; only buckets that do not are sorted.
+    """
+    bucket = 0
+    offsets_B1[0] = 0
+    for e in range(len(first_E)):
+        if first_E[e] == e:
+            count = count_E[e]
+            if count > 1:
+                count_E[e] = np.uint32(offsets_B1[bucket])  # from here on: where the next member goes
+                offsets_B1[bucket + 1] = offsets_B1[bucket] + count
+                bucket += 1
+            else:
+                first_E[e] = np.uint32(0xFFFFFFFF)
+    for e in range(len(first_E)):
+        first = first_E[e]
+        if first != np.uint32(0xFFFFFFFF):
+            entry_M[count_E[first]] = np.uint32(e)
+            count_E[first] += np.uint32(1)
+    for b in range(bucket):
+        member = entry_M[offsets_B1[b] : offsets_B1[b + 1]]
+        for i in range(1, len(member)):
+            if dense_E[member[i - 1]] > dense_E[member[i]]:
+                member[:] = member[np.argsort(dense_E[member])]
+                break
+
+
+@kernel
+def link_buckets(
+    offsets_B1: NDArray[np.int64],
+    sig_MK: NDArray[np.uint32],
+    least_equal: int,
+    member_L: NDArray[np.uint32],
+    head_L: NDArray[np.uint32],
+    equal_L: NDArray[np.uint32],
+) -> int:
+    """Link every member of a bucket to an earlier one whose signature agrees, if there is one.
+
+    Args:
+        offsets_B1: int64, bucket b is the rows from `offsets_B1[b]` to `offsets_B1[b + 1]`.
+        sig_MK: uint32, signatures of the members in the order of the buckets; K may be 0.
+        least_equal: how many of the K values must be equal; 0 links all members to the first.
+        member_L: uint32, output, rows of `sig_MK`; as long as there are members is enough.
+        head_L: uint32, output, the earlier row.
+        equal_L: uint32, output, how many values are equal.
+
+    Returns:
+        Number of links.
+
+    Leader clustering: a member is compared with the heads of its bucket in turn, linked to the first that agrees, and
+    becomes a head itself if none does. The smallest index of the bucket stays a head; of the others the oldest makes
+    room when there are HEADS. Comparing with the smallest only is lost where an unlike document is the smallest: see
+    tests/bench/dedup.py for the share of pairs that either way keeps.
+    """
+    heads = np.empty(HEADS, np.int64)
+    num_links = 0
+    for b in range(len(offsets_B1) - 1):
+        heads[0] = offsets_B1[b]
+        num_heads = 1
+        for m in range(offsets_B1[b] + 1, offsets_B1[b + 1]):
+            linked = False
+            for i in range(num_heads):
+                equal = 0
+                for k in range(sig_MK.shape[1]):
+                    equal += sig_MK[m, k] == sig_MK[heads[i], k]
+                if equal >= least_equal:
+                    member_L[num_links] = np.uint32(m)
+                    head_L[num_links] = np.uint32(heads[i])
+                    equal_L[num_links] = np.uint32(equal)
+                    num_links += 1
+                    linked = True
+                    break
+            if linked:
+                continue
+            if num_heads == HEADS:
+                heads[1:-1] = heads[2:].copy()
+                num_heads -= 1
+            heads[num_heads] = m
+            num_heads += 1
+    return num_links

@@ -1,0 +1,96 @@
+"""The n-gram profiles of the package `langdetect` as the tables of the language kernel.
+
+Built in half a second from the installed package, once a process: cheaper than keeping a second copy on disk right.
+"""
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+from langdetect.utils.ngram import NGram
+from numpy.typing import NDArray
+
+from transforms.kernels.language import (
+    CHAR_BITS,
+    FAR,
+    HASH_FACTOR,
+    LATIN,
+    OTHER,
+    ROW_SHIFT,
+    SCALE,
+    SPACE,
+    UPPER,
+    WIDTH,
+)
+
+SMOOTHING = 0.5 / 10_000  # langdetect's alpha over its base frequency
+
+
+class Model(NamedTuple):
+    """Tables of `identify`, and the labels of its language numbers."""
+
+    labels: tuple[str, ...]
+    chars_C: NDArray[np.uint16]
+    slots_S: NDArray[np.uint64]
+    rows_RL: NDArray[np.int16]
+
+
+@cache
+def langdetect_model() -> Model:
+    """Return the tables for langdetect's languages, in order of their labels.
+
+    A weight is log(1 + p / SMOOTHING), where p is the n-gram's share of the language's n-grams of that length: langdetect
+    multiplies by SMOOTHING + p, and what all languages have in common changes no posterior. At most 23 nats, so int16.
+    """
+    directory = files("langdetect") / "profiles"
+    profiles = [json.loads(path.read_text("utf-8")) for path in sorted(directory.iterdir(), key=lambda path: path.name)]
+    assert len(profiles) <= WIDTH
+    rows = {gram: row for row, gram in enumerate(sorted({gram for profile in profiles for gram in profile["freq"]}))}
+    weights_RL = np.zeros((len(rows), WIDTH))
+    for language, profile in enumerate(profiles):
+        grams = profile["freq"]
+        at_G = np.fromiter((rows[gram] for gram in grams), np.int64, len(grams))
+        count_G = np.fromiter(grams.values(), np.float64, len(grams))
+        total_G = np.array(profile["n_words"], np.float64)[np.fromiter(map(len, grams), np.int64, len(grams)) - 1]
+        weights_RL[at_G, language] = np.log1p(count_G / total_G / SMOOTHING)
+    nested_RL = weights_RL.copy()
+    for gram, row in rows.items():
+        for ending in (gram[1:], gram[2:]):
+            if ending and ending != " " and ending in rows:
+                nested_RL[row] += weights_RL[rows[ending]]
+    rows_RL = np.rint(nested_RL * SCALE)
+    assert rows_RL.max() <= np.iinfo(np.int16).max
+    numbers = {" ": SPACE} | {
+        char: OTHER + 1 + i for i, char in enumerate(sorted(set("".join(rows)) - {" "}))
+    }
+    labels = tuple(profile["name"] for profile in profiles)
+    return Model(labels, _character_table(numbers), _slots(rows, numbers), rows_RL.astype(np.int16))
+
+
+def _character_table(numbers: dict[str, int]) -> NDArray[np.uint16]:
+    """Return number and flags of every code point of the first plane, after langdetect's own character classes."""
+    chars_C = np.empty(0x10000, np.uint16)
+    for code in range(0x10000):
+        char = NGram.normalize(chr(code))
+        flags = UPPER * char.isupper() | LATIN * (0x41 <= code <= 0x7A) | FAR * (code >= 0x300)
+        chars_C[code] = numbers.get(char, OTHER) | flags
+    return chars_C
+
+
+def _slots(rows: dict[str, int], numbers: dict[str, int]) -> NDArray[np.uint64]:
+    """Return an open-addressing table from three characters to a row, a third full."""
+    assert max(numbers.values()) < 1 << CHAR_BITS
+    assert len(rows) <= 1 << (64 - ROW_SHIFT)
+    bits = (2 * len(rows)).bit_length()
+    slots = [0] * (1 << bits)
+    for gram, row in rows.items():
+        key = 0
+        for char in gram:
+            key = key << CHAR_BITS | numbers[char]
+        slot = (key * int(HASH_FACTOR) & 0xFFFFFFFFFFFFFFFF) >> (64 - bits)
+        while slots[slot]:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = row << ROW_SHIFT | key
+    return np.array(slots, np.uint64)

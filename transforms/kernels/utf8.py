@@ -1,0 +1,33 @@
+"""Decoding one code point of UTF-8, the inner step of the kernels that look at characters."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernels.jit import kernel
+
+REPLACEMENT = 0xFFFD
+
+
+@kernel
+def code_point(bytes_M: NDArray[np.uint8], position: int, stop: int) -> tuple[int, int]:
+    """Return the code point at `position` and its width in bytes; U+FFFD and 1 for a byte that starts none.
+
+    Arrow strings are valid UTF-8, so nothing here is strict: overlong forms and surrogates decode to a code below
+    0x110000. What matters is that damaged text never makes a kernel read past `stop` or past a table.
+    """
+    first = int(bytes_M[position])
+    if first < 0x80:
+        return first, 1
+    left = stop - position
+    if 0xC2 <= first < 0xE0 and left > 1:
+        return (first & 0x1F) << 6 | (int(bytes_M[position + 1]) & 0x3F), 2
+    if 0xE0 <= first < 0xF0 and left > 2:
+        second, third = int(bytes_M[position + 1]) & 0x3F, int(bytes_M[position + 2]) & 0x3F
+        return (first & 0x0F) << 12 | second << 6 | third, 3
+    if 0xF0 <= first < 0xF4 and left > 3:
+        second, third = int(bytes_M[position + 1]) & 0x3F, int(bytes_M[position + 2]) & 0x3F
+        return (first & 0x07) << 18 | second << 12 | third << 6 | (int(bytes_M[position + 3]) & 0x3F), 4
+    if first == 0xF4 and left > 3 and bytes_M[position + 1] < 0x90:
+        second, third = int(bytes_M[position + 1]) & 0x3F, int(bytes_M[position + 2]) & 0x3F
+        return 0x100000 | second << 12 | third << 6 | (int(bytes_M[position + 3]) & 0x3F), 4
+    return REPLACEMENT, 1

@@ -1,0 +1,65 @@
+"""The clean stage's split: alive rows to documents/ and signatures/, the others to the rejected ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.schema import DOCUMENT, REJECTED, alive_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanSplit:
+    """Splits a batch of schema IN_FLIGHT plus signature columns.
+
+    `keep_text` stores the text of rejected rows too.
+    """
+
+    stage: str
+    signatures: pa.Schema
+    keep_text: bool
+
+    @property
+    def schemas(self) -> Mapping[str, pa.Schema]:
+        return {"documents": DOCUMENT, "signatures": self.signatures, "rejected": REJECTED}
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.RecordBatch], dict[str, Any]]:
+        alive_N = alive_mask(batch)
+        kept = batch.filter(pa.array(alive_N))
+        dead = batch.filter(pa.array(~alive_N))
+        signatures = [kept.column(name) for name in self.signatures.names]
+        tables = {
+            "documents": pa.RecordBatch.from_arrays([kept.column(name) for name in DOCUMENT.names], schema=DOCUMENT),
+            "signatures": pa.RecordBatch.from_arrays(signatures, schema=self.signatures),
+            "rejected": rejected_rows(dead, stage=self.stage, keep_text=self.keep_text),
+        }
+        counts = {
+            "input": batch.num_rows,
+            "kept": kept.num_rows,
+            "rejected": value_counts(dead.column("rule")),
+            "text_bytes": pc.sum(pc.binary_length(kept.column("text"))).as_py() or 0,
+            "languages": value_counts(kept.column("language")),
+        }
+        return tables, counts
+
+
+def value_counts(column: pa.Array) -> dict[str, int]:
+    """Return how often each value occurs; null counts as `unknown`."""
+    return {str(entry["values"] or "unknown"): entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+
+
+def rejected_rows(dead: pa.RecordBatch, *, stage: str, keep_text: bool) -> pa.RecordBatch:
+    """Return the ledger rows (schema REJECTED) of rows whose rule is set."""
+    num_rows = dead.num_rows
+    no_text = pa.nulls(num_rows, pa.string())
+    values = {
+        "doc_id": dead.column("doc_id"),
+        "stage": pa.array([stage] * num_rows, pa.string()),
+        **{name: dead.column(name) for name in ("rule", "value", "threshold", "url", "location")},
+        "twin_id": pa.nulls(num_rows, pa.int64()),
+        "twin_run": no_text,
+        "text": dead.column("text") if keep_text else no_text,
+    }
+    return pa.RecordBatch.from_arrays([values[name] for name in REJECTED.names], schema=REJECTED)

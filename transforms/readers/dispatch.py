@@ -1,0 +1,64 @@
+"""From a slice of a source to batches in flight: the one place that knows all readers."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from transforms.readers.listing import local_etag
+from transforms.readers.rows import within_limits
+from transforms.readers.source import Source
+from transforms.readers.stream import is_url
+from transforms.schema import IN_FLIGHT, MAX_ORDINALS, doc_ids
+from transforms.unit import Slice
+
+# Named, not imported: `datasets` takes a second to import and a JSONL run never needs it.
+_READERS = {
+    "jsonl": ("transforms.readers.jsonl", "read_jsonl"),
+    "text": ("transforms.readers.plain_text", "read_text"),
+    "parquet": ("transforms.readers.parquet", "read_parquet"),
+    "datasets": ("transforms.readers.hf_datasets", "read_datasets"),
+    "python": ("transforms.readers.python_prose", "read_python"),
+}
+
+
+def read_slice(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
+    """Yield every record of a slice in order, as batches of schema IN_FLIGHT within the batch limits.
+
+    A record that cannot be read is a row whose rule is set; damage never raises.
+
+    Raises:
+        OSError: the file is gone, unreadable, or not the one that was planned.
+        ValueError: the source cannot be read as the config says, or a part holds more records than a doc_id can count.
+    """
+    _check_unchanged(part)
+    module, function = _READERS[source.format]
+    ordinal = 0
+    for rows in getattr(importlib.import_module(module), function)(source, part):
+        for batch in within_limits(rows):
+            if ordinal + batch.num_rows > MAX_ORDINALS:
+                raise ValueError(f"more than {MAX_ORDINALS} records in one part of {part.path}; cut it into files")
+            yield _in_flight(batch, source, part, ordinal)
+            ordinal += batch.num_rows
+
+
+def _check_unchanged(part: Slice) -> None:
+    """A byte range of another file would cut records in two, and doc_ids would name other documents."""
+    if is_url(part.path) or not part.etag or not Path(part.path).is_file():
+        return
+    etag = local_etag(part.path)
+    if etag != part.etag:
+        raise OSError(f"{part.path} has changed since the plan was made (was {part.etag}, is {etag})")
+
+
+def _in_flight(rows: pa.RecordBatch, source: Source, part: Slice, ordinal: int) -> pa.RecordBatch:
+    num_rows = rows.num_rows
+    columns = {
+        "doc_id": pa.array(doc_ids(part.file, part.part, ordinal, num_rows)),
+        "source": pa.repeat(pa.scalar(source.name, pa.string()), num_rows),
+        "language": pa.nulls(num_rows, pa.string()),
+        "language_score": pa.nulls(num_rows, pa.float32()),
+    }
+    arrays = [columns[name] if name in columns else rows.column(name) for name in IN_FLIGHT.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=IN_FLIGHT)

@@ -1,0 +1,142 @@
+"""The files of a source: found by path, size and ETag, none of them opened."""
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transforms.readers.source import Source
+from transforms.readers.stream import filesystem_of, is_url, suffix_codec
+from transforms.schema import MAX_PARTS
+from transforms.unit import Slice
+
+_ETAG_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "version_id", "LastModified", "mtime", "created")
+
+
+class FileEntry(NamedTuple):
+    """What the plan knows of a file. `size` is 0 where a server does not tell."""
+
+    path: str
+    size: int
+    etag: str
+
+
+def list_files(source: Source) -> list[FileEntry]:
+    """Return the files of a source, each once, sorted by path.
+
+    Raises:
+        ValueError: nothing matches, or the protocol needs a package that is not installed.
+        OSError: the server or the disk does not answer.
+    """
+    if source.format == "datasets":
+        from transforms.readers.hf_datasets import list_shards  # noqa: PLC0415  # imports `datasets`: 1 s
+
+        return list_shards(source)
+    if source.format == "python":
+        from transforms.readers.python_prose import list_prose  # noqa: PLC0415
+
+        return [local_entry(path) for path in list_prose(source)]
+    entries = {entry.path: entry for pattern in _patterns(source.path) for entry in _matches(pattern)}
+    return [entries[path] for path in sorted(entries)]
+
+
+def is_splittable(source: Source, path: str) -> bool:
+    """True if byte ranges of the file can be read on their own. By name only: the plan opens no file."""
+    return source.format == "parquet" or (source.format == "jsonl" and suffix_codec(path) is None)
+
+
+def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:
+    """Cut a file into ranges of about `unit_bytes`, or one slice of the whole where it cannot be cut.
+
+    Args:
+        source: the source that lists the file.
+        entry: the file.
+        file: its number in the plan, for the doc_ids.
+        unit_bytes: wanted size of a range; larger where the file would need more parts than a doc_id can count.
+    """
+    count = 1
+    if is_splittable(source, entry.path):
+        count = min(max(1, -(-entry.size // unit_bytes)), MAX_PARTS)
+    if count == 1:
+        return [Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)]
+    cuts = [entry.size * index // count for index in range(count + 1)]
+    return [
+        Slice(source.name, entry.path, file, part, cuts[part], cuts[part + 1], entry.size, entry.etag)
+        for part in range(count)
+    ]
+
+
+def local_etag(path: str) -> str:
+    """Return what tells one version of a local file from another: its size and time of change, in hex."""
+    status = Path(path).stat()
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+
+def _patterns(path: str) -> Iterator[str]:
+    if not path.startswith("@"):
+        yield path
+        return
+    name = path[1:]
+    try:
+        patterns = [line.strip() for line in Path(name).read_text(encoding="utf-8").splitlines()]
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the list of paths {name}: {error}") from error
+    patterns = [pattern for pattern in patterns if pattern and not pattern.startswith("#")]
+    if not patterns:
+        raise ValueError(f"the list of paths {name} names no file")
+    yield from patterns
+
+
+def _matches(pattern: str) -> list[FileEntry]:
+    entries = _remote(pattern) if is_url(pattern) else _local(pattern)
+    if not entries:
+        raise ValueError(f"no file matches {pattern}")
+    return entries
+
+
+def _local(pattern: str) -> list[FileEntry]:
+    if pattern.startswith("~"):
+        pattern = str(Path(pattern).expanduser())
+    if Path(pattern).is_dir():
+        raise ValueError(f"{pattern} is a directory; name its files, as in {pattern}/**/*.txt")
+    # A name that exists is meant as it is, also where it holds * or [. Path.glob would rewrite the user's path.
+    paths = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207
+    return [local_entry(path) for path in paths if Path(path).is_file()]
+
+
+def local_entry(path: str) -> FileEntry:
+    return FileEntry(path, Path(path).stat().st_size, local_etag(path))
+
+
+def _remote(pattern: str) -> list[FileEntry]:
+    pattern = _pinned(pattern) if pattern.startswith("hf://") else pattern
+    filesystem, name = filesystem_of(pattern)
+    try:
+        if glob.has_magic(name) and not pattern.startswith(("http://", "https://")):
+            found: dict[str, dict[str, Any]] = filesystem.glob(name, detail=True)
+        else:
+            found = {name: filesystem.info(name)}
+    except FileNotFoundError:
+        return []
+    return [
+        FileEntry(filesystem.unstrip_protocol(name), int(info.get("size") or 0), _etag(info))
+        for name, info in found.items()
+        if info.get("type") != "directory"
+    ]
+
+
+def _pinned(pattern: str) -> str:
+    """Write the commit that a Hugging Face repository has now into the path: a resumed run reads the same files."""
+    found = re.match(r"hf://(datasets|models|spaces)/([^/@]+/[^/@]+)(?:@([^/]+))?/(.+)", pattern)
+    if not found:
+        return pattern
+    from huggingface_hub import HfApi  # noqa: PLC0415  # 0.3 s that a local run does not need
+
+    kind, repository, revision, rest = found.groups()
+    commit = HfApi().repo_info(repository, repo_type=kind.removesuffix("s"), revision=revision).sha
+    return f"hf://{kind}/{repository}@{commit}/{rest}"
+
+
+def _etag(info: dict[str, Any]) -> str:
+    return next((str(info[key]).strip('"') for key in _ETAG_KEYS if info.get(key)), str(info.get("size")))

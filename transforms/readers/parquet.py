@@ -1,0 +1,71 @@
+"""Parquet files, cut at row groups."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.readers.columns import rows_of_columns
+from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, broken_row, readable_path
+from transforms.readers.source import Source
+from transforms.readers.stream import open_path
+from transforms.unit import Slice
+
+_BUFFER_BYTES = 1 << 20  # a column chunk is streamed in pieces of this size, not held
+
+
+def read_parquet(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of the row groups whose midpoint lies in the slice, as batches of schema ROWS.
+
+    Locations are `path#row`, counted in the file. Rules of broken records, beside those of `rows_of_columns`:
+    `corrupt_parquet` for a footer (no value) or for what is unreadable of a row group (value: rows lost; the other row
+    groups are read), `empty_file`.
+
+    Raises:
+        OSError: the file is gone or unreadable.
+    """
+    path = readable_path(part.path)
+    with open_path(part.path) as file:
+        try:
+            parquet = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            _raise_if_io(error)
+            if part.start == 0:
+                rule, value = ("corrupt_parquet", None) if part.size else ("empty_file", 0)
+                yield broken_row(rule, location=f"{path}#0", value=value)
+            return
+        first_row = 0
+        for index in range(parquet.num_row_groups):
+            num_rows = parquet.metadata.row_group(index).num_rows
+            if _owns(part, parquet.metadata.row_group(index)):
+                yield from _row_group(parquet, index, first_row, source, path)
+            first_row += num_rows
+
+
+def _owns(part: Slice, group: pq.RowGroupMetaData) -> bool:
+    if part.stop < 0:
+        return True
+    column = group.column(0)
+    start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    compressed_bytes = sum(group.column(index).total_compressed_size for index in range(group.num_columns))
+    return part.start <= start + compressed_bytes // 2 < part.stop
+
+
+def _row_group(parquet: pq.ParquetFile, index: int, row: int, source: Source, path: str) -> Iterator[pa.RecordBatch]:
+    group = parquet.metadata.row_group(index)
+    row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
+    batch_rows = min(max(1, MAX_BATCH_BYTES // row_bytes), MAX_BATCH_ROWS)
+    end = row + group.num_rows
+    try:
+        for batch in parquet.iter_batches(batch_rows, row_groups=[index], use_threads=False):
+            yield rows_of_columns(batch, source, [f"{path}#{number}" for number in range(row, row + batch.num_rows)])
+            row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        _raise_if_io(error)
+        yield broken_row("corrupt_parquet", location=f"{path}#{row}", value=end - row)
+
+
+def _raise_if_io(error: Exception) -> None:
+    """Arrow calls damage an OSError too, but only the system's own has a number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error

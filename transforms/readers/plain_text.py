@@ -1,0 +1,52 @@
+"""Plain text and Markdown: one document a file."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from transforms.readers.rows import MAX_RECORD_BYTES, Rows, readable_path
+from transforms.readers.source import Source
+from transforms.readers.stream import Damage, decompressed
+from transforms.unit import Slice
+
+
+def read_text(source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
+    """Yield the document that a file is, as one batch of schema ROWS.
+
+    Rules of a broken one: `bad_utf8` (value: offset of the first bad byte), `empty_file`, `record_too_large` (value:
+    what was read of it), `truncated_gzip` and its like (value: offset in the file as stored).
+
+    Raises:
+        OSError: the file is gone or unreadable.
+    """
+    del source  # has no say in what a text file is
+    rows = Rows()
+    text = whole_text(part.path, rows, max_bytes=max_record_bytes)
+    if text is not None:
+        rows.add(text, location=f"{readable_path(part.path)}#0", num_bytes=len(text))
+    yield rows.take()
+
+
+def whole_text(path: str, rows: Rows, *, max_bytes: int) -> str | None:
+    """Return the text of a file without its byte order mark, or add a broken row to `rows` and return None."""
+    location = f"{readable_path(path)}#0"
+    content = bytearray()
+    for chunk in decompressed(path):
+        if isinstance(chunk, Damage):
+            rows.add_broken(chunk.rule, location=location, value=chunk.offset, excerpt=bytes(content[:256]))
+            return None
+        content += chunk
+        if len(content) > max_bytes:
+            excerpt = bytes(content[:256])
+            rows.add_broken(
+                "record_too_large", location=location, value=len(content), threshold=max_bytes, excerpt=excerpt
+            )
+            return None
+    if not content:
+        rows.add_broken("empty_file", location=location, value=0)
+        return None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        rows.add_broken("bad_utf8", location=location, value=error.start, excerpt=bytes(content[:256]))
+        return None

@@ -1,0 +1,128 @@
+"""The rows a reader yields, and the builder that closes a batch in time.
+
+A record that cannot be read is a row too: its rule is set and its text is an excerpt for the ledger, or empty.
+"""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+MAX_BATCH_ROWS = 8192
+MAX_BATCH_BYTES = 16 << 20
+MAX_RECORD_BYTES = 128 << 20  # of one line, file or cell; longer ones are rejected without being held in memory
+EXCERPT_BYTES = 256
+
+ROWS = pa.schema(
+    [
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("metadata", pa.string()),
+        pa.field("location", pa.string(), nullable=False),
+        pa.field("rule", pa.string()),
+        pa.field("value", pa.float64()),
+        pa.field("threshold", pa.float64()),
+    ]
+)
+
+
+class Rows:
+    """Collects records until a batch is full.
+
+    `num_bytes` sums what the caller says a record weighs; a batch holds at most MAX_BATCH_BYTES of it unless one record
+    alone is longer.
+    """
+
+    __slots__ = ("_broken", "_columns", "num_bytes")
+
+    def __init__(self) -> None:
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._columns: tuple[list[str], list[str | None], list[bytes | None], list[str]] = ([], [], [], [])
+        self._broken: dict[int, tuple[str, float | None, float | None]] = {}
+        self.num_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def fits(self, num_bytes: int) -> bool:
+        """True if a record of that weight may join the batch."""
+        return len(self) < MAX_BATCH_ROWS and (self.num_bytes + num_bytes <= MAX_BATCH_BYTES or not len(self))
+
+    def add(
+        self, text: str, *, location: str, num_bytes: int, url: str | None = None, metadata: bytes | None = None
+    ) -> None:
+        """Append a readable record; `metadata` is JSON in UTF-8."""
+        texts, urls, metadatas, locations = self._columns
+        texts.append(text)
+        urls.append(url)
+        metadatas.append(metadata)
+        locations.append(location)
+        self.num_bytes += num_bytes
+
+    def add_broken(
+        self,
+        rule: str,
+        *,
+        location: str,
+        value: float | None = None,
+        threshold: float | None = None,
+        excerpt: bytes = b"",
+    ) -> None:
+        """Append a record that cannot be read, with the beginning of its bytes for the ledger."""
+        self._broken[len(self)] = (rule, value, threshold)
+        text = excerpt[:EXCERPT_BYTES].decode("utf-8", "replace")
+        self.add(text, location=location, num_bytes=len(text))
+
+    def take(self) -> pa.RecordBatch:
+        """Return the collected rows (schema ROWS) and start again."""
+        texts, urls, metadatas, locations = self._columns
+        rules: list[str | None] = [None] * len(texts)
+        values: list[float | None] = [None] * len(texts)
+        thresholds: list[float | None] = [None] * len(texts)
+        for row, (rule, value, threshold) in self._broken.items():
+            rules[row], values[row], thresholds[row] = rule, value, threshold
+        columns = (texts, urls, metadatas, locations, rules, values, thresholds)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, ROWS, strict=True)]
+        self._start_again()
+        return pa.RecordBatch.from_arrays(arrays, schema=ROWS)
+
+
+def broken_row(
+    rule: str, *, location: str, value: float | None = None, threshold: float | None = None
+) -> pa.RecordBatch:
+    """Return a batch of one row: something that should have been a record, and why it is none."""
+    rows = Rows()
+    rows.add_broken(rule, location=location, value=value, threshold=threshold)
+    return rows.take()
+
+
+def within_limits(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch with a column `text` into slices of at most MAX_BATCH_ROWS rows and MAX_BATCH_BYTES of text.
+
+    A row that is longer than the limit makes a slice of its own. Empty batches vanish.
+    """
+    offsets = np.frombuffer(batch.column("text").buffers()[1], np.int32) if batch.num_rows else np.zeros(1, np.int32)
+    offsets_N1 = offsets[batch.column("text").offset :][: batch.num_rows + 1].astype(np.int64)
+    start = 0
+    while start < batch.num_rows:
+        stop = int(np.searchsorted(offsets_N1, offsets_N1[start] + MAX_BATCH_BYTES, "right")) - 1
+        stop = min(max(stop, start + 1), start + MAX_BATCH_ROWS, batch.num_rows)
+        yield batch.slice(start, stop - start)
+        start = stop
+
+
+def json_bytes(value: object) -> bytes:
+    """Return `value` as JSON in UTF-8; what JSON has no word for (dates, decimals) becomes its string."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # nested deeper than 254, an integer above 64 bits, half a surrogate pair
+        return json.dumps(value, default=str).encode()
+
+
+def readable_path(path: str) -> str:
+    r"""Return `path` as UTF-8 can hold it: a byte that is not UTF-8 (Linux allows it in names) reads as `\xff`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,147 @@
+"""The output directory: a local path or any fsspec URL, written so that a reader never sees half a file.
+
+Local files are written under a private name beside the final one, fsynced and renamed. Object stores have no rename but
+their uploads are atomic, so there a private local file is uploaded. Beam's WriteToFiles is not used: in 2.77 it hides a
+failed rename (state DONE, no file).
+"""
+
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import xxhash
+
+_CHUNK_BYTES = 1 << 20
+PRIVATE_SUFFIX = ".private"
+
+
+def is_local(out: str) -> bool:
+    """Whether `out` is a plain path: those get fsync and rename."""
+    return "://" not in out
+
+
+def join(out: str, *names: str) -> str:
+    """Return the path of `names` under `out`."""
+    return "/".join([out.rstrip("/"), *names])
+
+
+def private_path(final: str) -> Path:
+    """Return a new local path to write before `publish(path, final)`: same directory, so that rename is atomic."""
+    name = f".{final.rsplit('/', 1)[-1]}.{uuid.uuid4().hex}{PRIVATE_SUFFIX}"
+    if is_local(final):
+        directory = Path(final).parent
+        directory.mkdir(parents=True, exist_ok=True)
+    else:
+        directory = Path(tempfile.gettempdir())
+    return directory / name
+
+
+def publish(private: Path, final: str) -> None:
+    """Make the private file visible as `final`, durably and at once."""
+    if not is_local(final):
+        filesystem, path = fsspec.core.url_to_fs(final)
+        filesystem.put_file(str(private), path)
+        private.unlink()
+        return
+    with private.open("rb") as handle:
+        os.fsync(handle.fileno())
+    private.replace(final)
+    directory = os.open(Path(final).parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a small file atomically."""
+    private = private_path(path)
+    private.write_text(text, encoding="utf-8")
+    publish(private, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write `value` as JSON atomically, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def open_binary(path: str) -> IO[bytes]:
+    """Open for reading; FileNotFoundError if absent."""
+    if is_local(path):
+        return Path(path).open("rb")
+    filesystem, inner = fsspec.core.url_to_fs(path)
+    return filesystem.open(inner, "rb")
+
+
+def read_json(path: str) -> Any:
+    """Return the JSON value in `path`, or None if there is no such file."""
+    try:
+        with open_binary(path) as handle:
+            return json.load(handle)
+    except FileNotFoundError:
+        return None
+
+
+def size(path: str) -> int:
+    """Return the bytes of a file, -1 if it does not exist."""
+    try:
+        if is_local(path):
+            return Path(path).stat().st_size
+        filesystem, inner = fsspec.core.url_to_fs(path)
+        return int(filesystem.size(inner))
+    except FileNotFoundError:
+        return -1
+
+
+def list_names(directory: str) -> list[str]:
+    """Return the sorted names of the visible files in `directory`; empty if it does not exist."""
+    if is_local(directory):
+        path = Path(directory)
+        names = [entry.name for entry in os.scandir(path) if entry.is_file()] if path.is_dir() else []
+    else:
+        filesystem, inner = fsspec.core.url_to_fs(directory)
+        try:
+            names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(inner, detail=False)]
+        except FileNotFoundError:
+            names = []
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def remove(path: str) -> None:
+    """Delete a file if it exists."""
+    if is_local(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    filesystem, inner = fsspec.core.url_to_fs(path)
+    if filesystem.exists(inner):
+        filesystem.rm_file(inner)
+
+
+def remove_private(out: str) -> int:
+    """Delete what crashed writers left under a local `out`; the caller holds the lock. Returns how many files."""
+    orphans = [*Path(out).rglob(f".*{PRIVATE_SUFFIX}")] if is_local(out) and Path(out).is_dir() else []
+    for orphan in orphans:
+        orphan.unlink(missing_ok=True)
+    return len(orphans)
+
+
+def chunks(handle: IO[bytes]) -> Iterator[bytes]:
+    """Yield the rest of `handle` in pieces of at most 1 MiB."""
+    while piece := handle.read(_CHUNK_BYTES):
+        yield piece
+
+
+def file_hash(path: str) -> tuple[int, str]:
+    """Return `(bytes, xxh3-128 as hex)` of a file."""
+    digest = xxhash.xxh3_128()
+    size = 0
+    with open_binary(path) as handle:
+        for piece in chunks(handle):
+            digest.update(piece)
+            size += len(piece)
+    return size, digest.hexdigest()
