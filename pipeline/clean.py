@@ -7,13 +7,15 @@ import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.context import RunContext
-from pipeline.engine import Job, content_key
+from pipeline.errors import UserError
+from pipeline.job import Job, content_key
 from pipeline.plan import clean_units, make_plan
 from transforms.fingerprint import MinHashParameters
-from transforms.language import DetectLanguage, detect_language
+from transforms.kernels.profiles import langdetect_model
+from transforms.language import LabelLanguage, kept_languages, label_language
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
-from transforms.quality import FilterQuality, filter_quality
+from transforms.quality import FilterQuality, chosen_presets, filter_quality
 from transforms.read import ReadUnits
 from transforms.signing import Sign
 from transforms.write import WriteUnits
@@ -44,7 +46,7 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
     batches |= Normalise(unicode=config.clean.unicode)
     if config.clean.language is not None:
         language = config.clean.language
-        batches |= DetectLanguage(keep=language.keep, threshold=language.threshold)
+        batches |= LabelLanguage(keep=language.keep, threshold=language.threshold)
     if config.clean.quality:
         batches |= FilterQuality(presets=config.clean.quality)
     batches |= sign
@@ -53,10 +55,10 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
 
 
 def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
-    """Return a batch of schema IN_FLIGHT as it would reach the writer: the graph's functions without Beam, for `try`."""
+    """Return a batch of schema IN_FLIGHT as it would reach the writer: what the graph does, for `try`."""
     batch = normalise(batch, unicode=config.clean.unicode)
     if config.clean.language is not None:
-        batch = detect_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
+        batch = label_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
     if config.clean.quality:
         batch = filter_quality(batch, presets=config.clean.quality)
     return batch
@@ -69,9 +71,20 @@ def stage_key(config: Config) -> str:
     return content_key(CLEAN_VERSION, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature)
 
 
+def _check(config: Config) -> None:
+    """Refuse names that only the transforms know, before any worker starts."""
+    try:
+        if config.clean.language is not None:
+            kept_languages(langdetect_model(), config.clean.language.keep)
+        chosen_presets(config.clean.quality)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def run(context: RunContext) -> None:
     """Plan and clean."""
     config = context.config
+    _check(config)
     plan = make_plan(config.sources, config.unit_bytes, context.state.plan)
     context.state.set_plan(plan)
     units = clean_units(plan, config.sources, stage_key(config))

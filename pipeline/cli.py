@@ -1,10 +1,11 @@
 """The command line. Every import that costs time is inside its command, so that --help answers at once.
 
-Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the run failed and the same command resumes it.
+Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the run failed, the same command resumes.
 """
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--" in argv:
         argv, beam_options = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     options = _parser().parse_args(argv)
+
+    logging.getLogger().setLevel(logging.ERROR)  # Beam warns about cloud clients that a local run does not need
 
     from pipeline.errors import RunFailed, UserError  # noqa: PLC0415
 

@@ -202,7 +202,7 @@ def _placeholder(name: str) -> str:
 
 
 def _first_error(error: ValidationError) -> str:
-    """Return the most useful error as one line: an unknown key before a missing one, since it is often its misspelling."""
+    """Return the most useful error as one line: an unknown key before a missing one, being often its misspelling."""
     errors = sorted(error.errors(include_url=False), key=lambda item: not _is_unknown_key(item["type"]))
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import Config
-from pipeline.engine import Engine, Job, Say, committed_units, content_key, run_job
 from pipeline.errors import UserError
+from pipeline.job import Engine, Job, Say, committed_units, content_key, run_job
 from pipeline.run_state import RunState, summarise
 from transforms.commit import Record
 from transforms.unit import WorkUnit
@@ -35,8 +35,10 @@ class RunContext:
         """
         pending = len(units) - len(committed_units(self.out, job.stage, units))
         if pending and not self.may_run:
-            raise UserError(f"{stage} is not complete for this configuration ({job.stage}: {pending} of {len(units)}"
-                            f" units missing or stale); run `gristmill {stage}` first")
+            raise UserError(
+                f"{stage} is not complete for this configuration ({job.stage}: {pending} of {len(units)}"
+                f" units missing or stale); run `gristmill {stage}` first"
+            )
         self.num_units_run += pending
         return run_job(self.engine, self.out, job, units, self.say)
 

@@ -5,8 +5,8 @@
     dedup-clusters  one unit                 all edges -> work/survivors: the survivor of every document
     dedup           one unit a clean unit    -> deletions/, rejected/
 
-Here a document is its dense index: its rank by source priority (highest first), then doc_id. The survivor of a cluster is
-the smallest dense index, whatever the number of workers and partitions.
+Here a document is its dense index: its rank by source priority (highest first), then doc_id. The survivor of a cluster
+is the smallest dense index, whatever the number of workers and partitions.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext, upstream_key
-from pipeline.engine import Job, content_key
+from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
@@ -71,7 +71,9 @@ def run(context: RunContext) -> None:
     settings = content_key(DEDUP_VERSION, context.config.dedup.model_dump())
     contents = {name: record.tables["signatures"].hash for name, record in signatures.items()}
 
-    units = [WorkUnit(name, record.number, content_key(settings, contents[name])) for name, record in signatures.items()]
+    units = [
+        WorkUnit(name, record.number, content_key(settings, contents[name])) for name, record in signatures.items()
+    ]
     runs = context.run_job(STAGE, Job("dedup-runs", _graph_runs, dedup), units)
 
     num_entries = max(sum(record.counts[kind] for record in runs.values()) for kind in ("exact", "bands"))

@@ -32,25 +32,27 @@ def _lines(config: Config, plan: Plan) -> Iterator[str]:
         ratio = next((r for suffix, r in _UNPACKED.items() if units[0].slices[0].path.endswith(suffix)), 1.0)
         text_bytes += stored * ratio
         files = len({part.path for unit in units for part in unit.slices})
-        yield f"  {source.name:<20} {source.format:<10} {files:>8,} files {len(units):>8,} units {stored / 1e6:>14,.1f} MB"
+        size = f"{stored / 1e6:>14,.1f} MB"
+        yield f"  {source.name:<20} {source.format:<10} {files:>8,} files {len(units):>8,} units {size}"
     documents = text_bytes / _MEAN_DOCUMENT_BYTES
     parameters = minhash_parameters(config)
     signature_bytes = 24 + (4 * parameters.num_perm if parameters else 0)
     token_bytes = text_bytes / _BYTES_PER_TOKEN * 2
-    yield f"\nabout {text_bytes / 1e6:,.0f} MB of text, {documents:,.0f} documents of {_MEAN_DOCUMENT_BYTES:,} bytes (a guess)"
+    yield f"\nabout {text_bytes / 1e6:,.0f} MB of text, {documents:,.0f} documents if their mean is 4 kB"
     yield "disk at most, if nothing is rejected:"
-    for name, size in (
+    for name, num_bytes in (
         ("documents/", text_bytes / _ZSTD_RATIO),
         ("signatures/", documents * signature_bytes),
         ("work for dedup", documents * 12 * (parameters.bands if parameters else 1)),
         ("tokens/ + shards/", 2 * token_bytes),
     ):
-        yield f"  {name:<20} {size / 1e6:>12,.0f} MB"
+        yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
     workers = config.runner.workers
     yield f"memory: about {workers * _WORKER_BYTES / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
     yield f"  dedup: {documents * 16 / 1e6:,.0f} MB for its index"
     if parameters is not None:
-        yield f"\nMinHash {parameters.bands} bands x {parameters.rows} rows finds a pair of similarity s with probability p:"
+        shape = f"{parameters.bands} bands x {parameters.rows} rows"
+        yield f"\nMinHash of {shape} finds a pair of similarity s with probability p:"
         found = [(s, probability(s, parameters.bands, parameters.rows)) for s in _SIMILARITIES]
         yield "  s  " + "  ".join(f"{s:5.2f}" for s, _ in found)
         yield "  p  " + "  ".join(f"{p:5.3f}" for _, p in found)

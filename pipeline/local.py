@@ -1,7 +1,7 @@
 """The local engine: a pool of spawned processes, each running the same graph on FnApiRunner over the units it claims.
 
-FnApiRunner's own multi_processing is not used: it hangs for ever when one worker dies, deals units statically and reports
-no progress. Here the parent deals units one by one, watches for deaths, and requeues (three tries).
+FnApiRunner's own multi_processing is not used: it hangs for ever when one worker dies, deals units statically and
+reports no progress. Here the parent deals units one by one, watches for deaths, and requeues (three tries).
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Self
 
-from pipeline.engine import Job, Say
 from pipeline.errors import RunFailed
+from pipeline.job import Job, Say
 from pipeline.progress import ProgressLine
 from transforms.unit import WorkUnit
 
@@ -40,7 +40,9 @@ class _Worker:
 
     process: BaseProcess
     connection: Connection
-    counters: Any  # int64 [2]: documents, text bytes; written by the worker alone, so a killed one leaves no lock behind
+    counters: (
+        Any  # int64 [2]: documents, text bytes; written by the worker alone, so a killed one leaves no lock behind
+    )
     job: Job | None = None
     unit: WorkUnit | None = None
 
@@ -53,7 +55,7 @@ class LocalEngine:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> "LocalEngine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

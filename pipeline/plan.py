@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.engine import content_key
 from pipeline.errors import UserError
+from pipeline.job import content_key
 from transforms.readers.listing import FileEntry, list_files, slices
 from transforms.readers.source import Source
 from transforms.schema import MAX_FILES
@@ -48,9 +48,7 @@ class Plan:
     def from_json(value: dict[str, Any]) -> "Plan":
         """Read the JSON form."""
         units = tuple(
-            PlannedUnit(
-                name=unit["name"], number=unit["number"], slices=tuple(Slice(*part) for part in unit["slices"])
-            )
+            PlannedUnit(name=unit["name"], number=unit["number"], slices=tuple(Slice(*part) for part in unit["slices"]))
             for unit in value["units"]
         )
         return Plan(units=units, next_file=value["next_file"], next_unit=value["next_unit"])

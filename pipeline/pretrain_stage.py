@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from pipeline.context import RunContext, upstream_key
-from pipeline.engine import content_key
 from pipeline.errors import RunFailed, UserError
+from pipeline.job import content_key
 from transforms import storage
 from transforms.commit import load_records
 
@@ -29,10 +29,14 @@ def run(context: RunContext) -> None:
     settings = context.config.pretrain
     assert settings is not None
     if not storage.is_local(context.out):
-        raise UserError(f"pretrain reads shards from a local path; copy {context.out}/shards to the machine with the GPU")
+        raise UserError(
+            f"pretrain reads shards from a local path; copy {context.out}/shards to the machine with the GPU"
+        )
     out = Path(context.out)
     shards = load_records(context.out, "shards")
-    key = content_key(dataclasses.asdict(settings), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation")))
+    key = content_key(
+        dataclasses.asdict(settings), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation"))
+    )
     state_path = out / "pretrain" / "state.json"
     state = storage.read_json(str(state_path)) or {}
     if state.get("key") == key and state.get("done"):
@@ -67,7 +71,7 @@ def _train(settings: Path, out: Path) -> None:
         except KeyboardInterrupt:
             process.terminate()
             raise
-    if process.returncode == 2:  # noqa: PLR2004 - the trainer's exit codes are ours
+    if process.returncode == 2:
         raise UserError(last)
     if process.returncode:
         raise RunFailed(f"pretrain ended with code {process.returncode}: {last}")

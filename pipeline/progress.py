@@ -2,8 +2,9 @@
 
 import sys
 import time
+from typing import Self
 
-from pipeline.engine import Say
+from pipeline.job import Say
 
 _PLAIN_EVERY_S = 30.0
 _TERMINAL_EVERY_S = 0.5
@@ -17,7 +18,7 @@ class ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._started = self._shown = time.monotonic()
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -49,7 +49,10 @@ def funnel(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:
     """Return (step, documents left, share of the records read) from reader to tokens."""
     steps = []
     if "clean" in stages:
-        steps += [("records read", stages["clean"]["counts"]["input"]), ("after clean", stages["clean"]["counts"]["kept"])]
+        steps += [
+            ("records read", stages["clean"]["counts"]["input"]),
+            ("after clean", stages["clean"]["counts"]["kept"]),
+        ]
     if "dedup" in stages:
         steps.append(("after dedup", stages["dedup"]["counts"]["kept"]))
     first = max(steps[0][1], 1) if steps else 1
@@ -78,7 +81,7 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return SVG point lists of training and validation loss with their axes, or None without two points."""
     series = {name: [(row["step"], row[name]) for row in log if name in row] for name in ("loss", "validation_loss")}
     points = [point for line in series.values() for point in line]
-    if len(series["loss"]) < 2:  # noqa: PLR2004 - a line needs two points
+    if len(series["loss"]) < 2:
         return None
     last_step = max(step for step, _ in points)
     low, high = min(loss for _, loss in points), max(loss for _, loss in points)

@@ -4,20 +4,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline import clean, dedup, pretrain_stage, tokenize
+from pipeline.clean import run as run_clean
 from pipeline.config import STAGES, Config
 from pipeline.context import RunContext
-from pipeline.engine import BeamEngine, Say
+from pipeline.dedup import run as run_dedup
+from pipeline.engine import BeamEngine
 from pipeline.errors import UserError
+from pipeline.job import Say
 from pipeline.local import LocalEngine
+from pipeline.pretrain_stage import run as run_pretrain
 from pipeline.report import write_report
 from pipeline.run_state import RunState
+from pipeline.tokenize import run as run_tokenize
 
 _STAGE_FUNCTIONS: dict[str, Callable[[RunContext], None]] = {
-    "clean": clean.run,
-    "dedup": dedup.run,
-    "tokenize": tokenize.run,
-    "pretrain": pretrain_stage.run,
+    "clean": run_clean,
+    "dedup": run_dedup,
+    "tokenize": run_tokenize,
+    "pretrain": run_pretrain,
 }
 
 # Short names of the design; anything else is a Beam runner's own name.

@@ -1,17 +1,20 @@
-"""`run.json`: configuration, versions, plan, and per stage the sum of the unit records. Beam counters are not the accounting."""
+"""`run.json`: configuration, versions, plan, and per stage the sum of the unit records.
+
+Beam counters are not the accounting: a repeated bundle counts twice, and some runners count the last attempt only.
+"""
 
 import fcntl
 import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import xxhash
 
 from pipeline.config import Config
-from pipeline.engine import content_key
 from pipeline.errors import UserError
+from pipeline.job import content_key
 from pipeline.plan import EMPTY_PLAN, Plan
 from transforms import storage
 from transforms.commit import Record, check_accounting
@@ -33,7 +36,7 @@ def versions() -> dict[str, str]:
 
 
 def summarise(records: Iterable[Record]) -> dict[str, Any]:
-    """Return one stage's entry: summed counts, logical column hashes over all units in order, seconds, bytes, peak RSS."""
+    """Return a stage's entry: summed counts, logical column hashes over all units, seconds, bytes, peak RSS."""
     counts: dict[str, Any] = {}
     hashes: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
@@ -75,7 +78,7 @@ class RunState:
         self._stages: dict[str, Any] = stored.get("stages", {})
         self.plan = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN
 
-    def __enter__(self) -> "RunState":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,7 +130,7 @@ def _lock(out: str) -> IO[str] | None:
     path = Path(out)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        handle = (path / ".lock").open("w")
+        handle = (path / ".lock").open("a")
     except OSError as error:
         raise UserError(f"cannot write to output {out}: {error.strerror}") from None
     try:

@@ -28,7 +28,8 @@ def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if "clean" in stages:
         counts = stages["clean"]["counts"]
-        yield f"clean     {counts['input']:,} records read, {counts['kept']:,} documents kept ({_size(counts['text_bytes'])})"
+        size = _size(counts["text_bytes"])
+        yield f"clean     {counts['input']:,} records read, {counts['kept']:,} documents kept ({size})"
         yield from _rules(counts["rejected"])
     if "dedup" in stages:
         counts = stages["dedup"]["counts"]
@@ -55,7 +56,7 @@ def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
         yield f"  python -c \"import datasets; print(datasets.load_from_disk('{storage.join(out, 'shards')}'))\""
     if "pretrain" in stages:
         model = storage.join(out, "model")
-        yield f"  python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{model}')('This is a [MASK].'))\""
+        yield f"  python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{model}')('A [MASK].'))\""
     yield "  gristmill plan YOUR.yaml      # configs/ holds examples to start from"
 
 
@@ -97,4 +98,4 @@ def _training(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.1f} MB of text" if num_bytes < 1e10 else f"{num_bytes / 1e9:,.1f} GB of text"  # noqa: PLR2004
+    return f"{num_bytes / 1e6:,.1f} MB of text" if num_bytes < 1e10 else f"{num_bytes / 1e9:,.1f} GB of text"

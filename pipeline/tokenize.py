@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 
 from pipeline.config import TokenizerChoice
 from pipeline.context import RunContext
-from pipeline.engine import Job, content_key
 from pipeline.errors import UserError
+from pipeline.job import Job, content_key
 from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, read_table
 from transforms.documents import ReadSurvivors, surviving_batches
@@ -205,7 +205,9 @@ def _write_shard(unit: WorkUnit, context: _ShardContext) -> None:
             vocab_size=context.metadata.vocab_size,
             seed=context.seed + unit.number,
         )
-        writer.write(f"shards/{split}", describe(rows, dataclasses.replace(context.metadata, max_pieces=packed.max_pieces)))
+        writer.write(
+            f"shards/{split}", describe(rows, dataclasses.replace(context.metadata, max_pieces=packed.max_pieces))
+        )
         counts[split] = shard_counts(packed, context.metadata.seq_length)
     writer.commit(counts)
 
@@ -227,7 +229,9 @@ def _threshold(context: RunContext, tokens: dict[str, Record]) -> int:
     num_documents = sum(record.counts["kept"] for record in tokens.values())
     if fraction * num_documents > _PLENTY:
         return validation_threshold(fraction, np.zeros(0, np.uint64), num_documents)
-    columns = [read_table(context.out, record, "tokens").column("content_hash").to_numpy() for record in tokens.values()]
+    columns = [
+        read_table(context.out, record, "tokens").column("content_hash").to_numpy() for record in tokens.values()
+    ]
     return validation_threshold(fraction, np.concatenate(columns), num_documents)
 
 

@@ -15,14 +15,13 @@ from transforms.unit import Slice
 def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
     """Yield one verdict a record of the JSONL file at `path`: keep, rule, value, threshold, language, url, text.
 
-    Field names of text and URL are those of the configuration's first JSONL source. The text is what would be kept.
+    Text and URL are in the fields that the configuration's first JSONL source names. The text is what would be kept.
 
     Raises:
         UserError: there is no such file.
     """
-    like = next((source for source in config.sources if source.format == "jsonl"), None)
-    fields = {} if like is None else {"text": like.text, "url": like.url}
-    source = Source(name="try", format="jsonl", path=path, **fields)
+    like = next((source for source in config.sources if source.format == "jsonl"), config.sources[0])
+    source = Source(name="try", format="jsonl", path=path, text=like.text, url=like.url)
     try:
         entries = list_files(source)
     except (ValueError, OSError) as error:
@@ -32,4 +31,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
         for batch in read_slice(source, part):
             for row in decide(batch, config).to_pylist():
                 verdict = {"keep": row["rule"] is None, **{name: row[name] for name in ("rule", "value", "threshold")}}
-                yield {**verdict, **{name: row[name] for name in ("language", "language_score", "url", "location", "text")}}
+                yield {
+                    **verdict,
+                    **{name: row[name] for name in ("language", "language_score", "url", "location", "text")},
+                }

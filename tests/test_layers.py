@@ -53,7 +53,7 @@ def offences(package: str, forbidden: tuple[str, ...], files: list[Path]) -> lis
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_layers(package):
     """No file imports upward or sideways."""
-    assert [] == offences(package, FORBIDDEN[package], SOURCES)
+    assert offences(package, FORBIDDEN[package], SOURCES) == []
 
 
 def test_the_rule_sees_an_offence():
@@ -90,7 +90,10 @@ def test_no_source_names_a_forbidden_runner():
 
 def test_the_trainer_loads_no_beam():
     """Importing the trainer in a fresh process loads neither Beam nor datasets nor pydantic."""
-    code = "import sys, pipeline.pretrain.train; print([m for m in ('apache_beam', 'datasets', 'pydantic') if m in sys.modules])"
+    code = (
+        "import sys, pipeline.pretrain.train; "
+        "print([name for name in ('apache_beam', 'datasets', 'pydantic') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -100,7 +103,9 @@ def test_help_answers_in_half_a_second():
     seconds = []
     for _ in range(5):
         started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "pipeline", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
         seconds.append(time.perf_counter() - started)
     assert "COMMAND" in done.stdout
     assert min(seconds) < 0.5

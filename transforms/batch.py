@@ -16,7 +16,7 @@ _IPC = pa.ipc.IpcWriteOptions(use_threads=False)
 
 
 class BatchKey(NamedTuple):
-    """Where a batch sits in its work unit: rows `start` to `stop` as read; `last` closes the unit. Never a grouping key."""
+    """Where a batch sits in its work unit: rows `start` to `stop` as read; `last` closes it. Never a grouping key."""
 
     unit: str  # name, number and key of the WorkUnit, so that the writer can commit without a lookup table
     number: int

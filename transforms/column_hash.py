@@ -3,6 +3,8 @@
 File bytes are no proof of equality: IPC framing changes with pyarrow versions and batch slicing.
 """
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +43,8 @@ class ColumnHash:
         elif pa.types.is_fixed_size_binary(kind):
             self._values.update(array.buffers()[1][array.offset * kind.byte_width :][: len(array) * kind.byte_width])
         else:
-            self._values.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)))
+            contiguous: Any = np.ascontiguousarray(array.to_numpy(zero_copy_only=False))
+            self._values.update(contiguous)
 
     def hexdigest(self) -> str:
         """Return the hash of everything added so far."""

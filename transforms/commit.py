@@ -1,7 +1,7 @@
 """Committing a work unit: tables under private names first, the unit record last. The record is the commit.
 
-A crash before the record leaves private files (deleted by the next run) or final files that no record names (overwritten).
-Retries are harmless: the same unit writes the same values under the same names.
+A crash before the record leaves private files (deleted by the next run) or final files that no record names
+(overwritten). Retries are harmless: the same unit writes the same values under the same names.
 """
 
 import dataclasses
@@ -242,7 +242,7 @@ def read_table(out: str, record: Record, table: str) -> pa.Table:
 def map_table(out: str, record: Record, table: str) -> pa.Table:
     """Return a committed table for random access: a memory map of a local file, checked by size and rows alone.
 
-    Its hash was checked by whoever read it whole; a partition that needs a thousandth of each run must not read all of it.
+    The hash is left to those who read it whole: a partition needs a thousandth of each run and must not read all.
     """
     expected = record.tables[table]
     path = storage.join(out, expected.path)
@@ -283,7 +283,9 @@ def _batches(source: Any, table: str, columns: Sequence[str] | None) -> Iterable
 def _check_rows(out: str, record: Record, table: str, rows: int) -> None:
     expected = record.tables[table].rows
     if rows != expected:  # a stream cut at a message border reads as complete
-        raise RuntimeError(f"{record.tables[table].path} has {rows} rows, committed were {expected}; {_hint(out, record)}")
+        raise RuntimeError(
+            f"{record.tables[table].path} has {rows} rows, committed were {expected}; {_hint(out, record)}"
+        )
 
 
 def _hint(out: str, record: Record) -> str:

@@ -20,7 +20,7 @@ class _CallUnit(beam.DoFn):
 
 @dataclass(kw_only=True, eq=False)
 class EachUnit(beam.PTransform):
-    """Work units to the names of the committed ones; `function(unit, context)` is module-level, so it pickles by name."""
+    """Work units to the names of the committed ones; `function(unit, context)` is module-level: it pickles by name."""
 
     function: Callable[[WorkUnit, Any], None]
     context: Any

@@ -1,7 +1,7 @@
 """Reading a work unit: one DoFn that dispatches on the format, so that nothing stands between reader and writer.
 
-No Flatten, GroupByKey or Reshuffle may follow: in FnApiRunner each of them holds all the text (283 MB became 1391 MB with
-one Flatten).
+No Flatten, GroupByKey or Reshuffle may follow: in FnApiRunner each of them holds all the text (283 MB became 1391 MB
+with one Flatten).
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ def keyed_batches(
 
 
 def merge_small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Join neighbouring small batches up to the batch limits: a unit of a thousand small files is not a thousand elements."""
+    """Join neighbouring batches up to the batch limits: a unit of a thousand small files is not a thousand elements."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:

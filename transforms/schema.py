@@ -1,7 +1,7 @@
 """The Arrow schemas of every table, and the document id. No Beam.
 
-A batch in flight during the clean stage has the columns of DOCUMENT followed by those of VERDICT. Transforms map a batch
-to a batch and never drop a row: a rejection is written into the verdict columns and the writer splits.
+A batch in flight during the clean stage has the columns of DOCUMENT followed by those of VERDICT. Transforms map a
+batch to a batch and never drop a row: a rejection is written into the verdict columns and the writer splits.
 """
 
 from typing import Any, NamedTuple

@@ -22,8 +22,8 @@ class Slice(NamedTuple):
 class WorkUnit(NamedTuple):
     """One element of a root collection.
 
-    `number` orders the units of a stage. `key` is a hash of everything the output depends on (input identity, config of this
-    stage, keys of the stages before): a commit record with another key is stale.
+    `number` orders the units of a stage. `key` is a hash of everything the output depends on (identity of the input,
+    configuration of the stage): a commit record with another key is stale.
     """
 
     name: str

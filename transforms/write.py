@@ -1,7 +1,7 @@
 """The sink of every per-document stage: one DoFn writes a unit's tables and commits it when its last batch arrives.
 
-The commit happens inside process(), not in finish_bundle: a bundle covers a worker's whole stage, so work left to the end of
-a bundle is all or nothing.
+The commit happens inside process(), not in finish_bundle: a bundle covers a worker's whole stage, so work left to the
+end of a bundle is all or nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -67,7 +67,9 @@ class _WriteUnit(beam.DoFn):
             self._open[key.unit] = self._start(key)
         unit = self._open[key.unit]
         if key.start != unit.rows or key.stop - key.start != batch.num_rows:
-            raise RuntimeError(f"{key.unit}: rows {key.start}-{key.stop} came after {unit.rows}, as {batch.num_rows} rows")
+            raise RuntimeError(
+                f"{key.unit}: rows {key.start}-{key.stop} came after {unit.rows}, as {batch.num_rows} rows"
+            )
         tables, counts = self._split(batch)
         for table, rows in tables.items():
             unit.writer.write(table, rows)

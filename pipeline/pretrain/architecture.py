@@ -12,7 +12,7 @@ PRESETS: dict[str, tuple[str, int, int, int, int]] = {
     "bert-medium": ("bert", 8, 512, 8, 2048),
     "bert-base": ("bert", 12, 768, 12, 3072),
     "bert-large": ("bert", 24, 1024, 16, 4096),
-    "modernbert-demo": ("modernbert", 2, 128, 2, 256),
+    "modernbert-demo": ("modernbert", 2, 128, 4, 256),
     "modernbert-tiny": ("modernbert", 7, 256, 4, 384),
     "modernbert-mini": ("modernbert", 10, 384, 6, 576),
     "modernbert-small": ("modernbert", 19, 512, 8, 768),

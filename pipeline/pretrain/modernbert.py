@@ -152,7 +152,7 @@ class ModernBert(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw the weights as ModernBERT does: normal, cut at two deviations, what enters the stream scaled by depth."""
+        """Draw the weights as ModernBERT does: normal, cut at two deviations; maps into the stream scaled by depth."""
         deviation, depth = 0.02, math.sqrt(2 * self.architecture.layers)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):

@@ -28,13 +28,32 @@ class ShardMetadata:
     special_ids: dict[str, int]
 
 
+class RowBatch(NamedTuple):
+    """Rows in memory.
+
+    Attributes:
+        ids_BS: int32, tokens, padded with the pad id.
+        lengths_BP: int32, tokens of each piece, padded with 0; of a sentence pair, which is one document, P is 1.
+        types_BS: uint8, 1 for tokens of sentence B, padded with 0; None unless the rows are pairs.
+        next_B: int64, 0 where B continues A, 1 where it does not; None unless the rows are pairs.
+    """
+
+    ids_BS: NDArray[np.int32]
+    lengths_BP: NDArray[np.int32]
+    types_BS: NDArray[np.uint8] | None
+    next_B: NDArray[np.int64] | None
+
+
 class _Chunk(NamedTuple):
-    """One record batch: flat values with offsets, views of the mapped file."""
+    """One record batch: flat values with offsets, views of the mapped file. Pairs have types and labels, packed rows not."""
 
     id_offsets: NDArray[np.int32]
     ids: NDArray[Any]
     length_offsets: NDArray[np.int32]
     lengths: NDArray[np.int32]
+    type_offsets: NDArray[np.int32] | None
+    types: NDArray[np.uint8] | None
+    labels: NDArray[np.int8] | None
 
 
 class Rows:
@@ -53,6 +72,7 @@ class Rows:
         self._chunks: list[_Chunk] = []
         identity: list[Any] = []
         first: ShardMetadata | None = None
+        self.are_pairs = False
         for path in paths:
             try:
                 with pa.memory_map(str(path)) as source:
@@ -63,7 +83,8 @@ class Rows:
             first = first or metadata
             if metadata != first:
                 raise ValueError(f"{path}: made with {metadata}, but {paths[0].name} with {first}; run tokenize again")
-            self._chunks += [_chunk(batch) for batch in table.to_batches() if batch.num_rows]
+            self.are_pairs = "next_sentence_label" in table.schema.names
+            self._chunks += [_chunk(batch, pairs=self.are_pairs) for batch in table.to_batches() if batch.num_rows]
             identity.append([path.name, table.num_rows, path.stat().st_size])
         assert first is not None
         self.metadata = first
@@ -84,15 +105,17 @@ class Rows:
         """Tokens in all rows, special ones included."""
         return sum(int(chunk.id_offsets[-1] - chunk.id_offsets[0]) for chunk in self._chunks)
 
-    def read(self, rows_B: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return `(ids_BS, lengths_BP)`, int32: tokens padded with the pad id, piece lengths padded with 0.
+    def read(self, rows_B: NDArray[np.int64]) -> RowBatch:
+        """Return the rows `rows_B`, which may repeat.
 
         Raises:
             ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
         """
         m = self.metadata
+        types_BS = np.zeros((len(rows_B), m.seq_length), np.uint8) if self.are_pairs else None
+        next_B = np.zeros(len(rows_B), np.int64) if self.are_pairs else None
         ids_BS = np.full((len(rows_B), m.seq_length), m.special_ids["pad"], np.int32)
-        lengths_BP = np.zeros((len(rows_B), m.max_pieces), np.int32)
+        lengths_BP = np.zeros((len(rows_B), 1 if self.are_pairs else m.max_pieces), np.int32)
         chunk_B = np.searchsorted(self._starts, rows_B, side="right") - 1
         for index, (row, number) in enumerate(zip(rows_B.tolist(), chunk_B.tolist(), strict=True)):
             chunk, offset = self._chunks[number], row - int(self._starts[number])
@@ -100,11 +123,21 @@ class Rows:
             piece, piece_stop = chunk.length_offsets[offset], chunk.length_offsets[offset + 1]
             lengths = chunk.lengths[piece:piece_stop]
             if stop - start > m.seq_length or len(lengths) > m.max_pieces or lengths.sum() != stop - start:
-                raise ValueError(f"{self.directory}: row {row} has {stop - start} tokens in {len(lengths)} pieces "
-                                 f"of {lengths.sum()} tokens; run tokenize again")  # fmt: skip
+                found = f"{stop - start} tokens in {len(lengths)} pieces of {lengths.sum()} tokens"
+                raise ValueError(f"{self.directory}: row {row} has {found}; run tokenize again")
             ids_BS[index, : stop - start] = chunk.ids[start:stop]
-            lengths_BP[index, : len(lengths)] = lengths
-        return ids_BS, lengths_BP
+            if chunk.types is None:
+                lengths_BP[index, : len(lengths)] = lengths
+                continue
+            assert types_BS is not None
+            assert next_B is not None
+            assert chunk.type_offsets is not None
+            assert chunk.labels is not None
+            lengths_BP[index, 0] = stop - start
+            type_start, type_stop = chunk.type_offsets[offset], chunk.type_offsets[offset + 1]
+            types_BS[index, : type_stop - type_start] = chunk.types[type_start:type_stop]
+            next_B[index] = chunk.labels[offset]
+        return RowBatch(ids_BS, lengths_BP, types_BS, next_B)
 
     def token_counts(self, *, most_tokens: int = 1 << 26) -> NDArray[np.int64]:
         """Return how often each id occurs (int64 [V]), over evenly spaced record batches of about `most_tokens`."""
@@ -143,6 +176,7 @@ def _metadata(path: Path, schema: pa.Schema) -> ShardMetadata:
     return metadata
 
 
-def _chunk(batch: pa.RecordBatch) -> _Chunk:
-    ids, lengths = batch.column("input_ids"), batch.column("document_lengths")
-    return _Chunk(ids.offsets.to_numpy(), ids.values.to_numpy(), lengths.offsets.to_numpy(), lengths.values.to_numpy())
+def _chunk(batch: pa.RecordBatch, *, pairs: bool) -> _Chunk:
+    columns = [batch.column(name) for name in ("input_ids", "document_lengths", *(("token_type_ids",) if pairs else ()))]
+    flat = [part.to_numpy() for column in columns for part in (column.offsets, column.values)]
+    return _Chunk(*flat, batch.column("next_sentence_label").to_numpy()) if pairs else _Chunk(*flat, None, None, None)

@@ -1,7 +1,7 @@
 """Splitmix64: the integer hash behind every random choice of a run (Steele, Lea and Flood, OOPSLA 2014).
 
 A hash of (seed, step, row, position) has no state: a mask does not depend on its neighbours, on the number of processes
-or on what was drawn before, and nothing has to be saved to resume. The torch and the numpy version give the same 64 bits.
+or on what was drawn before, and nothing has to be saved to resume. The torch and numpy versions give the same 64 bits.
 """
 
 import numpy as np

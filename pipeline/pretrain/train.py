@@ -99,8 +99,10 @@ def train(
     micro_rows = settings.micro_rows or kept.get("micro_rows") or _micro_rows(settings, metadata.seq_length, device)
     torch.set_num_threads(threads)
     if kept and (threads, torch.__version__) != (kept["threads"], kept["torch"]):
-        say(f"resumed on {threads} threads, torch {torch.__version__}; begun on {kept['threads']}, {kept['torch']}: "
-            "the last bits of the weights will differ from those of an undisturbed run")  # fmt: skip
+        say(
+            f"resumed on {threads} threads, torch {torch.__version__}; begun on {kept['threads']}, {kept['torch']}: "
+            "the last bits of the weights will differ from those of an undisturbed run"
+        )
 
     model = build_model(architecture, seed=fold(settings.seed, 0) >> 1).to(device)
     optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -113,8 +115,10 @@ def train(
     begun = time.monotonic() - kept.get("seconds", 0.0)
     log = Log(out / "pretrain" / "log.jsonl", last_step=first_step)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    say(f"{settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
-        f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows on {device}, {threads} threads")  # fmt: skip
+    say(
+        f"{settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
+        f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows, {device}, {threads} threads"
+    )
 
     pending: list[tuple[dict[str, Any], Tensor, Tensor, Tensor]] = []
     said, here = time.monotonic(), (time.monotonic(), tokens)
@@ -155,8 +159,10 @@ def train(
                 said = time.monotonic()
                 rate = (tokens - here[1]) / (said - here[0])
                 left_s = (settings.steps - done) * (said - here[0]) / (done - first_step)
-                say(f"step {done}/{settings.steps}  loss {lines[-1]['loss']:.3f}  lr {lines[-1]['lr']:.1e}  "
-                    f"{rate:,.0f} tokens/s  {_clock(left_s)} left")  # fmt: skip
+                say(
+                    f"step {done}/{settings.steps}  loss {lines[-1]['loss']:.3f}  lr {lines[-1]['lr']:.1e}  "
+                    f"{rate:,.0f} tokens/s  {_clock(left_s)} left"
+                )
         if looking and held_out_batches:
             validation_loss, accuracy = validate(model, held_out_batches)
             log.write([{"step": done, "validation_loss": validation_loss, "validation_accuracy": accuracy}])
@@ -244,8 +250,8 @@ def _last_checkpoint(directory: Path, identity: dict[str, Any], say: Callable[[s
     if found["shards"] != wanted["shards"]:
         other.append("other shards")
     if other:
-        raise ValueError(f"{checkpoint.path}: made with {'; '.join(other)}: restore them, delete {directory}, "
-                         "or choose another output")  # fmt: skip
+        advice = f"restore them, delete {directory}, or choose another output"
+        raise ValueError(f"{checkpoint.path}: made with {'; '.join(other)}: {advice}")
     return checkpoint
 
 

@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline.pretrain.rows import ShardMetadata
+
+# How pieces that begin a word begin themselves, by the pre-tokenizer that writes them: byte-level BPE turns a space into
+# U+0120 and a line feed into U+010A, metaspace (SentencePiece) turns a space into U+2581.
+_BYTE_LEVEL, _METASPACE = ("\u0120", "\u010a"), ("\u2581",)
 
 
 class Vocabulary(NamedTuple):
@@ -16,16 +20,19 @@ class Vocabulary(NamedTuple):
     Attributes:
         mask_id: id of [MASK].
         maskable_V: bool, False for special tokens.
+        starts_word_V: bool, False for pieces that continue the word before them.
         random_R: int64, the ids that may replace a token: every one of the tokenizer's that is not special.
     """
 
     mask_id: int
     maskable_V: Tensor
+    starts_word_V: Tensor
     random_R: Tensor
 
     def to(self, device: torch.device) -> "Vocabulary":
         """Return the same with its tensors on `device`."""
-        return Vocabulary(self.mask_id, self.maskable_V.to(device), self.random_R.to(device))
+        tensors = (self.maskable_V, self.starts_word_V, self.random_R)
+        return Vocabulary(self.mask_id, *(tensor.to(device) for tensor in tensors))
 
 
 def read_vocabulary(metadata: ShardMetadata, tokenizer_json: Path) -> Vocabulary:
@@ -34,16 +41,28 @@ def read_vocabulary(metadata: ShardMetadata, tokenizer_json: Path) -> Vocabulary
     Raises:
         ValueError: the tokenizer has ids that the shards do not allow for.
     """
-    tokenizer = json.loads(tokenizer_json.read_text())
+    tokenizer = json.loads(tokenizer_json.read_text(encoding="utf-8"))
     pieces = tokenizer["model"]["vocab"]
-    ids = set(pieces.values()) if isinstance(pieces, dict) else set(range(len(pieces)))
+    # Unigram lists pairs of piece and score, all others map piece to id.
+    ids = dict(pieces) if isinstance(pieces, dict) else {piece: index for index, (piece, _) in enumerate(pieces)}
     special = set(metadata.special_ids.values())
     for token in tokenizer.get("added_tokens", []):
-        ids.add(token["id"])
+        ids[token["content"]] = token["id"]
         if token["special"]:
             special.add(token["id"])
-    if max(ids) >= metadata.vocab_size:
-        raise ValueError(f"{tokenizer_json}: id {max(ids)}, but the shards have a vocabulary of {metadata.vocab_size}")
+    if max(ids.values()) >= metadata.vocab_size:
+        found = f"id {max(ids.values())}, but the shards have a vocabulary of {metadata.vocab_size}"
+        raise ValueError(f"{tokenizer_json}: {found}")
     maskable_V = torch.ones(metadata.vocab_size, dtype=torch.bool)
     maskable_V[sorted(special)] = False
-    return Vocabulary(metadata.special_ids["mask"], maskable_V, torch.tensor(sorted(ids - special)))
+    starts_word_V = torch.ones(metadata.vocab_size, dtype=torch.bool)
+    starts_word_V[[number for piece, number in ids.items() if not _starts_word(piece, tokenizer)]] = False
+    random_R = torch.tensor(sorted(set(ids.values()) - special))
+    return Vocabulary(metadata.special_ids["mask"], maskable_V, starts_word_V, random_R)
+
+
+def _starts_word(piece: str, tokenizer: dict[str, Any]) -> bool:
+    """Whether `piece` begins a word, by the mark of its tokenizer."""
+    if tokenizer["model"]["type"] == "WordPiece":
+        return not piece.startswith(tokenizer["model"].get("continuing_subword_prefix", "##"))
+    return piece.startswith(_BYTE_LEVEL if "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) else _METASPACE)

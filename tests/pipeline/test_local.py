@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine import Job, committed_units, run_job
 from pipeline.errors import RunFailed
+from pipeline.job import Job, committed_units, run_job
 from pipeline.local import LocalEngine
 from tests.conftest import ROOT
 from tests.pipeline.toy_job import graph

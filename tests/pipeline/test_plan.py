@@ -22,7 +22,7 @@ def slices(plan):
 
 
 def test_small_files_share_a_unit_and_large_ones_are_cut(tmp_path):
-    """About unit_bytes each: ranges of a large splittable file, groups of small files, all in the order of document ids."""
+    """About unit_bytes each: ranges of a large file, groups of small ones, all in the order of document ids."""
     for name, size in (("a.jsonl", 100), ("b.jsonl", 100), ("c.jsonl", 5 * KIB), ("d.jsonl", 1000), ("e.jsonl", 100)):
         write(tmp_path, name, size)
     plan = make_plan([source(tmp_path)], 2 * KIB)

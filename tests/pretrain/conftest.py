@@ -12,5 +12,5 @@ def out(tmp_path: Path) -> Path:
     """An output directory as the tokenize stage leaves it."""
     write_tokenizer(tmp_path / "tokenizer")
     write_split(tmp_path / "shards" / "train", make_rows(40, 1))
-    write_split(tmp_path / "shards" / "validation", make_rows(10, 2), num_files=1)
+    write_split(tmp_path / "shards" / "validation", make_rows(20, 2), num_files=1)
     return tmp_path

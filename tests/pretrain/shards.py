@@ -32,8 +32,8 @@ def write_tokenizer(directory: Path) -> None:
     (directory / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def make_rows(num_rows: int, seed: int) -> list[list[list[int]]]:
-    """Rows of pieces [CLS] ... [SEP] in which a word is often followed by the same next one."""
+def make_rows(num_rows: int, seed: int, noise: float = 0.1) -> list[list[list[int]]]:
+    """Rows of pieces [CLS] ... [SEP] in which each word is followed by a word of its own, but for a share of `noise`."""
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(num_rows):
@@ -43,7 +43,7 @@ def make_rows(num_rows: int, seed: int) -> list[list[list[int]]]:
             word = int(rng.integers(len(WORDS)))
             piece = [2]
             for _ in range(length - 2):
-                word = (word * 5 + 3) % len(WORDS) if rng.random() < 0.9 else int(rng.integers(len(WORDS)))
+                word = (word * 5 + 3) % len(WORDS) if rng.random() >= noise else int(rng.integers(len(WORDS)))
                 piece.append(5 + word)
             row.append([*piece, 3])
         rows.append(row)

@@ -27,7 +27,7 @@ def test_uniform_model_costs_log_vocabulary(out):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    for micro_rows in (3, 10):
+    for micro_rows in (3, 20):
         loss, _ = validate(model, _batches(out, micro_rows))
         assert loss == pytest.approx(math.log(len(IDS)), rel=1e-6)
 
@@ -35,15 +35,15 @@ def test_uniform_model_costs_log_vocabulary(out):
 def test_split_changes_nothing(out):
     """Loss and accuracy are those of all rows at once, with a short last microbatch too."""
     model = build_model(architecture_of("bert-tiny", vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0), seed=3)
-    whole, parts = (validate(model, _batches(out, micro_rows)) for micro_rows in (10, 4))
+    whole, parts = (validate(model, _batches(out, micro_rows)) for micro_rows in (20, 8))
     assert whole == pytest.approx(parts, rel=1e-6)
-    assert [len(batch.lengths_BP) for batch in _batches(out, 4)] == [4, 4, 2]
+    assert [len(batch.lengths_BP) for batch in _batches(out, 8)] == [8, 8, 4]
     assert sum(len(batch.lengths_BP) for batch in _batches(out, 4, validation_rows=5)) == 5
 
 
 def test_unigram_entropy_by_hand(out):
     """It is the mean of -ln((count + 1) / (total + V)) over the masked tokens."""
-    batches = _batches(out, 10)
+    batches = _batches(out, 20)
     counts_V = np.arange(len(IDS))
     targets = [int(t) for b in batches for t in b.masked.labels_BK[b.masked.weight_BK > 0]]
     expected = -np.mean([math.log((counts_V[t] + 1) / (counts_V.sum() + len(IDS))) for t in targets])

@@ -18,27 +18,26 @@ def band_keys(signature: list[int], bands: int, rows: int) -> list[int]:
     return keys
 
 
-def buckets(keys: list[int], dense: list[int]) -> set[tuple[int, ...]]:
+def buckets(keys: list[int], dense: list[int]) -> list[tuple[int, ...]]:
     """Return the ascending members of every key that occurs more than once."""
     members = defaultdict(list)
     for key, index in zip(keys, dense, strict=True):
         members[key].append(index)
-    return {tuple(sorted(bucket)) for bucket in members.values() if len(bucket) > 1}
+    return sorted(tuple(sorted(bucket)) for bucket in members.values() if len(bucket) > 1)
 
 
 def links(
-    bucket: tuple[int, ...], signatures: dict[int, list[int]], least_equal: int, most: int
-) -> set[tuple[int, int]]:
-    """Return (member, head) of a bucket by leader clustering with at most `most` heads, the first never dropped."""
-    first, *members = bucket
-    heads: list[int] = []
-    found = set()
-    for member in members:
-        for head in [first, *heads]:
-            agreed = sum(a == b for a, b in zip(signatures[member], signatures[head], strict=True))
-            if agreed >= least_equal:
-                found.add((member, head))
-                break
-        else:
-            heads = [*heads, member][1 - most :]
+    bucket: tuple[int, ...], signatures: dict[int, list[int]], least_equal: int, window: int
+) -> list[tuple[int, int]]:
+    """Return (member, earlier member): alike, and not connected by the links before."""
+    pieces = [{member} for member in bucket]
+    found = []
+    for i, member in enumerate(bucket):
+        for other in [*bucket[: min(i, 1)], *reversed(bucket[max(1, i - window) : i])]:
+            own, others = (next(piece for piece in pieces if end in piece) for end in (member, other))
+            agreed = sum(a == b for a, b in zip(signatures[member], signatures[other], strict=True))
+            if own is not others and agreed >= least_equal:
+                found.append((member, other))
+                pieces.remove(others)
+                own |= others
     return found

@@ -1,9 +1,9 @@
 """Language identification by character n-grams: naive Bayes over 1-, 2- and 3-grams.
 
 The model is the one of Nakatani Shuyo's language-detection as ported in the package `langdetect`: same profiles, same
-character classes, same treatment of capitals, Latin words in other scripts, URLs and mail addresses. What differs is the
-inference. langdetect draws n-grams at random until one language has won, seven times; here every n-gram of a window
-counts once, and the windows of a document vote with their posterior. Equal text gives equal labels, always.
+character classes, same treatment of capitals, Latin words in other scripts, URLs and mail addresses. The inference is
+not: langdetect draws n-grams at random until one language has won, seven times; here every n-gram of a window counts
+once, and the windows of a document vote with their posterior. Equal text gives equal labels, always.
 
 Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH), S slots of the hash table.
 """
@@ -25,8 +25,10 @@ UPPER, LATIN, FAR = 1 << 13, 1 << 14, 1 << 15  # flags beside the bits: capital;
 ROW_SHIFT = 3 * CHAR_BITS  # a slot is row << ROW_SHIFT | three characters
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
-WINDOW = 512  # bytes
-MAX_WINDOWS = 8
+# 16 windows of 256 bytes: on 2525 pages in known languages, half of them full of code and tables, 93.5 % are right
+# and 1.0 % wrong with a score over 0.65; one posterior over all of the text: 91.9 % and 8.0 %; langdetect: 92.4 %.
+WINDOW = 256
+MAX_WINDOWS = 16
 
 _U = np.uint64
 _ASTRAL = np.uint16(OTHER | FAR)
@@ -35,8 +37,8 @@ _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
 
 @kernel
 def _in_address(byte: int) -> bool:
-    """Whether a byte may stand in the host or local part of an address: letters, digits, hyphen, underscore, full stop."""
-    return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or byte == 0x2D or byte == 0x2E or byte == 0x5F
+    """Whether a byte may stand in a part of an address: letter, digit, hyphen, full stop, underscore."""
+    return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or 0x2D <= byte <= 0x2E or byte == 0x5F
 
 
 @kernel
@@ -72,7 +74,7 @@ def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, 
             while first > start and at - first < 64 and _in_address(bytes_M[_U(first - 1)]):
                 first -= 1
             last = at + 1
-            while last < stop and _in_address(bytes_M[_U(last)]):
+            while last < stop and _in_address(bytes_M[_U(last)]) and _url_stop(bytes_M, last, stop) == last:
                 last += 1
             if first < at and last - at > 2 and bytes_M[_U(at + 1)] != 0x2E:
                 return first, last
@@ -144,9 +146,9 @@ def _read(
     out: NDArray[np.uint16],
     bounds: NDArray[np.int64],
 ) -> int:
-    """Write the characters of one document to `out`, and where its windows begin and end to `bounds`; return their number.
+    """Write the characters of one document to `out` and the ends of its windows to `bounds`; return their number.
 
-    A document of up to WINDOW * MAX_WINDOWS bytes is read whole and cut into equal windows. Of a longer one, MAX_WINDOWS
+    A document of up to WINDOW * MAX_WINDOWS bytes is read whole and cut into equal windows. Of a longer one as many
     windows are read at equal distances, each from the first white space in it.
     """
     size = stop - start
@@ -202,10 +204,10 @@ def _vote(
     sums_L: NDArray[np.int32],
     votes_L: NDArray[np.float64],
 ) -> int:
-    """Add the posterior of every window, weighted by its number of known n-grams, to `votes_L`; return the weights' sum.
+    """Add the posterior of every window, times its number of known n-grams, to `votes_L`; return the sum of these.
 
-    The n-grams that end at one character are nested, so a row holds the sum over the longest of them and its endings: one
-    look-up and one addition of a row for a character instead of three.
+    The n-grams that end at one character are nested, so a row holds the sum over the longest of them and its endings:
+    one look-up and one addition of a row for a character instead of three.
     """
     latin = far = 0
     for k in range(bounds[num_windows]):
@@ -231,13 +233,11 @@ def _vote(
                 capitals = False
                 if char == SPACE:
                     continue
-                before = NONE
+                before = NONE  # the key of three is now that of two
             capitals = upper and (capitals or last_upper)
             if not capitals:
                 bigram = last << CHAR_BITS | char
-                row = -1
-                if before != NONE:
-                    row = _row(_U(before << 2 * CHAR_BITS | bigram), slots_S, shift)
+                row = _row(_U(before << 2 * CHAR_BITS | bigram), slots_S, shift)
                 if row < 0:
                     row = _row(_U(bigram), slots_S, shift)
                 if row < 0 and char != SPACE:
@@ -262,8 +262,10 @@ def identify(
     slots_S: NDArray[np.uint64],
     rows_RL: NDArray[np.int16],
     num_languages: int,
+    kept_L: NDArray[np.bool_],
     language_N: NDArray[np.int16],
     score_N: NDArray[np.float32],
+    kept_N: NDArray[np.float32],
 ) -> None:
     """Write the most probable language of every document, and its probability.
 
@@ -275,15 +277,19 @@ def identify(
         slots_S: uint64, the hash table; S is a power of two.
         rows_RL: int16 [R, WIDTH], the weights.
         num_languages: L without the padding.
+        kept_L: bool [WIDTH], the languages whose scores are summed.
         language_N: int16, written; -1 where no n-gram of a document is in any profile.
         score_N: float32, written: the language's mean posterior over the windows, weighted by their n-grams.
+        kept_N: float32, written: the same for all languages of `kept_L` together.
+
+    Allocates 12 KiB a call. Ties go to the first label. 4 to 20 ns a byte of the 4 KiB that are read of a document.
     """
     out = np.empty(MAX_WINDOWS * (WINDOW + 1), np.uint16)
     bounds = np.empty(MAX_WINDOWS + 1, np.int64)
     sums_L = np.empty(WIDTH, np.int32)
     votes_L = np.empty(WIDTH, np.float64)
     for n in range(len(offsets_N1) - 1):
-        language_N[n], score_N[n] = -1, 0.0
+        language_N[n], score_N[n], kept_N[n] = -1, 0.0, 0.0
         start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
         if skip_N[n] or start == stop:
             continue
@@ -291,8 +297,10 @@ def identify(
         votes_L[:] = 0.0
         total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, sums_L, votes_L)
         if total:
-            winner = 0
-            for l in range(1, num_languages):
+            winner, kept = 0, 0.0
+            for l in range(num_languages):
                 if votes_L[l] > votes_L[winner]:
                     winner = l
-            language_N[n], score_N[n] = winner, votes_L[winner] / total
+                if kept_L[l]:
+                    kept += votes_L[l]
+            language_N[n], score_N[n], kept_N[n] = winner, votes_L[winner] / total, kept / total

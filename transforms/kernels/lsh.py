@@ -1,6 +1,7 @@
 """Locality-sensitive hashing: band keys, buckets of equal keys, and links inside a bucket.
 
-Nothing here is quadratic: a bucket of n members costs n - 1 links, each found with at most HEADS comparisons.
+Nothing here is quadratic: a bucket of n members has at most n - 1 links, found with at most WINDOW + 1 comparisons a
+member.
 Indyk and Motwani, "Approximate nearest neighbors", 1998; Leskovec et al., "Mining of Massive Datasets", section 3.4.
 
 Shapes: N documents, K permutations, E entries (one for each document and band), M entries in buckets of two or more,
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel
 
-HEADS = 8  # unlike members of one bucket that a further member is compared with
+WINDOW = 32  # earlier members of a bucket that a member is compared with, if it is not connected to them yet
 
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
@@ -134,51 +135,63 @@ def link_buckets(
     offsets_B1: NDArray[np.int64],
     sig_MK: NDArray[np.uint32],
     least_equal: int,
+    root_M: NDArray[np.uint32],
     member_L: NDArray[np.uint32],
-    head_L: NDArray[np.uint32],
+    earlier_L: NDArray[np.uint32],
     equal_L: NDArray[np.uint32],
 ) -> int:
-    """Link every member of a bucket to an earlier one whose signature agrees, if there is one.
+    """Link the members of every bucket whose signatures agree, a spanning forest of them.
 
     Args:
         offsets_B1: int64, bucket b is the rows from `offsets_B1[b]` to `offsets_B1[b + 1]`.
         sig_MK: uint32, signatures of the members in the order of the buckets; K may be 0.
         least_equal: how many of the K values must be equal; 0 links all members to the first.
+        root_M: uint32, scratch.
         member_L: uint32, output, rows of `sig_MK`; as long as there are members is enough.
-        head_L: uint32, output, the earlier row.
+        earlier_L: uint32, output, the smaller row.
         equal_L: uint32, output, how many values are equal.
 
     Returns:
         Number of links.
 
-    Leader clustering: a member is compared with the heads of its bucket in turn, linked to the first that agrees, and
-    becomes a head itself if none does. The smallest index of the bucket stays a head; of the others the oldest makes
-    room when there are HEADS. Comparing with the smallest only is lost where an unlike document is the smallest: see
-    tests/bench/dedup.py for the share of pairs that either way keeps.
+    A member is compared with the first of its bucket and then, while the bucket is not in one piece, with the WINDOW
+    members before it that it is not connected to yet. In buckets of up to WINDOW + 1 members this joins exactly what
+    all pairs would join. Nearly always the first comparison succeeds: 1.0 to 1.5 comparisons a member in real corpora.
+    Comparing with the first only lost 8 % of the true pairs of man pages and 0.6 % of those of licences, where an
+    unlike document is the first; a list of eight unlike heads lost 5 % and 0.4 %.
     """
-    heads = np.empty(HEADS, np.int64)
     num_links = 0
     for b in range(len(offsets_B1) - 1):
-        heads[0] = offsets_B1[b]
-        num_heads = 1
-        for m in range(offsets_B1[b] + 1, offsets_B1[b + 1]):
-            linked = False
-            for i in range(num_heads):
+        start = offsets_B1[b]
+        root_M[start] = np.uint32(start)
+        num_pieces = 1
+        for m in range(start + 1, offsets_B1[b + 1]):
+            root_M[m] = np.uint32(m)
+            num_pieces += 1
+            for back in range(WINDOW + 1):
+                other = start if back == 0 else m - back
+                if num_pieces == 1 or (back > 0 and other <= start):
+                    break
+                other_root, own_root = _root(root_M, other), _root(root_M, m)
+                if other_root == own_root:
+                    continue
                 equal = 0
                 for k in range(sig_MK.shape[1]):
-                    equal += sig_MK[m, k] == sig_MK[heads[i], k]
+                    equal += sig_MK[m, k] == sig_MK[other, k]
                 if equal >= least_equal:
+                    root_M[max(other_root, own_root)] = np.uint32(min(other_root, own_root))
+                    num_pieces -= 1
                     member_L[num_links] = np.uint32(m)
-                    head_L[num_links] = np.uint32(heads[i])
+                    earlier_L[num_links] = np.uint32(other)
                     equal_L[num_links] = np.uint32(equal)
                     num_links += 1
-                    linked = True
-                    break
-            if linked:
-                continue
-            if num_heads == HEADS:
-                heads[1:-1] = heads[2:].copy()
-                num_heads -= 1
-            heads[num_heads] = m
-            num_heads += 1
     return num_links
+
+
+@kernel
+def _root(root_M: NDArray[np.uint32], member: int) -> int:
+    """Return the root of `member`, halving the path."""
+    while root_M[member] != member:
+        root_M[member] = root_M[root_M[member]]
+        member = int(root_M[member])
+    return member

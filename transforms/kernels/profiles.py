@@ -41,8 +41,9 @@ class Model(NamedTuple):
 def langdetect_model() -> Model:
     """Return the tables for langdetect's languages, in order of their labels.
 
-    A weight is log(1 + p / SMOOTHING), where p is the n-gram's share of the language's n-grams of that length: langdetect
-    multiplies by SMOOTHING + p, and what all languages have in common changes no posterior. At most 23 nats, so int16.
+    A weight is log(1 + p / SMOOTHING), where p is the n-gram's share of the language's n-grams of that length.
+    langdetect multiplies by SMOOTHING + p; what all languages have in common changes no posterior. The largest sum of
+    three is 26 nats, so int16 holds it.
     """
     directory = files("langdetect") / "profiles"
     profiles = [json.loads(path.read_text("utf-8")) for path in sorted(directory.iterdir(), key=lambda path: path.name)]
@@ -62,9 +63,7 @@ def langdetect_model() -> Model:
                 nested_RL[row] += weights_RL[rows[ending]]
     rows_RL = np.rint(nested_RL * SCALE)
     assert rows_RL.max() <= np.iinfo(np.int16).max
-    numbers = {" ": SPACE} | {
-        char: OTHER + 1 + i for i, char in enumerate(sorted(set("".join(rows)) - {" "}))
-    }
+    numbers = {" ": SPACE} | {char: OTHER + 1 + i for i, char in enumerate(sorted(set("".join(rows)) - {" "}))}
     labels = tuple(profile["name"] for profile in profiles)
     return Model(labels, _character_table(numbers), _slots(rows, numbers), rows_RL.astype(np.int16))
 

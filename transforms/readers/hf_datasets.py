@@ -39,7 +39,10 @@ def list_shards(source: Source) -> list[FileEntry]:
     if not directory.exists():
         revision = HfApi().dataset_info(name, revision=revision).sha
         name = f"{name}@{revision}"
-    stream, version = _open(source, source.path, revision)
+    try:
+        stream, version = _open(source, source.path, revision)
+    except (ValueError, FileNotFoundError) as error:  # the library's texts have several lines
+        raise ValueError(" ".join(str(error).split())) from error
     count = stream.num_shards
     num_bytes = _split_bytes(stream, source)
     return [FileEntry(f"{name}#{index:05d}-of-{count:05d}", num_bytes // count, version) for index in range(count)]
@@ -85,12 +88,8 @@ def _tables(source: Source, path: str) -> Iterator[pa.Table]:
 
 def _open(source: Source, name: str, revision: str | None) -> tuple[datasets.IterableDataset, str]:
     """Return the stream of the wanted split and what tells one version of the dataset from another."""
-    try:
-        builder = datasets.load_dataset_builder(name, name=source.config, revision=revision)
-        stream = builder.as_streaming_dataset(split=source.split or "train")
-    except (ValueError, datasets.exceptions.DatasetNotFoundError, datasets.exceptions.DataFilesNotFoundError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    return stream, str(builder.hash)
+    builder = datasets.load_dataset_builder(name, name=source.config, revision=revision)
+    return builder.as_streaming_dataset(split=source.split or "train"), str(builder.hash)
 
 
 def _split_bytes(stream: datasets.IterableDataset, source: Source) -> int:

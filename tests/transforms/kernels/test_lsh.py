@@ -8,8 +8,9 @@ from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.reference import components
 from tests.reference import lsh as reference
-from transforms.kernels.lsh import HEADS, band_keys, collect_buckets, group_equal, link_buckets
+from transforms.kernels.lsh import WINDOW, band_keys, collect_buckets, group_equal, link_buckets
 
 
 def kernel_band_keys(signature, bands, rows):
@@ -28,20 +29,18 @@ def kernel_buckets(keys, dense):
     offsets_B1, entry_M = np.empty(num_buckets + 1, np.int64), np.empty(num_members, np.uint32)
     collect_buckets(dense_E, first_E, count_E, offsets_B1, entry_M)
     assert offsets_B1[-1] == num_members
-    found = [tuple(dense_E[entry_M[start:stop]].tolist()) for start, stop in pairwise(offsets_B1)]
-    assert len(found) == len(set(found))
-    return set(found)
+    return sorted(tuple(dense_E[entry_M[start:stop]].tolist()) for start, stop in pairwise(offsets_B1))
 
 
-def kernel_links(bucket, signatures, least, most):
-    """The links of one bucket."""
-    assert most == HEADS
+def kernel_links(bucket, signatures, least, window):
+    """The links of one bucket, and that the agreement stated is the true one."""
+    assert window == WINDOW
     sig_MK = np.array([signatures[member] for member in bucket], np.uint32)
-    member_L, head_L, equal_L = (np.empty(len(bucket), np.uint32) for _ in range(3))
-    num_links = link_buckets(np.array([0, len(bucket)]), sig_MK, least, member_L, head_L, equal_L)
-    for member, head, equal in zip(member_L[:num_links], head_L[:num_links], equal_L[:num_links], strict=True):
-        assert equal == (sig_MK[member] == sig_MK[head]).sum()
-    return {(bucket[m], bucket[h]) for m, h in zip(member_L[:num_links], head_L[:num_links], strict=True)}
+    root_M, member_L, earlier_L, equal_L = (np.empty(len(bucket), np.uint32) for _ in range(4))
+    num_links = link_buckets(np.array([0, len(bucket)]), sig_MK, least, root_M, member_L, earlier_L, equal_L)
+    links = list(zip(member_L[:num_links].tolist(), earlier_L[:num_links].tolist(), strict=True))
+    assert equal_L[:num_links].tolist() == [(sig_MK[a] == sig_MK[b]).sum() for a, b in links]
+    return [(bucket[a], bucket[b]) for a, b in links]
 
 
 @settings(max_examples=100, deadline=None)
@@ -74,19 +73,34 @@ def test_buckets_equal_twin(keys, spread, random):
 
 @pytest.mark.parametrize("link", [kernel_links, reference.links])
 def test_links_skip_an_unlike_smallest(link):
-    """Alike members find each other although the smallest index of their bucket is unlike both."""
-    signatures = {3: [0, 0, 0, 0], 5: [0, 1, 1, 1], 8: [0, 1, 1, 2], 9: [0, 0, 0, 3]}
-    assert link((3, 5, 8, 9), signatures, 3, HEADS) == {(8, 5), (9, 3)}
-    assert link((3, 5, 8, 9), signatures, 0, HEADS) == {(5, 3), (8, 3), (9, 3)}
+    """Alike members find each other although the smallest of their bucket is unlike both, and through a third."""
+    signatures = {3: [0, 0, 0, 0], 5: [0, 1, 1, 1], 8: [0, 1, 1, 2], 9: [0, 0, 0, 3], 11: [0, 0, 1, 1]}
+    assert link((3, 5, 8, 9), signatures, 3, WINDOW) == [(8, 5), (9, 3)]
+    assert link((3, 5, 11), signatures, 2, WINDOW) == [(11, 3), (11, 5)]
+    assert link((3, 5, 8, 9), signatures, 0, WINDOW) == [(5, 3), (8, 3), (9, 3)]
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=2, max_size=60), st.integers(0, 6))
+@given(st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=2, max_size=80), st.integers(0, 6))
 def test_links_equal_twin(rows, least):
-    """Also with more unlike members than heads."""
+    """Also with more members than the window."""
     bucket = tuple(range(0, 3 * len(rows), 3))
     signatures = dict(zip(bucket, rows, strict=True))
-    assert kernel_links(bucket, signatures, least, HEADS) == reference.links(bucket, signatures, least, HEADS)
+    assert kernel_links(bucket, signatures, least, WINDOW) == reference.links(bucket, signatures, least, WINDOW)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=2, max_size=WINDOW + 1), st.integers(1, 6)
+)
+def test_links_join_what_all_pairs_join(rows, least):
+    """In a bucket no larger than the window no pair of alike documents is lost, and n - 1 links are enough."""
+    bucket = tuple(range(len(rows)))
+    alike = [(a, b) for a, b in combinations(bucket, 2) if sum(map(int.__eq__, rows[a], rows[b])) >= least]
+    found = kernel_links(bucket, dict(enumerate(rows)), least, WINDOW)
+    expected = components.components(len(rows), alike)
+    assert components.components(len(rows), found) == expected
+    assert len(found) == len(rows) - len(set(expected))
 
 
 @settings(max_examples=50, deadline=None)

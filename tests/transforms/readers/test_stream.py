@@ -77,7 +77,7 @@ def test_truncation(tmp_path, codec, fraction):
     assert LINES.startswith(content)
     assert damage(path) == [Damage(f"truncated_{codec}", len(cut))] or len(cut) < 20
     if codec in ("gzip", "zstd"):  # the others decode blocks of 900 kB and more
-        assert len(content) > (fraction - 0.25) * len(LINES)
+        assert len(content) > (fraction - 0.35) * len(LINES)
 
 
 def test_truncated_gzip_loses_nothing(tmp_path):
@@ -220,5 +220,5 @@ def test_missing_file(tmp_path):
 
 def test_unknown_protocol():
     """A protocol that nobody knows is one line for the user."""
-    with pytest.raises(ValueError, match="cannot open nope://x/y.jsonl"):
+    with pytest.raises(ValueError, match="cannot open nope:"):
         good("nope://x/y.jsonl")

@@ -1,0 +1,38 @@
+"""`gristmill warm`: compile every kernel now, so that the first batch of a run does not wait for a second each."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from pipeline.config import Clean, Config, Language, Runner, Tokenize, TokenizerChoice
+from pipeline.job import Say
+from pipeline.run import run
+from transforms.quality import PRESETS
+from transforms.readers.source import Source
+
+# Distinct documents with a repeated one: enough for every kernel to be called once.
+_TEXTS = [f"{word} is the first of ten words that we have here, and of these that is one.\n" * 9 for word in "abcdefgh"]
+
+
+def warm(say: Say) -> None:
+    """Run a corpus of a few hundred words through all stages that have kernels, in this process, and throw it away."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "words.jsonl"
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*_TEXTS, _TEXTS[0]]), encoding="utf-8")
+        config = Config(
+            name="warm",
+            output=f"{directory}/out",
+            sources=(Source(name="words", format="jsonl", path=str(path)),),
+            clean=Clean(language=Language()),
+            runner=Runner(engine="FnApiRunner"),
+            tokenize=Tokenize(tokenizer=TokenizerChoice(train="wordpiece", vocab_size=300), seq_length=64),
+        )
+        with_rules = config.model_copy(update={"clean": Clean(quality=PRESETS)})  # which no such text survives
+        run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
+        for packing in ("best_fit", "concat"):
+            tokenize = config.tokenize.model_copy(update={"packing": packing})
+            packed = config.model_copy(update={"tokenize": tokenize})
+            run(packed, first="clean", last="tokenize", beam_options=[], say=lambda _: None)
+    say(f"kernels compiled in {time.monotonic() - started:.0f} s")

@@ -1,0 +1,315 @@
+"""From signatures to deletions: against brute force, in any order, cut into any partitions."""
+
+import json
+import time
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference import components as reference_components
+from tests.reference import lsh as reference
+from transforms import dedup
+from transforms.dedup import (
+    BAND_RUN,
+    EDGES,
+    EXACT_RUN,
+    SignatureRows,
+    band_run,
+    cluster_counts,
+    components,
+    deletions,
+    exact_run,
+    least_equal,
+    link_exact,
+    link_minhash,
+    prefix_bounds,
+    split_clusters,
+)
+from transforms.fingerprint import MinHashParameters, fingerprint, metadata, signature_rows
+from transforms.kernels.lsh import WINDOW
+from transforms.schema import DELETIONS, signatures_schema
+
+PARAMETERS = MinHashParameters()
+
+
+def sign(texts, first_id=0, parameters=PARAMETERS):
+    """The signatures of one unit."""
+    ids = pa.array(range(first_id, first_id + len(texts)), pa.int64())
+    return pa.table(fingerprint(pa.record_batch({"doc_id": ids, "text": pa.array(texts, pa.string())}), parameters))
+
+
+def generated(sig_NK, first_id=0, parameters=PARAMETERS):
+    """Signatures of documents whose texts all differ."""
+    schema = signatures_schema(parameters.num_perm, metadata(parameters))
+    id_N = np.arange(first_id, first_id + len(sig_NK))
+    exact = [int(i).to_bytes(16, "little") for i in id_N]
+    minhash = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.reshape(-1)), type=schema.field("minhash").type)
+    return pa.table([id_N, pa.array(exact, pa.binary(16)), minhash], schema=schema)
+
+
+def edges_of(units, first_dense, num_partitions=1, parameters=PARAMETERS, threshold=0.75, verify=True):
+    """The edges of every partition, exact and minhash, as a stage would make them."""
+    exact_runs = [exact_run(unit) for unit in units]
+    band_runs = [band_run(unit, parameters) for unit in units]
+    signatures = SignatureRows(units, first_dense) if verify else None
+    tables = []
+    for part in range(num_partitions):
+        key_E, check_E, dense_E = slices(exact_runs, first_dense, num_partitions, part)
+        tables.append(link_exact(key_E, check_E, dense_E))
+        key_E, dense_E = slices(band_runs, first_dense, num_partitions, part)
+        tables.append(link_minhash(key_E, dense_E, threshold=threshold, signatures=signatures))
+    return tables
+
+
+def slices(runs, first_dense, num_partitions, part):
+    """The columns of one partition of all runs, the last turned into dense indices."""
+    columns = []
+    for run, first in zip(runs, first_dense, strict=True):
+        start, stop = prefix_bounds(run.column("key").to_numpy(), num_partitions)[part : part + 2]
+        *values, row = (column.to_numpy()[start:stop] for column in run.columns)
+        columns.append([*values, (row + first).astype(np.uint32)])
+    return [np.concatenate(column) for column in zip(*columns, strict=True)]
+
+
+def survivors(units, **options):
+    """The survivor of every document, units numbered in the order given."""
+    first_dense = np.cumsum([0, *(unit.num_rows for unit in units)]).tolist()
+    return components(edges_of(units, first_dense[:-1], **options), first_dense[-1]).tolist()
+
+
+PROSE = " ".join(f"word{number}" for number in range(200))
+NEAR = PROSE.replace("word100 ", "changed ")
+
+
+def test_exact_near_and_short():
+    """Exact copies whatever their length, near-duplicates by signature, short documents by text alone."""
+    texts = [PROSE, "too short", NEAR, "TOO SHORT", "too short", "", "x", PROSE, ""]
+    unit = sign(texts)
+    parent_N = np.array(survivors([unit]), np.uint32)
+    assert parent_N.tolist() == [0, 1, 0, 3, 1, 5, 6, 0, 5]
+    found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+    assert found.schema.equals(DELETIONS)
+    assert found.drop_columns("similarity").to_pylist() == [
+        {"doc_id": 2, "reason": "minhash", "twin_id": 0, "twin_run": None},
+        {"doc_id": 4, "reason": "exact", "twin_id": 1, "twin_run": None},
+        {"doc_id": 7, "reason": "exact", "twin_id": 0, "twin_run": None},
+        {"doc_id": 8, "reason": "exact", "twin_id": 5, "twin_run": None},
+    ]
+    sig_NK, _ = signature_rows(unit.column("minhash").chunk(0))
+    assert found.column("similarity").to_pylist() == [np.float32((sig_NK[2] == sig_NK[0]).mean()), 1.0, 1.0, 1.0]
+    assert cluster_counts(parent_N) == {1: 2, 2: 2, 3: 1}
+
+
+def test_exact_without_minhash():
+    """Signatures of exact dedup alone still find exact duplicates, and say so."""
+    unit = sign(["a b c d e f", "b", "a b c d e f", "b"], parameters=None)
+    edges = link_exact(*slices([exact_run(unit)], [0], 1, 0))
+    parent_N = components([edges], 4)
+    assert parent_N.tolist() == [0, 1, 0, 1]
+    found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+    assert found.column("reason").to_pylist() == ["exact", "exact"]
+    assert found.column("similarity").to_pylist() == [1.0, 1.0]
+
+
+def test_half_a_hash_is_not_a_duplicate():
+    """Two content hashes that agree in the 64 bits of the key only are two documents."""
+    key_E = np.array([7, 7, 7, 7], np.uint64)
+    check_E = np.array([1, 2, 1, 1 << 32 | 2], np.uint64)
+    assert link_exact(key_E, check_E, np.arange(4, dtype=np.uint32)).to_pylist() == [
+        {"a": 2, "b": 0, "similarity": 1.0}
+    ]
+
+
+def test_priority_decides_the_survivor():
+    """A later unit of a source with priority gets the smaller dense indices, and its copy survives."""
+    early, late = sign([PROSE, "unrelated"], 0), sign([NEAR], 100)
+    rows = SignatureRows([early, late], [1, 0])
+    parent_N = components(edges_of([early, late], [1, 0]), 3)
+    assert parent_N.tolist() == [0, 0, 2]
+    found = deletions(parent_N[1:], 1, rows)
+    assert found.select(["doc_id", "twin_id"]).to_pylist() == [{"doc_id": 0, "twin_id": 100}]
+    assert deletions(parent_N[:1], 0, rows).num_rows == 0
+
+
+def test_empty_tables():
+    """No documents, or none with a signature, make no run, no edge and no deletion."""
+    for unit in (sign([]), sign(["short", "brief"])):
+        assert band_run(unit, PARAMETERS).equals(BAND_RUN.empty_table())
+        rows = SignatureRows([unit], [0])
+        edges = link_minhash(*slices([band_run(unit, PARAMETERS)], [0], 4, 3), threshold=0.75, signatures=rows)
+        assert edges.equals(EDGES.empty_table())
+        parent_N = components([edges], unit.num_rows)
+        assert deletions(parent_N, 0, rows).equals(DELETIONS.empty_table())
+    assert exact_run(sign([])).equals(EXACT_RUN.empty_table())
+
+
+def test_runs_are_ordered_by_prefix():
+    """Every entry once, partitions contiguous for any power of two, rows ascending within a prefix."""
+    unit = generated(np.random.default_rng(0).integers(0, 1 << 32, (500, 112), np.uint32))
+    run = band_run(unit, PARAMETERS)
+    key_E, row_E = run.column("key").to_numpy(), run.column("row").to_numpy()
+    sig_NK, _ = signature_rows(unit.column("minhash").chunk(0))
+    expected = {(key, n) for n, row in enumerate(sig_NK.tolist()) for key in reference.band_keys(row, 14, 8)}
+    assert set(zip(key_E.tolist(), row_E.tolist(), strict=True)) == expected
+    prefix_E = (key_E >> np.uint64(48)).astype(np.int64)
+    assert (np.diff(prefix_E << 32 | row_E.astype(np.int64)) >= 0).all()
+    for num_partitions in (1, 2, 64, 1 << 16):
+        bounds = prefix_bounds(key_E, num_partitions)
+        part_E = np.repeat(np.arange(num_partitions), np.diff(bounds))
+        assert len(bounds) == num_partitions + 1
+        assert (part_E == prefix_E * num_partitions >> 16).all()
+
+
+@pytest.mark.parametrize("num_partitions", [0, 3, 1 << 17])
+def test_partitions_are_a_power_of_two(num_partitions):
+    """Other numbers do not fit the order of a run."""
+    with pytest.raises(ValueError, match=f"{num_partitions} partitions"):
+        prefix_bounds(np.empty(0, np.uint64), num_partitions)
+
+
+# Five originals, each copied with 0 to all of its 16 values changed: chains, stars and strangers.
+SMALL = MinHashParameters(bands=4, rows=4)
+drawn_rows = st.tuples(st.integers(0, 4), st.lists(st.integers(0, 15), max_size=16), st.integers(0, 9)).map(
+    lambda drawn: [1000 + drawn[2] if k in drawn[1] else 16 * drawn[0] + k for k in range(16)]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(drawn_rows, min_size=1, max_size=40), st.sampled_from([1, 4, 256]), st.randoms(use_true_random=False))
+def test_any_order_and_any_partitions(drawn, num_partitions, random):
+    """Units and edges in any order and any number of partitions give the edges and survivors of the obvious twin."""
+    cuts = sorted(random.sample(range(1, len(drawn)), min(3, len(drawn) - 1)))
+    starts = [0, *cuts]
+    units = [
+        generated(part, start, SMALL)
+        for part, start in zip(np.split(np.array(drawn, np.uint32), cuts), starts, strict=True)
+    ]
+    order = random.sample(range(len(units)), len(units))
+    units, starts = [units[u] for u in order], [starts[u] for u in order]
+    tables = edges_of(units, starts, num_partitions, SMALL, threshold=0.5)
+    random.shuffle(tables)
+
+    keys = [key for row in drawn for key in reference.band_keys(row, 4, 4)]
+    buckets = reference.buckets(keys, [n for n in range(len(drawn)) for _ in range(4)])
+    expected = set().union(*(reference.links(bucket, dict(enumerate(drawn)), 8, WINDOW) for bucket in buckets))
+    assert {(edge["a"], edge["b"]) for table in tables for edge in table.to_pylist()} == expected
+    assert components(tables, len(drawn)).tolist() == reference_components.components(len(drawn), sorted(expected))
+
+
+def test_chunks_do_not_change_the_edges(monkeypatch):
+    """Signatures are read in chunks of buckets; one larger than a chunk is cut, and each piece has its smallest."""
+    rng = np.random.default_rng(1)
+    sig_NK = np.repeat(rng.integers(0, 1 << 32, (60, 112), np.uint32), rng.integers(1, 60, 60), axis=0)
+    unit = generated(sig_NK)
+    whole = edges_of([unit], [0])[1]
+    monkeypatch.setattr(dedup, "_CHUNK", 16)
+    assert edges_of([unit], [0])[1].equals(whole)
+    assert whole.num_rows == len(sig_NK) - 60
+
+
+def test_unverified_buckets_link_to_their_smallest():
+    """Without verification the edges are the candidates, n - 1 for a bucket, of unknown similarity."""
+    sig_NK = np.arange(4 * 112, dtype=np.uint32).reshape(4, 112)
+    sig_NK[1:, :8] = sig_NK[0, :8]
+    unit = generated(sig_NK)
+    assert edges_of([unit], [0])[1].num_rows == 0
+    assert edges_of([unit], [0], verify=False)[1].to_pylist() == [
+        {"a": a, "b": 0, "similarity": None} for a in (1, 2, 3)
+    ]
+
+
+def test_a_bucket_of_equal_documents_is_linear():
+    """100,000 copies of one text: ten times the copies, about ten times the time, and one of them stays."""
+    seconds = []
+    for num_copies in (1000, 10_000, 100_000):
+        unit = generated(np.repeat(np.arange(112, dtype=np.uint32)[None], num_copies, axis=0))
+        started = time.perf_counter()
+        parent_N = components(edges_of([unit], [0]), num_copies)
+        found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+        seconds.append(time.perf_counter() - started)
+        assert found.num_rows == num_copies - 1
+        assert not parent_N.any()
+    assert seconds[2] < 100 * seconds[1]  # quadratic: 100 times; linear with slow machines and warm-up: far below
+
+
+def test_too_many_documents():
+    """A dense index has 32 bits."""
+    with pytest.raises(ValueError, match=str(1 << 32)):
+        components([], 1 << 32)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "num_perm", "expected"), [(0.75, 112, 84), (0.7, 10, 7), (0.71, 10, 8), (0, 9, 1)]
+)
+def test_least_equal(threshold, num_perm, expected):
+    """The threshold itself is similar enough, whatever its binary fraction."""
+    assert least_equal(threshold, num_perm) == expected
+
+
+@pytest.fixture(scope="module")
+def neardup(shared_data):
+    """Some hundred real documents with true near-duplicates: revisions of pages, planted copies, Chinese too."""
+    texts = []
+    for name, count in (("ibis-docs-revisions", 300), ("minhash-articles-1000", 250), ("oi-wiki-revisions", 60)):
+        with zstandard.open(shared_data / "neardup" / name / "docs.jsonl.zst", "rt", encoding="utf-8") as lines:
+            texts += [json.loads(line)["text"] for _, line in zip(range(count), lines, strict=False)]
+    return texts
+
+
+def test_real_documents_against_brute_force(neardup):
+    """All pairs that share a band and agree in 84 of 112 values are joined, and nothing else is."""
+    unit = sign(neardup)
+    sig_NK, signed_N = signature_rows(unit.column("minhash").chunk(0))
+    expected = [(a, b) for a, b in combinations(range(len(neardup)), 2) if neardup[a] == neardup[b]]
+    for a in np.flatnonzero(signed_N):
+        equal_NK = sig_NK[a + 1 :] == sig_NK[a]
+        shares_band_N = equal_NK.reshape(-1, 14, 8).all(axis=2).any(axis=1)
+        alike_N = shares_band_N & (equal_NK.sum(axis=1) >= 84) & signed_N[a + 1 :]
+        expected += [(a, b) for b in (a + 1 + np.flatnonzero(alike_N)).tolist()]
+    found = survivors([unit])
+    assert len(expected) > 300
+    assert found == reference_components.components(len(neardup), expected)
+    parts = [sign(neardup[:100]), sign(neardup[100:300], 100), sign(neardup[300:], 300)]
+    assert survivors(parts, num_partitions=32) == found
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_every_cluster_keeps_exactly_one(neardup, split):
+    """Survivors and deletions tile the documents, each twin is a survivor, and like its copy once chains are cut."""
+    unit = sign(neardup)
+    parent_N = np.array(survivors([unit]), np.uint32)
+    signatures = SignatureRows([unit], [0])
+    if split:
+        split_clusters(parent_N, signatures, threshold=0.75)
+    found = deletions(parent_N, 0, signatures)
+    deleted = dict(zip(found.column("doc_id").to_pylist(), found.column("twin_id").to_pylist(), strict=True))
+    alive = set(range(len(neardup))) - set(deleted)
+    assert set(deleted.values()) <= alive
+    assert alive == set(parent_N.tolist())
+    assert sum(size * count for size, count in cluster_counts(parent_N).items()) == len(neardup)
+    assert sum(cluster_counts(parent_N).values()) == len(alive)
+    assert (min(found.column("similarity").to_pylist()) >= 0.75) is split
+
+
+def test_chains_are_cut_alike_in_any_chunks(neardup, monkeypatch):
+    """The survivors do not depend on how many signatures are in memory at once."""
+    unit = sign(neardup)
+    whole = np.array(survivors([unit]), np.uint32)
+    cut = whole.copy()
+    split_clusters(whole, SignatureRows([unit], [0]), threshold=0.75)
+    monkeypatch.setattr(dedup, "_CHUNK", 64)
+    split_clusters(cut, SignatureRows([unit], [0]), threshold=0.75)
+    assert (cut == whole).all()
+
+
+def test_short_copies_stay_deleted():
+    """Documents without a signature are alike by their text alone."""
+    unit = sign(["a b", "c d", "a b"], parameters=None)
+    parent_N = np.array([0, 1, 0], np.uint32)
+    split_clusters(parent_N, SignatureRows([unit], [0]), threshold=0.75)
+    assert parent_N.tolist() == [0, 1, 0]
