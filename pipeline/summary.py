@@ -89,12 +89,15 @@ def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _training(summary: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"pretrain  loss {summary['first_loss']:.2f} -> {summary['last_loss']:.2f} in {summary['steps']:,} steps; "
-        f"validation loss {summary['validation_loss']:.2f}, unigram entropy {summary['unigram_entropy']:.2f} nats"
-    )
+    yield f"pretrain  loss {summary['first_loss']:.2f} -> {summary['last_loss']:.2f} in {summary['steps']:,} steps"
+    if summary["validation_loss"] is not None:
+        yield (
+            f"          validation loss {summary['validation_loss']:.2f} nats; "
+            f"the unigram entropy (a model without context) is {summary['unigram_entropy']:.2f}"
+        )
     for example in summary["fill_mask"]:
-        yield f"            {example['text']}  ->  {', '.join(example['predictions'])}"
+        guesses = ", ".join(guess["token"] for guess in example["predictions"])
+        yield f"            {' '.join(example['text'].split())}  ->  {guesses}"
 
 
 def _size(num_bytes: int) -> str:

@@ -9,9 +9,6 @@ from typing import NamedTuple
 import apache_beam as beam
 import pyarrow as pa
 
-MAX_BATCH_ROWS = 8192
-MAX_BATCH_BYTES = 16 << 20
-
 _IPC = pa.ipc.IpcWriteOptions(use_threads=False)
 
 

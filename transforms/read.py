@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import apache_beam as beam
 import pyarrow as pa
 
-from transforms.batch import MAX_BATCH_BYTES, MAX_BATCH_ROWS, BatchKey
+from transforms.batch import BatchKey
 from transforms.readers.dispatch import read_slice
+from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 from transforms.readers.source import Source
 from transforms.schema import IN_FLIGHT
 from transforms.unit import WorkUnit

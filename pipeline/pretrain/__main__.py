@@ -1,5 +1,7 @@
 """`python -m pipeline.pretrain SETTINGS.json OUT`: train on OUT/shards with the settings of a JSON file.
 
+Under `torchrun -m pipeline.pretrain ...` each process takes its share of every batch.
+
 Exit codes: 0 done, 2 a mistake of the user's (one line), 3 stopped; the same command resumes.
 """
 
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.pretrain.settings import settings_from_dict
-from pipeline.pretrain.train import TrainingStoppedError, train
+from pipeline.pretrain.train import train
+from pipeline.pretrain.watch import TrainingStoppedError
+from pipeline.pretrain.world import join_world, leave_world
 
 DONE, MISTAKE, STOPPED = 0, 2, 3
 
@@ -28,14 +32,17 @@ def main(arguments: list[str]) -> int:
             values = json.loads(Path(arguments[0]).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"{arguments[0]}: not readable as JSON ({error})") from None
-        summary = train(settings_from_dict(values), Path(arguments[1]), say=_say, stop=lambda: bool(signals))
+        settings = settings_from_dict(values)
+        world = join_world()
+        summary = train(settings, Path(arguments[1]), say=_say, stop=lambda: bool(signals), world=world)
+        leave_world(world)
     except ValueError as error:
         _say(str(error))
         return MISTAKE
     except (TrainingStoppedError, OSError) as error:
         _say(str(error))
         return STOPPED
-    for line in _report(summary):
+    for line in _report(summary) if world.rank == 0 else ():
         _say(line)
     return DONE
 

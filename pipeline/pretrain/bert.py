@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import Layout, attend, take_queries, take_rows
+from pipeline.pretrain.layers import LayerNorm, Linear
+from pipeline.pretrain.prediction import Prediction
 
 EPS = 1e-12
 
@@ -22,11 +24,11 @@ class Embeddings(nn.Module):
         self.word_embeddings = nn.Embedding(a.vocab_size, a.width, padding_idx=a.pad_id)
         self.position_embeddings = nn.Embedding(a.positions, a.width)
         self.token_type_embeddings = nn.Embedding(2, a.width)
-        self.LayerNorm = nn.LayerNorm(a.width, eps=EPS)
+        self.LayerNorm = LayerNorm(a.width, eps=EPS)
 
-    def forward(self, ids_BS: Tensor, position_BS: Tensor, types_BS: Tensor | None) -> Tensor:
+    def forward(self, ids_BS: Tensor, position_BS: Tensor, types_BS: Tensor | None, dtype: torch.dtype) -> Tensor:
         types = self.token_type_embeddings.weight[0] if types_BS is None else self.token_type_embeddings(types_BS)
-        return self.LayerNorm(self.word_embeddings(ids_BS) + self.position_embeddings(position_BS) + types)
+        return self.LayerNorm((self.word_embeddings(ids_BS) + self.position_embeddings(position_BS) + types).to(dtype))
 
 
 class SelfAttention(nn.Module):
@@ -34,9 +36,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.query = nn.Linear(a.width, a.width)
-        self.key = nn.Linear(a.width, a.width)
-        self.value = nn.Linear(a.width, a.width)
+        self.query = Linear(a.width, a.width)
+        self.key = Linear(a.width, a.width)
+        self.value = Linear(a.width, a.width)
 
 
 class Output(nn.Module):
@@ -44,8 +46,8 @@ class Output(nn.Module):
 
     def __init__(self, inner: int, width: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(inner, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=EPS)
+        self.dense = Linear(inner, width)
+        self.LayerNorm = LayerNorm(width, eps=EPS)
 
     def forward(self, inner_BQF: Tensor, x_BQD: Tensor) -> Tensor:
         return self.LayerNorm(self.dense(inner_BQF) + x_BQD)
@@ -73,7 +75,7 @@ class Dense(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, inner)
+        self.dense = Linear(width, inner)
 
     def forward(self, x_BQD: Tensor) -> Tensor:
         return self.dense(x_BQD)
@@ -111,8 +113,15 @@ class Encoder(nn.Module):
         if a.next_sentence:
             self.pooler = Dense(a.width, a.width)
 
-    def forward(self, ids_BS: Tensor, layout: Layout, types_BS: Tensor | None, slots_BQ: Tensor | None) -> Tensor:
-        x = self.embeddings(ids_BS, layout.position_BS, types_BS)
+    def forward(
+        self,
+        ids_BS: Tensor,
+        layout: Layout,
+        types_BS: Tensor | None,
+        slots_BQ: Tensor | None,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        x = self.embeddings(ids_BS, layout.position_BS, types_BS, dtype)
         last = len(self.encoder.layer) - 1
         for index, layer in enumerate(self.encoder.layer):
             x = layer(x, layout, slots_BQ if index == last else None)
@@ -124,8 +133,8 @@ class Transform(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.dense = nn.Linear(a.width, a.width)
-        self.LayerNorm = nn.LayerNorm(a.width, eps=EPS)
+        self.dense = Linear(a.width, a.width)
+        self.LayerNorm = LayerNorm(a.width, eps=EPS)
 
     def forward(self, x_BQD: Tensor) -> Tensor:
         return self.LayerNorm(functional.gelu(self.dense(x_BQD)))
@@ -138,7 +147,7 @@ class Predictions(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(a.vocab_size))
         self.transform = Transform(a)
-        self.decoder = nn.Linear(a.width, a.vocab_size)
+        self.decoder = Linear(a.width, a.vocab_size)
         self.decoder.weight = embedding
         self.decoder.bias = self.bias
 
@@ -153,7 +162,7 @@ class Heads(nn.Module):
         super().__init__()
         self.predictions = Predictions(a, embedding)
         if a.next_sentence:
-            self.seq_relationship = nn.Linear(a.width, 2)
+            self.seq_relationship = Linear(a.width, 2)
 
 
 class Bert(nn.Module):
@@ -166,10 +175,27 @@ class Bert(nn.Module):
         self.cls = Heads(a, self.bert.embeddings.word_embeddings.weight)
 
     def forward(
-        self, ids_BS: Tensor, layout: Layout, slots_BQ: Tensor | None = None, types_BS: Tensor | None = None
-    ) -> Tensor:
-        """Return logits [B, Q, V] at `slots_BQ` (int64 positions in the row), or of all tokens."""
-        return self.cls.predictions(self.bert(ids_BS, layout, types_BS, slots_BQ))
+        self,
+        ids_BS: Tensor,
+        layout: Layout,
+        slots_BQ: Tensor | None = None,
+        *,
+        types_BS: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Prediction:
+        """Return what is predicted at `slots_BQ` (int64 positions in the row), or at all tokens.
+
+        `types_BS` are 0 (the default) or 1; `dtype` is that of the computation, by default the parameters'.
+        """
+        dtype = dtype or self.cls.predictions.bias.dtype
+        if not self.architecture.next_sentence:
+            return Prediction(self.cls.predictions(self.bert(ids_BS, layout, types_BS, slots_BQ, dtype)), None)
+        if slots_BQ is not None:  # [CLS] is the first token of a pair: one more query, taken off again below
+            slots_BQ = functional.pad(slots_BQ, (1, 0))
+        hidden_BQD = self.bert(ids_BS, layout, types_BS, slots_BQ, dtype)
+        pooled_BD = torch.tanh(self.bert.pooler(hidden_BQD[:, 0]))
+        tokens_BQD = hidden_BQD if slots_BQ is None else hidden_BQD[:, 1:]
+        return Prediction(self.cls.predictions(tokens_BQD), self.cls.seq_relationship(pooled_BD))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

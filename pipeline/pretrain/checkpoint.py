@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,14 +33,14 @@ class Checkpoint(NamedTuple):
 
 
 def collect_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Return every tensor that the next step depends on: `model.NAME` and `optimizer.NAME.STATE`, on the CPU."""
+    """Return copies on the CPU of every tensor the next step depends on: `model.NAME` and `optimizer.NAME.STATE`."""
     tensors = {}
     for name, parameter in model.named_parameters():
-        tensors[f"model.{name}"] = parameter.detach().cpu().contiguous()
+        tensors[f"model.{name}"] = parameter
         for optimizer in optimizers:
             for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}.{key}"] = value.detach().cpu().contiguous()
-    return tensors
+                tensors[f"optimizer.{name}.{key}"] = value
+    return {key: torch.empty_like(value, device="cpu").copy_(value.detach()) for key, value in tensors.items()}
 
 
 @torch.no_grad()
@@ -85,6 +86,44 @@ def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[st
     for old in _newest_first(directory)[keep:]:
         shutil.rmtree(old)
     return final
+
+
+class CheckpointWriter:
+    """Writes checkpoints beside the training, one at a time; the run waits only while tensors are copied.
+
+    Saving in a thread and saving at once give the same bytes.
+    """
+
+    def __init__(self, directory: Path, *, keep: int) -> None:
+        self._directory = directory
+        self._keep = keep
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Start to write `tensors`, which must not change any more; first wait for the checkpoint before."""
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(tensors, record))
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is on disk.
+
+        Raises:
+            OSError: it could not be written, a full disk for instance; older checkpoints are intact.
+        """
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        if self._error:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        try:
+            save_checkpoint(self._directory, tensors, record, keep=self._keep)
+        except BaseException as error:  # noqa: BLE001 - raised again in wait()
+            self._error = error
 
 
 def load_checkpoints(directory: Path, refused: list[str]) -> Iterator[Checkpoint]:

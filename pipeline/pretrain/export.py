@@ -14,8 +14,8 @@ from pipeline.pretrain.model import Model
 def export_model(model: Model, tokenizer: Path, to: Path, *, special_ids: dict[str, int]) -> None:
     """Write weights, config.json and the tokenizer's files into `to`, replacing what was there.
 
-    Tied weights are stored once, as `transformers` stores them. The tokenizer learns the longest input and, for
-    ModernBERT, that the model takes no token types.
+    Tied weights are stored once, as `transformers` stores them. The tokenizer learns the longest input, and
+    whether the model takes token types: BERT does, ModernBERT does not.
 
     Args:
         model: with its weights on any device.
@@ -34,8 +34,8 @@ def export_model(model: Model, tokenizer: Path, to: Path, *, special_ids: dict[s
     tokenizer_config = draft / "tokenizer_config.json"
     about = json.loads(tokenizer_config.read_text()) if tokenizer_config.exists() else {}
     about["model_max_length"] = model.architecture.positions
-    if model.architecture.family == "modernbert":
-        about["model_input_names"] = ["input_ids", "attention_mask"]
+    types = ["token_type_ids"] if model.architecture.family == "bert" else []
+    about["model_input_names"] = ["input_ids", *types, "attention_mask"]
     tokenizer_config.write_text(json.dumps(about, indent=2) + "\n")
     if to.exists():
         to.rename(old)

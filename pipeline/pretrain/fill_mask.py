@@ -26,7 +26,7 @@ def fill(model: Model, ids: list[int], position: int, tokenizer: Tokenizer) -> l
     ids_1S = torch.tensor([ids], device=device)
     layout = layout_of(torch.tensor([[len(ids)]], device=device), len(ids), model.architecture.window)
     slots_11: Tensor = torch.tensor([[position]], device=device)
-    probability_V = model(ids_1S, layout, slots_11)[0, 0].float().softmax(0)
+    probability_V = model(ids_1S, layout, slots_11).token_BQV[0, 0].float().softmax(0)
     best = probability_V.topk(NUM_PREDICTIONS)
     return [
         {"token": tokenizer.id_to_token(token), "probability": round(share, 4)}
@@ -59,8 +59,8 @@ def fill_rows(model: Model, tokenizer_json: Path, rows: Rows, *, seed: int) -> l
     mask_id = rows.metadata.special_ids["mask"]
     examples: list[dict[str, Any]] = []
     for row in rows_at(0, min(100, len(rows)), num_rows=len(rows), seed=seed).tolist() if len(rows) else []:
-        ids_1S, lengths_1P = rows.read(np.array([row]))
-        ids = ids_1S[0, : lengths_1P[0, 0]].tolist()
+        batch = rows.read(np.array([row]))
+        ids = batch.ids_BS[0, : batch.lengths_BP[0, 0]].tolist()
         words = [index for index, token in enumerate(ids) if _is_word(tokenizer, token)]
         if len(ids) < _SHORTEST_PIECE or not words:
             continue

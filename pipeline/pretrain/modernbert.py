@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import Layout, attend, take_queries, take_rows
+from pipeline.pretrain.layers import LayerNorm, Linear
+from pipeline.pretrain.prediction import Prediction
 
 
 def rotary_table(positions: int, head_width: int, theta: float) -> Tensor:
@@ -38,10 +40,10 @@ class Embeddings(nn.Module):
     def __init__(self, a: Architecture) -> None:
         super().__init__()
         self.tok_embeddings = nn.Embedding(a.vocab_size, a.width, padding_idx=a.pad_id)
-        self.norm = nn.LayerNorm(a.width, eps=1e-5, bias=False)
+        self.norm = LayerNorm(a.width, eps=1e-5, bias=False)
 
-    def forward(self, ids_BS: Tensor) -> Tensor:
-        return self.norm(self.tok_embeddings(ids_BS))
+    def forward(self, ids_BS: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.norm(self.tok_embeddings(ids_BS).to(dtype))
 
 
 class Attention(nn.Module):
@@ -50,8 +52,8 @@ class Attention(nn.Module):
     def __init__(self, a: Architecture) -> None:
         super().__init__()
         self.heads = a.heads
-        self.Wqkv = nn.Linear(a.width, 3 * a.width, bias=False)
-        self.Wo = nn.Linear(a.width, a.width, bias=False)
+        self.Wqkv = Linear(a.width, 3 * a.width, bias=False)
+        self.Wo = Linear(a.width, a.width, bias=False)
 
     def forward(self, x_BSD: Tensor, mask_B1SS: Tensor, table_2BSE: Tensor, slots_BQ: Tensor | None) -> Tensor:
         width = x_BSD.shape[2]
@@ -59,7 +61,7 @@ class Attention(nn.Module):
             q_BQD, k_BSD, v_BSD = self.Wqkv(x_BSD).split(width, dim=2)
             mask_B1QS, query_table = mask_B1SS, table_2BSE
         else:
-            weight_q, weight_kv = self.Wqkv.weight.split((width, 2 * width))
+            weight_q, weight_kv = self.Wqkv.weight.to(x_BSD.dtype).split((width, 2 * width))
             q_BQD = functional.linear(take_rows(x_BSD, slots_BQ), weight_q)
             k_BSD, v_BSD = functional.linear(x_BSD, weight_kv).split(width, dim=2)
             mask_B1QS = take_queries(mask_B1SS, slots_BQ)
@@ -73,8 +75,8 @@ class Mlp(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.Wi = nn.Linear(a.width, 2 * a.feed_forward, bias=False)
-        self.Wo = nn.Linear(a.feed_forward, a.width, bias=False)
+        self.Wi = Linear(a.width, 2 * a.feed_forward, bias=False)
+        self.Wo = Linear(a.feed_forward, a.width, bias=False)
 
     def forward(self, x_BQD: Tensor) -> Tensor:
         inner, gate = self.Wi(x_BQD).chunk(2, dim=-1)
@@ -87,9 +89,9 @@ class Layer(nn.Module):
     def __init__(self, a: Architecture, index: int) -> None:
         super().__init__()
         # The embedding has just been normalised.
-        self.attn_norm = nn.LayerNorm(a.width, eps=1e-5, bias=False) if index else nn.Identity()
+        self.attn_norm = LayerNorm(a.width, eps=1e-5, bias=False) if index else nn.Identity()
         self.attn = Attention(a)
-        self.mlp_norm = nn.LayerNorm(a.width, eps=1e-5, bias=False)
+        self.mlp_norm = LayerNorm(a.width, eps=1e-5, bias=False)
         self.mlp = Mlp(a)
         self.is_global = a.is_global(index)
 
@@ -110,13 +112,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(a)
         self.layers = nn.ModuleList(Layer(a, index) for index in range(a.layers))
-        self.final_norm = nn.LayerNorm(a.width, eps=1e-5, bias=False)
+        self.final_norm = LayerNorm(a.width, eps=1e-5, bias=False)
         for name, theta in (("global_table", a.global_theta), ("local_table", a.local_theta)):
             self.register_buffer(name, rotary_table(a.positions, a.head_width, theta), persistent=False)
 
-    def forward(self, ids_BS: Tensor, layout: Layout, slots_BQ: Tensor | None) -> Tensor:
+    def forward(self, ids_BS: Tensor, layout: Layout, slots_BQ: Tensor | None, dtype: torch.dtype) -> Tensor:
         tables = (self.global_table[:, layout.position_BS], self.local_table[:, layout.position_BS])
-        x = self.embeddings(ids_BS)
+        x = self.embeddings(ids_BS, dtype)
         last = len(self.layers) - 1
         for index, layer in enumerate(self.layers):
             x = layer(x, layout, tables, slots_BQ if index == last else None)
@@ -128,8 +130,8 @@ class Head(nn.Module):
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
-        self.dense = nn.Linear(a.width, a.width, bias=False)
-        self.norm = nn.LayerNorm(a.width, eps=1e-5, bias=False)
+        self.dense = Linear(a.width, a.width, bias=False)
+        self.norm = LayerNorm(a.width, eps=1e-5, bias=False)
 
     def forward(self, x_BQD: Tensor) -> Tensor:
         return self.norm(functional.gelu(self.dense(x_BQD)))
@@ -143,12 +145,25 @@ class ModernBert(nn.Module):
         self.architecture = a
         self.model = Encoder(a)
         self.head = Head(a)
-        self.decoder = nn.Linear(a.width, a.vocab_size, bias=True)
+        self.decoder = Linear(a.width, a.vocab_size, bias=True)
         self.decoder.weight = self.model.embeddings.tok_embeddings.weight
 
-    def forward(self, ids_BS: Tensor, layout: Layout, slots_BQ: Tensor | None = None) -> Tensor:
-        """Return logits [B, Q, V] at `slots_BQ` (int64 positions in the row), or of all tokens."""
-        return self.decoder(self.head(self.model(ids_BS, layout, slots_BQ)))
+    def forward(
+        self,
+        ids_BS: Tensor,
+        layout: Layout,
+        slots_BQ: Tensor | None = None,
+        *,
+        types_BS: None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Prediction:
+        """Return what is predicted at `slots_BQ` (int64 positions in the row), or at all tokens.
+
+        `dtype` is that of the computation, by default the parameters'. The family has no token types.
+        """
+        assert types_BS is None
+        hidden_BQD = self.model(ids_BS, layout, slots_BQ, dtype or self.decoder.weight.dtype)
+        return Prediction(self.decoder(self.head(hidden_BQD)), None)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:

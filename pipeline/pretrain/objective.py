@@ -1,8 +1,9 @@
-"""The objective: from rows in memory to a masked microbatch, and from that to its loss.
+"""The objective: from rows in memory to a masked microbatch, and from that to its losses.
 
 Shapes: B rows, S tokens a row, P pieces a row at most, K slots a row, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,49 +15,84 @@ from torch.nn import functional
 from pipeline.pretrain.attention import layout_of
 from pipeline.pretrain.masking import Masked, mask_rows
 from pipeline.pretrain.model import Model
+from pipeline.pretrain.prediction import Prediction
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.vocabulary import Vocabulary
 
 
 class Microbatch(NamedTuple):
-    """Masked rows on the device, with the lengths of their pieces."""
+    """Masked rows on the device.
+
+    Attributes:
+        masked: tokens, and what to predict of them.
+        lengths_BP: int32, lengths of the pieces.
+        types_BS: int64, token types of sentence pairs, else None.
+        next_B: int64, next-sentence labels of pairs, else None.
+    """
 
     masked: Masked
     lengths_BP: Tensor
+    types_BS: Tensor | None
+    next_B: Tensor | None
 
 
 def read_microbatch(
     rows: Rows, rows_B: NDArray[np.int64], *, settings: Settings, step: int, vocabulary: Vocabulary
 ) -> Microbatch:
     """Return the rows `rows_B`, masked for `step`, on the device of `vocabulary`."""
-    ids_BS, lengths_BP = rows.read(rows_B)
+    batch = rows.read(rows_B)
     device = vocabulary.maskable_V.device
     masked = mask_rows(
-        torch.from_numpy(ids_BS).to(device).long(),
+        torch.from_numpy(batch.ids_BS).to(device).long(),
         torch.from_numpy(rows_B).to(device),
         seed=settings.seed,
         step=step,
         mask_rate=settings.mask_rate,
-        mask_id=vocabulary.mask_id,
-        maskable_V=vocabulary.maskable_V,
-        random_R=vocabulary.random_R,
+        whole_word=settings.whole_word,
+        vocabulary=vocabulary,
     )
-    return Microbatch(masked, torch.from_numpy(lengths_BP).to(device))
+    pairs = settings.objective == "mlm+nsp"
+    return Microbatch(
+        masked,
+        torch.from_numpy(batch.lengths_BP).to(device),
+        torch.from_numpy(batch.types_BS).to(device).long() if pairs else None,
+        torch.from_numpy(batch.next_B).to(device) if pairs else None,
+    )
 
 
-def predict(model: Model, batch: Microbatch) -> Tensor:
-    """Return the logits [B, K, V] (float32) at the slots of `batch`."""
-    ids_BS, slots_BK, _, _ = batch.masked
-    layout = layout_of(batch.lengths_BP, ids_BS.shape[1], model.architecture.window)
-    return model(ids_BS, layout, slots_BK).float()
+def predict(model: Model, batch: Microbatch, dtype: torch.dtype | None = None) -> Prediction:
+    """Return what `model` predicts at the slots of `batch`, computed in `dtype`, returned in float32 or wider."""
+    layout = layout_of(batch.lengths_BP, batch.masked.ids_BS.shape[1], model.architecture.window)
+    token_BKV, next_B2 = model(batch.masked.ids_BS, layout, batch.masked.slots_BK, types_BS=batch.types_BS, dtype=dtype)
+    if dtype is not None:
+        token_BKV, next_B2 = token_BKV.float(), None if next_B2 is None else next_B2.float()
+    return Prediction(token_BKV, next_B2)
 
 
-def loss_sum(logits_BKV: Tensor, masked: Masked) -> Tensor:
-    """Return the cross-entropy (nats) summed over the predictions of a microbatch; empty slots add exactly 0.
+Losses = Callable[[Model, Microbatch], Tensor]
 
-    The caller divides by the number of predictions of the whole step, so that the loss of a step does not depend on how
-    its rows are split into microbatches.
+
+def loss_sums(model: Model, batch: Microbatch, dtype: torch.dtype | None = None) -> Tensor:
+    """Return [2]: the losses of masked tokens and of next-sentence labels (0 without them), summed over a microbatch.
+
+    The caller divides by the predictions and the pairs of the whole step, so that the loss of a step does not depend on
+    how its rows are split into microbatches.
     """
-    loss_N = functional.cross_entropy(logits_BKV.flatten(0, 1), masked.labels_BK.flatten(), reduction="none")
+    token_BKV, next_B2 = predict(model, batch, dtype)
+    token_loss = token_loss_sum(token_BKV, batch.masked)
+    next_loss = torch.zeros_like(token_loss)
+    if next_B2 is not None and batch.next_B is not None:
+        next_loss = next_loss_sum(next_B2, batch.next_B)
+    return torch.stack((token_loss, next_loss))
+
+
+def token_loss_sum(token_BKV: Tensor, masked: Masked) -> Tensor:
+    """Return the cross-entropy (nats) summed over the predictions of a microbatch; empty slots add exactly 0."""
+    loss_N = functional.cross_entropy(token_BKV.flatten(0, 1), masked.labels_BK.flatten(), reduction="none")
     return (loss_N * masked.weight_BK.flatten()).sum()
+
+
+def next_loss_sum(next_B2: Tensor, next_B: Tensor) -> Tensor:
+    """Return the cross-entropy (nats) of the next-sentence labels, summed over the pairs; label -100 is left out."""
+    return functional.cross_entropy(next_B2, next_B, reduction="sum")

@@ -45,15 +45,14 @@ class RowBatch(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """One record batch: flat values with offsets, views of the mapped file. Pairs have types and labels, packed rows not."""
+    """One record batch: flat values with offsets, views of the mapped file; types and labels are empty unless pairs."""
 
     id_offsets: NDArray[np.int32]
     ids: NDArray[Any]
     length_offsets: NDArray[np.int32]
     lengths: NDArray[np.int32]
-    type_offsets: NDArray[np.int32] | None
-    types: NDArray[np.uint8] | None
-    labels: NDArray[np.int8] | None
+    types: NDArray[np.uint8]
+    labels: NDArray[np.int8]
 
 
 class Rows:
@@ -84,7 +83,7 @@ class Rows:
             if metadata != first:
                 raise ValueError(f"{path}: made with {metadata}, but {paths[0].name} with {first}; run tokenize again")
             self.are_pairs = "next_sentence_label" in table.schema.names
-            self._chunks += [_chunk(batch, pairs=self.are_pairs) for batch in table.to_batches() if batch.num_rows]
+            self._chunks += [_chunk(path, batch) for batch in table.to_batches() if batch.num_rows]
             identity.append([path.name, table.num_rows, path.stat().st_size])
         assert first is not None
         self.metadata = first
@@ -112,9 +111,8 @@ class Rows:
             ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
         """
         m = self.metadata
-        types_BS = np.zeros((len(rows_B), m.seq_length), np.uint8) if self.are_pairs else None
-        next_B = np.zeros(len(rows_B), np.int64) if self.are_pairs else None
         ids_BS = np.full((len(rows_B), m.seq_length), m.special_ids["pad"], np.int32)
+        types_BS, next_B = np.zeros(ids_BS.shape, np.uint8), np.zeros(len(rows_B), np.int64)
         lengths_BP = np.zeros((len(rows_B), 1 if self.are_pairs else m.max_pieces), np.int32)
         chunk_B = np.searchsorted(self._starts, rows_B, side="right") - 1
         for index, (row, number) in enumerate(zip(rows_B.tolist(), chunk_B.tolist(), strict=True)):
@@ -126,18 +124,13 @@ class Rows:
                 found = f"{stop - start} tokens in {len(lengths)} pieces of {lengths.sum()} tokens"
                 raise ValueError(f"{self.directory}: row {row} has {found}; run tokenize again")
             ids_BS[index, : stop - start] = chunk.ids[start:stop]
-            if chunk.types is None:
+            if self.are_pairs:
+                lengths_BP[index, 0] = stop - start
+                types_BS[index, : stop - start] = chunk.types[start:stop]
+                next_B[index] = chunk.labels[offset]
+            else:
                 lengths_BP[index, : len(lengths)] = lengths
-                continue
-            assert types_BS is not None
-            assert next_B is not None
-            assert chunk.type_offsets is not None
-            assert chunk.labels is not None
-            lengths_BP[index, 0] = stop - start
-            type_start, type_stop = chunk.type_offsets[offset], chunk.type_offsets[offset + 1]
-            types_BS[index, : type_stop - type_start] = chunk.types[type_start:type_stop]
-            next_B[index] = chunk.labels[offset]
-        return RowBatch(ids_BS, lengths_BP, types_BS, next_B)
+        return RowBatch(ids_BS, lengths_BP, *((types_BS, next_B) if self.are_pairs else (None, None)))
 
     def token_counts(self, *, most_tokens: int = 1 << 26) -> NDArray[np.int64]:
         """Return how often each id occurs (int64 [V]), over evenly spaced record batches of about `most_tokens`."""
@@ -176,7 +169,19 @@ def _metadata(path: Path, schema: pa.Schema) -> ShardMetadata:
     return metadata
 
 
-def _chunk(batch: pa.RecordBatch, *, pairs: bool) -> _Chunk:
-    columns = [batch.column(name) for name in ("input_ids", "document_lengths", *(("token_type_ids",) if pairs else ()))]
-    flat = [part.to_numpy() for column in columns for part in (column.offsets, column.values)]
-    return _Chunk(*flat, batch.column("next_sentence_label").to_numpy()) if pairs else _Chunk(*flat, None, None, None)
+def _chunk(path: Path, batch: pa.RecordBatch) -> _Chunk:
+    ids, lengths = batch.column("input_ids"), batch.column("document_lengths")
+    types, labels = np.zeros(0, np.uint8), np.zeros(0, np.int8)
+    if "next_sentence_label" in batch.schema.names:
+        of_tokens = batch.column("token_type_ids")
+        if not of_tokens.offsets.equals(ids.offsets):
+            raise ValueError(f"{path}: token_type_ids and input_ids differ in length; run tokenize again")
+        types, labels = of_tokens.values.to_numpy(), batch.column("next_sentence_label").to_numpy()
+    return _Chunk(
+        ids.offsets.to_numpy(),
+        ids.values.to_numpy(),
+        lengths.offsets.to_numpy(),
+        lengths.values.to_numpy(),
+        types,
+        labels,
+    )

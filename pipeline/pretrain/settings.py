@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from pipeline.pretrain.architecture import PRESETS
 
-OBJECTIVES = ("mlm",)
+OBJECTIVES = ("mlm", "mlm+nsp")
 OPTIMIZERS = ("adamw", "stableadamw", "muon")
 SCHEDULES = ("wsd", "linear", "cosine")
 
@@ -23,10 +23,12 @@ class Settings:
         layers: number of layers, instead of the preset's.
         width: width of the residual stream, instead of the preset's; the feed-forward width follows in proportion.
         heads: number of attention heads, instead of the preset's.
-        objective: `mlm`, masked language modelling.
+        objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.
         mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
+        whole_word: mask all tokens of a word or none.
         steps: number of optimizer steps.
         batch_rows: rows in one step, over all processes and microbatches.
+        batch_warmup: share of the steps during which the batch grows from an eighth to its full size.
         micro_rows: rows in one forward pass; 0 chooses by device, and the choice is kept in the checkpoint.
         optimizer: `adamw`, `stableadamw`, or `muon` (Muon on the matrices of the blocks, AdamW on the rest).
         lr: highest learning rate; Muon's update is scaled to AdamW's, so one rate serves all three.
@@ -52,8 +54,10 @@ class Settings:
     heads: int | None = None
     objective: str = "mlm"
     mask_rate: float = 0.3
+    whole_word: bool = False
     steps: int = 70_000
     batch_rows: int = 1024
+    batch_warmup: float = 0.0
     micro_rows: int = 0
     optimizer: str = "adamw"
     lr: float = 5e-4
@@ -98,13 +102,17 @@ class Settings:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be above 0")
         if not 0 < self.mask_rate < 1:
             raise ValueError(f"pretrain.mask_rate: {self.mask_rate} must lie between 0 and 1")
-        for name in ("warmup", "decay"):
+        for name in ("warmup", "decay", "batch_warmup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be a share of the steps, 0 to 1")
         if self.warmup + self.decay > 1 and self.schedule == "wsd":
             raise ValueError(
                 f"pretrain.warmup + pretrain.decay: {self.warmup} + {self.decay} is more than the whole run"
             )
+        if self.batch_warmup and self.batch_rows % 8:
+            raise ValueError(f"pretrain.batch_rows: {self.batch_rows} is not a multiple of 8, as batch_warmup needs")
+        if self.objective == "mlm+nsp" and not self.model.startswith("bert-"):
+            raise ValueError(f"pretrain.objective: mlm+nsp needs a model of the bert family, not {self.model}")
         if self.micro_rows and self.batch_rows % self.micro_rows:
             raise ValueError(
                 f"pretrain.batch_rows: {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
@@ -139,6 +147,6 @@ def settings_from_dict(values: dict[str, Any]) -> Settings:
             kinds = float | int
         elif key == "prompts":
             kinds = tuple
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise ValueError(f"pretrain.{key}: {value!r} has the wrong type")  # noqa: TRY004 - a user's mistake
+        if isinstance(value, bool) != (kinds is bool) or not isinstance(value, kinds):
+            raise ValueError(f"pretrain.{key}: {value!r} has the wrong type")
     return Settings(**given).check()

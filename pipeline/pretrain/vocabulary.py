@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pipeline.pretrain.rows import ShardMetadata
 
-# How pieces that begin a word begin themselves, by the pre-tokenizer that writes them: byte-level BPE turns a space into
-# U+0120 and a line feed into U+010A, metaspace (SentencePiece) turns a space into U+2581.
+# How pieces that begin a word begin themselves, by the pre-tokenizer that writes them: byte-level BPE turns a space
+# into U+0120 and a line feed into U+010A, metaspace (SentencePiece) turns a space into U+2581.
 _BYTE_LEVEL, _METASPACE = ("\u0120", "\u010a"), ("\u2581",)
 
 

@@ -33,7 +33,7 @@ def write_tokenizer(directory: Path) -> None:
 
 
 def make_rows(num_rows: int, seed: int, noise: float = 0.1) -> list[list[list[int]]]:
-    """Rows of pieces [CLS] ... [SEP] in which each word is followed by a word of its own, but for a share of `noise`."""
+    """Rows of pieces [CLS] ... [SEP] in which each word determines the next, but for a share of `noise`."""
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(num_rows):

@@ -7,17 +7,17 @@ import torch
 
 from pipeline.pretrain.masking import mask_rows, slots_per_row
 from pipeline.pretrain.splitmix import fold, signed, splitmix, splitmix_array, splitmix_tensor
+from pipeline.pretrain.vocabulary import Vocabulary
 
 VOCAB, ROW, MASK = 200, 64, 4
 SPECIAL = 5
 
 
 def _mask(ids_BS, rows_B=None, **changed):
-    maskable_V = torch.arange(VOCAB) >= SPECIAL
-    values = {
-        "seed": 1, "step": 7, "mask_rate": 0.3, "mask_id": MASK, "maskable_V": maskable_V,
-        "random_R": torch.arange(SPECIAL, VOCAB), **changed,
-    }  # fmt: skip
+    ids_V = torch.arange(VOCAB)
+    # Of the words' pieces those with an odd id continue the word before them.
+    vocabulary = Vocabulary(MASK, ids_V >= SPECIAL, ids_V % 2 == 0, ids_V[SPECIAL:])
+    values = {"seed": 1, "step": 7, "mask_rate": 0.3, "whole_word": False, "vocabulary": vocabulary, **changed}
     return mask_rows(ids_BS, torch.arange(len(ids_BS)) if rows_B is None else rows_B, **values)
 
 
@@ -108,6 +108,51 @@ def test_every_position_is_equally_likely():
     rate = slots_per_row(0.3, ROW) / ROW
     spread = math.sqrt(rate * (1 - rate) / 4000)
     assert (chosen_BS.mean(0) - rate).abs().max().item() < 5 * spread
+
+
+def _words(ids_BS):
+    """The word of each token by a loop: (row, number), None for special tokens."""
+    words = []
+    for row in ids_BS.tolist():
+        number, special_before, here = 0, True, []
+        for token in row:
+            special = token < SPECIAL
+            if special or special_before or token % 2 == 0:
+                number += 1
+            here.append(None if special else number)
+            special_before = special
+        words.append(here)
+    return words
+
+
+def test_whole_words_are_all_or_nothing():
+    """Every word is masked as a whole or not at all, within the quota, and the quota is missed by less than a word."""
+    ids_BS = _rows(300)
+    masked = _mask(ids_BS, whole_word=True)
+    chosen_BS = _is_masked(masked)
+    longest = 0
+    for row, words in enumerate(_words(ids_BS)):
+        sizes, hits = {}, {}
+        for position, word in enumerate(words):
+            if word is not None:
+                sizes[word] = sizes.get(word, 0) + 1
+                hits[word] = hits.get(word, 0) + int(chosen_BS[row, position])
+            else:
+                assert chosen_BS[row, position] == 0
+        assert all(hits[word] in (0, sizes[word]) for word in sizes)
+        longest = max(longest, *sizes.values())
+        quota = round(0.3 * sum(sizes.values()))
+        assert quota - max(sizes.values()) < sum(hits.values()) <= quota
+    assert longest > 3
+    assert torch.equal(masked.labels_BK, ids_BS.gather(1, masked.slots_BK))
+    assert not torch.equal(chosen_BS, _is_masked(_mask(ids_BS)))
+
+
+def test_slots_ascend():
+    """Slots are in ascending order in each row, with their weights."""
+    for whole_word in (False, True):
+        masked = _mask(_rows(30), whole_word=whole_word)
+        assert (masked.slots_BK.diff(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize("step", [0, -1, 10**12])

@@ -7,7 +7,7 @@ from pipeline.pretrain.architecture import architecture_of, hugging_face_config
 from pipeline.pretrain.attention import layout_of, take_rows
 from pipeline.pretrain.masking import Masked
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.objective import loss_sum
+from pipeline.pretrain.objective import token_loss_sum
 
 VOCAB, ROW = 97, 160
 LENGTHS = [[100, 12, 1, 40], [150, 0, 0, 0]]
@@ -52,7 +52,7 @@ def test_logits_equal_transformers_per_document(name):
     ids_BS, lengths_BP = _batch()
     theirs = _theirs(model)
     with torch.no_grad():
-        ours = model(ids_BS, layout_of(lengths_BP, ROW, model.architecture.window))
+        ours = model(ids_BS, layout_of(lengths_BP, ROW, model.architecture.window)).token_BQV
         for row, lengths in enumerate(LENGTHS):
             start = 0
             for length in lengths:
@@ -96,7 +96,7 @@ def test_no_leakage_between_documents(name):
     for lengths, leaks in ((lengths_BP, False), (torch.tensor([[153], [150]]), True)):
         layout = layout_of(lengths, ROW, model.architecture.window)
         with torch.no_grad():
-            before, after = model(ids_BS, layout), model(changed_BS, layout)
+            before, after = model(ids_BS, layout).token_BQV, model(changed_BS, layout).token_BQV
         assert not torch.equal(before[0, 100:112], after[0, 100:112])
         assert torch.equal(before[1], after[1])
         if leaks:
@@ -118,12 +118,12 @@ def test_gathered_head_equals_full_cross_entropy(name):
     for gathered in (True, False):
         model.zero_grad()
         if gathered:
-            logits = model(ids_BS, layout, slots_BK)
-            loss = loss_sum(logits, Masked(ids_BS, slots_BK, labels_BK, weight_BK))
+            logits = model(ids_BS, layout, slots_BK).token_BQV
+            loss = token_loss_sum(logits, Masked(ids_BS, slots_BK, labels_BK, weight_BK))
         else:
             target = torch.full_like(ids_BS, -100)
             target.scatter_(1, slots_BK[:, :3], labels_BK[:, :3])
-            logits = model(ids_BS, layout)
+            logits = model(ids_BS, layout).token_BQV
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum")
             assert torch.allclose(take_rows(logits, slots_BK), results[0][1], rtol=1e-11, atol=1e-11)
         loss.backward()

@@ -23,7 +23,9 @@ def test_rows_come_back_as_written(tmp_path, num_files):
     assert rows.num_tokens == sum(len(piece) for row in written for piece in row)
     expected = _in_order(written, num_files)
     order = np.array([30, 0, 7, 7, 15])
-    ids_BS, lengths_BP = rows.read(order)
+    ids_BS, lengths_BP, types_BS, next_B = rows.read(order)
+    assert types_BS is None
+    assert next_B is None
     assert ids_BS.shape == (5, SEQ_LENGTH)
     assert lengths_BP.shape == (5, MAX_PIECES)
     for index, row in enumerate(order.tolist()):

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from pipeline.pretrain.log import read_log
 from pipeline.pretrain.settings import Settings
-from pipeline.pretrain.train import TrainingStoppedError, train
+from pipeline.pretrain.train import train
+from pipeline.pretrain.watch import TrainingStoppedError
 from tests.pretrain.shards import make_rows, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,13 +195,13 @@ def test_non_finite_loss_stops(out, monkeypatch):
     from pipeline.pretrain import train as module
 
     calls = [0]
-    real = module.loss_sum
+    real = module.loss_sums
 
     def poisoned(*args):
         calls[0] += 1
         return real(*args) * (float("nan") if calls[0] > 2 * 9 else 1.0)
 
-    monkeypatch.setattr(module, "loss_sum", poisoned)
+    monkeypatch.setattr(module, "loss_sums", poisoned)
     with pytest.raises(TrainingStoppedError, match=r"step 10: loss nan.*last good checkpoint: step-00000008"):
         _train(out)
     monkeypatch.undo()

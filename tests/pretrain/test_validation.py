@@ -12,7 +12,10 @@ from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
 from pipeline.pretrain.vocabulary import read_vocabulary
+from pipeline.pretrain.world import World
 from tests.pretrain.shards import IDS, SEQ_LENGTH
+
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def _batches(out, micro_rows, **changed):
@@ -28,17 +31,17 @@ def test_uniform_model_costs_log_vocabulary(out):
         for parameter in model.parameters():
             parameter.zero_()
     for micro_rows in (3, 20):
-        loss, _ = validate(model, _batches(out, micro_rows))
+        loss = validate(model, _batches(out, micro_rows), world=ALONE).loss
         assert loss == pytest.approx(math.log(len(IDS)), rel=1e-6)
 
 
 def test_split_changes_nothing(out):
     """Loss and accuracy are those of all rows at once, with a short last microbatch too."""
     model = build_model(architecture_of("bert-tiny", vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0), seed=3)
-    whole, parts = (validate(model, _batches(out, micro_rows)) for micro_rows in (20, 8))
+    whole, parts = (validate(model, _batches(out, micro_rows), world=ALONE)[:2] for micro_rows in (20, 8))
     assert whole == pytest.approx(parts, rel=1e-6)
-    assert [len(batch.lengths_BP) for batch in _batches(out, 8)] == [8, 8, 4]
-    assert sum(len(batch.lengths_BP) for batch in _batches(out, 4, validation_rows=5)) == 5
+    assert [len(batch.lengths_BP) for batch in _batches(out, 8)] == [8, 8, 8]
+    assert sum((batch.masked.weight_BK.sum(1) > 0).sum() for batch in _batches(out, 4, validation_rows=5)) == 5
 
 
 def test_unigram_entropy_by_hand(out):
@@ -57,3 +60,4 @@ def test_vocabulary(out):
     assert vocabulary.mask_id == 4
     assert vocabulary.maskable_V.tolist() == [False] * 5 + [True] * (len(IDS) - 5)
     assert vocabulary.random_R.tolist() == list(range(5, len(IDS)))
+    assert [token for token, index in IDS.items() if not vocabulary.starts_word_V[index]] == ["##s", "##ed"]

@@ -228,13 +228,13 @@ def test_a_bucket_of_equal_documents_is_linear():
     seconds = []
     for num_copies in (1000, 10_000, 100_000):
         unit = generated(np.repeat(np.arange(112, dtype=np.uint32)[None], num_copies, axis=0))
-        started = time.perf_counter()
+        started = time.process_time()
         parent_N = components(edges_of([unit], [0]), num_copies)
         found = deletions(parent_N, 0, SignatureRows([unit], [0]))
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
         assert found.num_rows == num_copies - 1
         assert not parent_N.any()
-    assert seconds[2] < 100 * seconds[1]  # quadratic: 100 times; linear with slow machines and warm-up: far below
+    assert seconds[2] < 40 * seconds[1]  # quadratic: 100 times
 
 
 def test_too_many_documents():

@@ -94,8 +94,8 @@ def collect_buckets(
     count_E: NDArray[np.uint32],
     offsets_B1: NDArray[np.int64],
     entry_M: NDArray[np.uint32],
-) -> None:
-    """Write the members of every bucket side by side, smallest dense index first.
+) -> bool:
+    """Write the members of every bucket side by side, in the order of the entries.
 
     Args:
         dense_E: uint32, the dense index of the document behind an entry.
@@ -104,7 +104,8 @@ def collect_buckets(
         offsets_B1: int64, output: bucket b is `entry_M[offsets_B1[b]:offsets_B1[b + 1]]`.
         entry_M: uint32, output: numbers of entries.
 
-    Linear if entries of equal keys come in ascending order of `dense_E`; only buckets that do not are sorted.
+    Returns:
+        Whether the members of every bucket ascend by dense index, as they do where the runs came in that order.
     """
     bucket = 0
     offsets_B1[0] = 0
@@ -123,11 +124,21 @@ def collect_buckets(
             entry_M[count_E[first]] = np.uint32(e)
             count_E[first] += np.uint32(1)
     for b in range(bucket):
-        member = entry_M[offsets_B1[b] : offsets_B1[b + 1]]
-        for i in range(1, len(member)):
-            if dense_E[member[i - 1]] > dense_E[member[i]]:
-                member[:] = member[np.argsort(dense_E[member])]
-                break
+        for m in range(offsets_B1[b] + 1, offsets_B1[b + 1]):
+            if dense_E[entry_M[m - 1]] > dense_E[entry_M[m]]:
+                return False
+    return True
+
+
+@kernel
+def copy_rows(
+    source_NK: NDArray[np.uint32], row_M: NDArray[np.int64], place_M: NDArray[np.int64], out_MK: NDArray[np.uint32]
+) -> None:
+    """Copy row `row_M[i]` of `source_NK` to row `place_M[i]` of `out_MK`; indexing in numpy would copy twice."""
+    for i in range(len(row_M)):
+        row, place = row_M[i], place_M[i]
+        for k in range(source_NK.shape[1]):
+            out_MK[place, k] = source_NK[row, k]
 
 
 @kernel

@@ -167,22 +167,34 @@ def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
 
     Args:
         path: local path or fsspec URL.
-        start: offset as stored from which to read a plain file. A compressed one cannot be split: nothing starts there.
+        start: offset from which to read; only 0 for a compressed file.
 
     Raises:
         OSError: the file is gone or unreadable.
     """
     with open_path(path) as file:
         raw = _Raw(file)
-        head = raw.ahead(_START_BYTES)
-        codec = next((codec for codec in _CODECS if _starts(codec, head)), None)
-        promised = suffix_codec(path)
-        if codec is None and promised and head and not _looks_like_text(raw.ahead(_INPUT_BYTES)):
-            codec = next(codec for codec in _CODECS if codec.name == promised)
+        codec = _codec(raw, path)
         if codec is None:
             yield from _plain(file, start, head=raw.ahead(0))
-        elif start == 0:
+        else:
+            assert start == 0, f"{path} is compressed and cannot be read from {start}"
             yield from _frames(raw) if codec.decoder is None else _members(raw, codec, codec.decoder)
+
+
+def is_compressed(path: str) -> bool:
+    """True if `decompressed` would not give the bytes as stored. Opens the file."""
+    with open_path(path) as file:
+        return _codec(_Raw(file), path) is not None
+
+
+def _codec(raw: "_Raw", path: str) -> _Codec | None:
+    head = raw.ahead(_START_BYTES)
+    codec = next((codec for codec in _CODECS if _starts(codec, head)), None)
+    promised = suffix_codec(path)
+    if codec is None and promised and head and not _looks_like_text(raw.ahead(_INPUT_BYTES)):
+        return next(codec for codec in _CODECS if codec.name == promised)
+    return codec
 
 
 def _looks_like_text(head: bytes) -> bool:
@@ -283,7 +295,6 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                 return
 
 
-_BLOCK_BYTES = 128 << 10
 _REPEATED_BYTE = 1  # the kind of block that holds one byte and a count
 
 
@@ -341,8 +352,6 @@ def _frame(raw: _Raw) -> Iterator[bytes]:
         raw.skip(num_bytes)
         header = int.from_bytes(_need(raw, 3), "little")
         last, kind, size = header & 1, header >> 1 & 3, header >> 3
-        if size > _BLOCK_BYTES:
-            raise zstandard.ZstdError("block too large")
         num_bytes = 3 + (1 if kind == _REPEATED_BYTE else size)
         yield decoder.decompress(_need(raw, num_bytes))
     raw.skip(num_bytes)

@@ -90,6 +90,8 @@ def test_within_limits_of_slices():
     batch = pa.record_batch({"text": pa.array(["lead", *texts])}).slice(1)
     sizes = [[len(text) for text in piece.column("text").to_pylist()] for piece in within_limits(batch)]
     assert sizes == [[9 << 20, 1], [15 << 20], [20 << 20], [0, 1]]
+    batch = pa.record_batch({"text": pa.array(["x" * (10 << 20), "y" * (6 << 20), "", "z"])})
+    assert [piece.num_rows for piece in within_limits(batch)] == [3, 1]
     assert list(within_limits(batch.slice(0, 0))) == []
 
 

@@ -93,18 +93,26 @@ def test_cell_too_large(tmp_path, monkeypatch):
 
 
 @settings(max_examples=60, deadline=None)
-@given(cuts=st.lists(st.integers(1, 3000), max_size=4), groups=st.integers(1, 7))
-def test_ranges_tile(tmp_path_factory, cuts, groups):
+@given(cuts=st.lists(st.integers(1, 3000), max_size=4), groups=st.integers(1, 7), midpoints=st.booleans())
+def test_ranges_tile(tmp_path_factory, cuts, groups, midpoints):
     """Any cutting into ranges gives each row once, in order, and a range reads whole row groups."""
     table = pa.table({"text": [f"row {number} " * 3 for number in range(40)]})
     path = write(tmp_path_factory.mktemp("parquet") / "x.parquet", table, row_group_size=-(-40 // groups))
     size = path.stat().st_size
+    if midpoints:
+        cuts = [middle + move for middle in _midpoints(path) for move in (0, 1)]
     edges = sorted({0, size, *(cut for cut in cuts if cut < size)})
     texts = []
     for part, (start, stop) in enumerate(itertools.pairwise(edges)):
         for batch in read_slice(source_of(path, "parquet"), Slice("test", str(path), 0, part, start, stop, size, "")):
             texts += batch.column("text").to_pylist()
     assert texts == table.column("text").to_pylist()
+
+
+def _midpoints(path):
+    for index in range((metadata := pq.read_metadata(path)).num_row_groups):
+        column = metadata.row_group(index).column(0)
+        yield column.dictionary_page_offset + column.total_compressed_size // 2
 
 
 def test_batches_close_in_time(tmp_path):

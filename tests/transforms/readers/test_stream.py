@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import COMPRESS, SUFFIX
-from transforms.readers.stream import CHUNK_BYTES, Damage, decompressed, suffix_codec
+from transforms.readers.stream import CHUNK_BYTES, Damage, _GzipDecoder, decompressed, suffix_codec
 
 LINES = b"".join(b'{"text": "line %d %d"}\n' % (i, i * 7919 % 1000) for i in range(40_000))
 NOISE = random.Random(0).randbytes(300_000)
@@ -110,6 +110,21 @@ def test_junk_between_members(tmp_path, codec):
     path = write(tmp_path, "x" + SUFFIX[codec], first + b"<junk>" * 5 + second)
     assert good(path) == LINES
     assert damage(path) == [Damage(f"corrupt_{codec}", len(first))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(limit=st.integers(1, 700), runs=st.lists(st.tuples(st.integers(0, 255), st.integers(1, 900)), max_size=9))
+def test_gzip_decoder_holds_nothing_back(limit, runs):
+    """When the decoder asks for input it has given all that it could decode, however small the output is kept."""
+    data = b"".join(bytes([value]) * count for value, count in runs)
+    decoder = _GzipDecoder()
+    compressor = zlib.compressobj(wbits=31)
+    stored = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    content = decoder.decompress(stored, limit)
+    while not decoder.needs_input:
+        content += (out := decoder.decompress(b"", limit))
+        assert len(out) <= limit
+    assert content == data
 
 
 @pytest.mark.parametrize("codec", ["gzip", "bzip2", "xz"])

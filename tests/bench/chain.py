@@ -1,0 +1,196 @@
+"""The clean chain beside datatrove's: JSONL in, rules and MinHash signature, documents out; two workers each.
+
+    python tests/bench/chain.py [--megabytes 100] [--repeat 3] [--rival-repeat 1]
+
+Needs `pip install datatrove[processing] spacy` for the rival's row. Both read the same two files of English prose from
+../shared/data (repeated up to the size asked for, every copy with its own url) and apply gopher-repetition,
+gopher-quality, c4-fineweb, fineweb and a 14 x 8 MinHash signature over 5-word shingles. What they keep is compared
+before the times are.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import yaml
+import zstandard
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = ROOT.parent / "shared" / "data" / "text"
+ENGLISH = ("perl-doc/en", "python-docs/en", "nltk-public-domain/en", "libreoffice-help/en-us", "debian-handbook/en-US")
+RULES = ("gopher-repetition", "gopher-quality", "c4-fineweb", "fineweb")
+
+
+def write_corpus(directory: Path, megabytes: int) -> int:
+    """Write two JSONL files of about half the size each and return the bytes of text in them."""
+    texts = []
+    for name in ENGLISH:
+        path = TEXT / f"{name}.jsonl.zst"
+        with zstandard.open(path, "rt", encoding="utf-8") as lines:
+            texts += [json.loads(line)["text"] for line in lines]
+    total = 0
+    directory.mkdir(parents=True)
+    with (directory / "a.jsonl").open("w") as a, (directory / "b.jsonl").open("w") as b:
+        number = 0
+        while total < megabytes * 1_000_000:
+            text = texts[number % len(texts)]
+            (a, b)[number % 2].write(json.dumps({"text": text, "url": f"u{number}"}) + "\n")
+            total += len(text.encode())
+            number += 1
+    return total
+
+
+def run_measured(command: list[str]) -> tuple[float, int]:
+    """Run a command and return its seconds and the peak resident bytes of its process tree (sampled every 20 ms)."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    peak = 0
+
+    def watch() -> None:
+        nonlocal peak
+        tree = psutil.Process(process.pid)
+        while process.poll() is None:
+            size = 0
+            try:
+                for member in [tree, *tree.children(recursive=True)]:
+                    size += member.memory_info().rss
+            except psutil.Error:
+                continue
+            peak = max(peak, size)
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, errors = process.communicate()
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{errors[-3000:]}")
+    return time.perf_counter() - started, peak
+
+
+def ours(directory: Path, *, language: bool) -> tuple[list[str], Path]:
+    """Return the command of our chain and its output."""
+    out = directory / "ours"
+    shutil.rmtree(out, ignore_errors=True)
+    clean = {"quality": list(RULES)}
+    if language:
+        clean["language"] = {"keep": ["en"]}
+    config = {
+        "name": "bench",
+        "output": str(out),
+        "sources": [{"name": "en", "format": "jsonl", "path": str(directory / "corpus" / "*.jsonl")}],
+        "unit_bytes": 16 << 20,
+        "clean": clean,
+        "runner": {"workers": 2},
+    }
+    path = directory / "ours.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return [sys.executable, "-m", "pipeline", "clean", str(path)], out
+
+
+RIVAL = """
+import sys
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
+from datatrove.pipeline import filters
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.writers import JsonlWriter
+from datatrove.utils.hashing import HashConfig
+
+if __name__ == "__main__":
+    corpus, out = sys.argv[1:]
+    LocalPipelineExecutor(
+        pipeline=[
+            JsonlReader(corpus),
+            filters.GopherRepetitionFilter(),
+            filters.GopherQualityFilter(),
+            filters.C4QualityFilter(filter_no_terminal_punct=False),
+            filters.FineWebQualityFilter(),
+            MinhashDedupSignature(
+                output_folder=f"{out}/signatures",
+                config=MinhashConfig(
+                    hash_config=HashConfig(precision=64), num_buckets=14, hashes_per_bucket=8, n_grams=5
+                ),
+            ),
+            JsonlWriter(f"{out}/documents", compression=None),
+        ],
+        tasks=2,
+        workers=2,
+        logging_dir=f"{out}/logs",
+    ).run()
+"""
+
+
+def rival(directory: Path) -> tuple[list[str], Path]:
+    """Return the command of datatrove's chain and its output."""
+    out = directory / "datatrove"
+    shutil.rmtree(out, ignore_errors=True)
+    script = directory / "rival.py"
+    script.write_text(RIVAL)
+    return [sys.executable, str(script), str(directory / "corpus"), str(out)], out
+
+
+def kept_by_us(out: Path) -> set[str]:
+    import pyarrow as pa
+
+    kept = set()
+    for path in sorted((out / "documents").glob("*.arrow")):
+        kept.update(pa.ipc.open_file(path).read_all().column("url").to_pylist())
+    return kept
+
+
+def kept_by_rival(out: Path) -> set[str]:
+    kept = set()
+    for path in sorted((out / "documents").glob("*.jsonl")):
+        kept.update(json.loads(line)["metadata"]["url"] for line in path.read_text().splitlines())
+    return kept
+
+
+def main() -> None:
+    """Print one Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=100)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--rival-repeat", type=int, default=1, help="0 leaves the rival out")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        total = write_corpus(directory / "corpus", options.megabytes)
+        num_documents = sum(len(path.read_text().splitlines()) for path in (directory / "corpus").glob("*.jsonl"))
+        subprocess.run([sys.executable, "-m", "pipeline", "warm"], cwd=ROOT, check=True, capture_output=True)
+        measured: dict[str, list[tuple[float, int]]] = {}
+        kept: dict[str, set[str]] = {}
+        for _ in range(options.repeat):
+            for label, language in (("gristmill", False), ("gristmill + language", True)):
+                command, out = ours(directory, language=language)
+                measured.setdefault(label, []).append(run_measured(command))
+                kept[label] = kept_by_us(out)
+        for _ in range(options.rival_repeat):
+            command, out = rival(directory)
+            measured.setdefault("datatrove", []).append(run_measured(command))
+            kept["datatrove"] = kept_by_rival(out)
+        if "datatrove" in kept:
+            same = num_documents - len(kept["gristmill"] ^ kept["datatrove"])
+            print(f"same keep or drop: {same} of {num_documents} documents ({same / num_documents:.2%})\n")
+        print("| chain, 2 workers | runs | seconds (median) | MB/s | peak RSS MB | documents kept | times datatrove |")
+        print("|---|---|---|---|---|---|---|")
+        base = statistics.median(seconds for seconds, _ in measured.get("datatrove", [(float("nan"), 0)]))
+        for label, runs in measured.items():
+            seconds = statistics.median(seconds for seconds, _ in runs)
+            peak = max(peak for _, peak in runs)
+            print(
+                f"| {label} | {len(runs)} | {seconds:.1f} | {total / seconds / 1e6:.1f} | {peak / 1e6:.0f} "
+                f"| {len(kept[label])} | {base / seconds:.1f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

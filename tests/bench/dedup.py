@@ -1,0 +1,235 @@
+"""Signatures to deletion vectors on generated signatures: seconds and memory a document, one process.
+
+    python tests/bench/dedup.py [--documents 1000000 2000000 4000000] [--copies 0.3] [--work DIR]
+
+Each size runs in a process of its own over signature files of 100,000 documents, as the dedup stage does: runs, links
+of one partition after the other, components, clusters, deletions, everything between them in files. Anonymous memory is
+sampled 200 times a second (file pages that the kernel can drop are not in it), and what the process held before the
+first signature is subtracted; the slope between the smallest and the largest size is the memory a document. Of the
+documents `--copies` are copies: clusters of five on average, half exact, half with a similarity of 0.7 to 1.0.
+"""
+
+import argparse
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from transforms.dedup import (
+    SignatureRows,
+    band_run,
+    cluster_counts,
+    components,
+    deletions,
+    exact_run,
+    link_exact,
+    link_minhash,
+    prefix_bounds,
+    split_clusters,
+)
+from transforms.fingerprint import MinHashParameters, metadata
+from transforms.schema import signatures_schema
+
+PARAMETERS = MinHashParameters()
+UNIT = 100_000
+PARTITION_ENTRIES = 1 << 22
+THRESHOLD = 0.75
+
+
+def main() -> None:
+    """Run every size twice, with verification and without, and print the table."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--documents", type=int, nargs="+", default=[1_000_000, 2_000_000, 4_000_000])
+    options.add_argument("--copies", type=float, default=0.3)
+    options.add_argument("--work", type=Path)
+    options.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--verify", type=int, default=1, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.work, given.one, verify=bool(given.verify))))
+        return
+    print("| documents | verify | runs | links | components | clusters | deletions | documents/s | deleted | MB |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    anonymous: dict[int, list[float]] = {0: [], 1: []}
+    with tempfile.TemporaryDirectory(dir=given.work) as work:
+        for number in range(max(given.documents) // UNIT):
+            write(Path(work) / f"signatures-{number}", generate(number, given.copies))
+        for size in given.documents:
+            for verify in (0, 1):
+                command = [sys.executable, __file__, "--work", work, "--one", str(size), "--verify", str(verify)]
+                row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                anonymous[verify].append(row["anonymous"])
+                cells = " | ".join(f"{seconds:.2f}" for seconds in row["seconds"].values())
+                rate = size / sum(row["seconds"].values())
+                name = "signature" if verify else "none"
+                megabytes = row["anonymous"] / 1e6
+                print(
+                    f"| {size:,} | {name} | {cells} | {rate:,.0f} | {row['deleted']:,} | {megabytes:.0f} |", flush=True
+                )
+    for verify, name in enumerate(("none", "signature")):
+        slope = (anonymous[verify][-1] - anonymous[verify][0]) / (given.documents[-1] - given.documents[0] or 1)
+        print(f"\nverify {name}: {slope:.1f} bytes of anonymous memory a document beside the constant")
+
+
+def generate(number: int, copies: float) -> pa.Table:
+    """Return the signatures of unit `number`; a function of its arguments, so no document is kept in memory."""
+    document_N = np.arange(number * UNIT, (number + 1) * UNIT, dtype=np.uint64)
+    draw_N = mix(document_N) / 2.0**64
+    # A copy shares its cluster with copies of the same million documents; an original is a cluster of its own.
+    pool = int(copies * 10 * UNIT / 5) or 1
+    shared_N = mix(document_N + np.uint64(1 << 40)) % np.uint64(pool) + np.uint64(number // 10 * pool)
+    cluster_N = np.where(draw_N < copies, shared_N, document_N | np.uint64(1 << 50))
+    k_K = np.arange(PARAMETERS.num_perm, dtype=np.uint64)
+    sig_NK = mix((cluster_N[:, None] << np.uint64(8)) + k_K)
+    changed_N = np.where(draw_N < copies / 2, 0.0, draw_N / copies * 2 - 1) * 0.3
+    own_NK = mix((document_N[:, None] << np.uint64(8)) + k_K + np.uint64(1 << 58))
+    sig_NK = np.where((own_NK >> np.uint64(32)) / 2.0**32 < changed_N[:, None], own_NK, sig_NK).astype(np.uint32)
+    exact_N = np.where(changed_N[:, None] == 0, cluster_N[:, None], document_N[:, None] | np.uint64(1 << 60))
+    exact_N2 = mix(exact_N + np.array([0, 1 << 62], np.uint64))
+    schema = signatures_schema(PARAMETERS.num_perm, metadata(PARAMETERS))
+    exact = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), UNIT, [None, pa.py_buffer(exact_N2)])
+    minhash = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.reshape(-1)), type=schema.field("minhash").type)
+    return pa.table([document_N.astype(np.int64), exact, minhash], schema=schema)
+
+
+def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64: random numbers as a function of a number."""
+    value = (value + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ value >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return value ^ value >> np.uint64(31)
+
+
+def measure(work: Path, num_documents: int, *, verify: bool) -> dict[str, object]:
+    """Return seconds of each step and the anonymous bytes above those of a process that has done nothing yet."""
+    warm_up()
+    units = range(num_documents // UNIT)
+    num_partitions = 1 << max(
+        0, (num_documents * PARAMETERS.bands - 1).bit_length() - PARTITION_ENTRIES.bit_length() + 1
+    )
+    seconds: dict[str, float] = {}
+    with peak_anonymous() as peak:
+        with clock(seconds, "runs"):
+            for u in units:
+                signatures = read(work / f"signatures-{u}")
+                write(work / f"exact-{u}", exact_run(signatures))
+                write(work / f"bands-{u}", band_run(signatures, PARAMETERS))
+        with clock(seconds, "links"):
+            rows = signature_rows_of(work, units) if verify else None
+            for part in range(num_partitions):
+                key_E, check_E, dense_E = partition(work, "exact", units, part, num_partitions)
+                write(work / f"edges-{part}", link_exact(key_E, check_E, dense_E))
+                key_E, dense_E = partition(work, "bands", units, part, num_partitions)
+                write(
+                    work / f"edges-{num_partitions + part}",
+                    link_minhash(key_E, dense_E, threshold=THRESHOLD, signatures=rows),
+                )
+        with clock(seconds, "components"):
+            parent_N = components((read(work / f"edges-{part}") for part in range(2 * num_partitions)), num_documents)
+        with clock(seconds, "clusters"):
+            if verify:
+                split_clusters(parent_N, signature_rows_of(work, units), threshold=THRESHOLD)
+        with clock(seconds, "deletions"):
+            rows = signature_rows_of(work, units)
+            deleted = 0
+            for u in units:
+                table = deletions(parent_N[u * UNIT : (u + 1) * UNIT], u * UNIT, rows)
+                deleted += table.num_rows
+                write(work / f"deletions-{u}", table)
+                assert not verify or table.num_rows == 0 or table.column("similarity").to_numpy().min() >= THRESHOLD
+    counts = cluster_counts(parent_N)
+    assert deleted == num_documents - sum(counts.values())
+    return {"seconds": seconds, "anonymous": peak[0], "deleted": deleted}
+
+
+def partition(work: Path, kind: str, units: range, part: int, num_partitions: int) -> list[NDArray]:
+    """Return the columns of one partition of all runs, the last turned into dense indices."""
+    columns: list[list[NDArray]] = [[], [], []] if kind == "exact" else [[], []]
+    for u in units:
+        run = read(work / f"{kind}-{u}")
+        start, stop = prefix_bounds(run.column("key").to_numpy(), num_partitions)[part : part + 2]
+        for values, column in zip(columns, run.columns, strict=True):
+            values.append(column.to_numpy()[start:stop])
+        columns[-1][-1] = columns[-1][-1] + np.uint32(u * UNIT)
+    return [np.concatenate(values) for values in columns]
+
+
+def signature_rows_of(work: Path, units: range) -> SignatureRows:
+    """Map the signatures of all units."""
+    return SignatureRows([read(work / f"signatures-{u}") for u in units], [u * UNIT for u in units])
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write one record batch."""
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read(path: Path) -> pa.Table:
+    """Map a file."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def warm_up() -> None:
+    """Compile every kernel, then give memory back."""
+    sig_NK = np.zeros((2, PARAMETERS.num_perm), np.uint32)
+    schema = signatures_schema(PARAMETERS.num_perm, metadata(PARAMETERS))
+    minhash = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.reshape(-1)), type=schema.field("minhash").type)
+    unit = pa.table([np.arange(2), pa.array([b"\0" * 16] * 2, pa.binary(16)), minhash], schema=schema)
+    rows = SignatureRows([unit], [0])
+    key_E, check_E, dense_E = (column.to_numpy() for column in exact_run(unit).columns)
+    edges = [link_exact(key_E, check_E, dense_E)]
+    key_E, dense_E = (column.to_numpy() for column in band_run(unit, PARAMETERS).columns)
+    edges += [link_minhash(key_E, dense_E, threshold=THRESHOLD, signatures=rows)]
+    parent_N = components(edges, 2)
+    split_clusters(parent_N, rows, threshold=THRESHOLD)
+    cluster_counts(parent_N)
+    assert deletions(parent_N, 0, rows).num_rows == 1
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextmanager
+def clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds of a step."""
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+@contextmanager
+def peak_anonymous() -> Iterator[list[int]]:
+    """Sample the anonymous memory of this process; the list holds the peak above the start, in bytes."""
+    peak = [0]
+    stop = threading.Event()
+    start = anonymous_bytes()
+
+    def sample() -> None:
+        while not stop.wait(0.005):
+            peak[0] = max(peak[0], anonymous_bytes() - start)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def anonymous_bytes() -> int:
+    """RssAnon of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+if __name__ == "__main__":
+    main()

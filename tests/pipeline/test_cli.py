@@ -1,0 +1,90 @@
+"""The commands that look and do not touch: plan, try, schema; and the program as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+import yaml
+
+from pipeline.cli import main
+from tests.conftest import ROOT
+from tests.pipeline.corpus import counts, write_config, write_corpus
+
+
+@pytest.fixture
+def directory(tmp_path):
+    write_corpus(tmp_path / "corpus", files=2, per_file=30)
+    return tmp_path
+
+
+def test_plan_shows_units_and_writes_nothing(directory, capsys):
+    """Files, units, bytes, memory and what the chosen bands find; the output directory is not even made."""
+    assert main(["plan", str(write_config(directory))]) == 0
+    shown = capsys.readouterr().out
+    assert "2 files" in shown
+    assert "14 bands x 8 rows" in shown
+    assert "0.92" in shown.split("  p  ")[1]  # 14 x 8 finds 92% at 0.8
+    assert not (directory / "out").exists()
+
+
+def test_try_tells_the_fate_of_each_document(directory, capsys):
+    """JSONL with keep, rule, value, threshold and the text that would be kept; a broken line is told too."""
+    sample = directory / "sample.jsonl"
+    good = json.loads((directory / "corpus" / "part-0.jsonl").read_text().splitlines()[0])
+    german = "Der Hund und die Katze sitzen auf der Bank, und sie warten auf den Mann mit dem Brot. " * 5
+    lines = [json.dumps(good), json.dumps({"text": german, "url": "u"}), "{", json.dumps({"text": " \t"})]
+    sample.write_text("\n".join(lines) + "\n")
+    path = write_config(directory, clean={"language": {"keep": ["en"]}})
+    assert main(["try", str(path), str(sample)]) == 0
+    verdicts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(v["keep"], v["rule"]) for v in verdicts] == [
+        (True, None), (False, "language"), (False, "bad_json"), (False, "empty"),
+    ]  # fmt: skip
+    assert verdicts[0]["text"] == good["text"]
+    assert verdicts[1]["language"] == "de"
+    assert verdicts[1]["value"] < verdicts[1]["threshold"] == 0.65
+    assert not (directory / "out").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_example_configs_fit_the_schema(path, capsys):
+    """The schema that editors use accepts every shipped configuration and refuses a misspelt key."""
+    assert main(["schema"]) == 0
+    validator = jsonschema.Draft202012Validator(json.loads(capsys.readouterr().out))
+    config = yaml.safe_load(path.read_text())
+    assert list(validator.iter_errors(config)) == []
+    assert list(validator.iter_errors({**config, "sauces": []})) != []
+
+
+def test_the_program_as_a_user_starts_it(directory):
+    """`python -m pipeline run`: exit code 0, a summary on stdout, and everything that the summary names exists."""
+    out = directory / "out"
+    path = write_config(directory, rejected={"keep_text": True})
+    command = [sys.executable, "-m", "pipeline", "run", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "60 records read" in done.stdout
+    for name in ("documents", "rejected", "deletions", "tokenizer", "shards", "report/index.html", "run.json"):
+        assert name in done.stdout
+        assert (out / name).exists()
+    assert counts(out)["clean"]["input"] == 60
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "nothing to do" in again.stdout
+
+
+def test_the_report_is_one_safe_page(directory, capsys):
+    """No script, nothing from the network, and hostile names in the configuration stay text."""
+    path = write_config(directory, name="<script>alert(1)</script>")
+    assert main(["run", str(path)]) == 0
+    page = (directory / "out" / "report" / "index.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    for heading in ("From records to documents", "Rejected, by rule", "Tokens"):
+        assert heading in page
