@@ -10,6 +10,7 @@ is the smallest dense index, whatever the number of workers and partitions.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ from transforms.dedup import (
     link_exact,
     link_minhash,
     prefix_bounds,
+    split_clusters,
 )
 from transforms.each_unit import EachUnit
 from transforms.fingerprint import MinHashParameters, check_metadata
@@ -59,8 +61,9 @@ class DedupContext:
     parameters: MinHashParameters | None
     threshold: float
     verify: bool
-    first_dense: dict[str, int]  # unit -> dense index of its first document
+    first_dense: tuple[tuple[str, int], ...]  # (unit, dense index of its first document)
     num_documents: int
+    signatures_key: str  # of the contents of all signatures, so that a process may keep them mapped between units
     num_partitions: int = 1
 
 
@@ -79,7 +82,7 @@ def run(context: RunContext) -> None:
     num_entries = max(sum(record.counts[kind] for record in runs.values()) for kind in ("exact", "bands"))
     bits = min(max(num_entries - 1, 0).bit_length() - (_PARTITION_ENTRIES.bit_length() - 1), PREFIX_BITS)
     dedup = dataclasses.replace(dedup, num_partitions=1 << max(bits, 0))
-    order = [(name, dense, contents[name]) for name, dense in dedup.first_dense.items()]
+    order = content_key(dedup.first_dense, dedup.signatures_key)
     units = [
         WorkUnit(f"part-{part:05d}", part, content_key(settings, order, dedup.num_partitions, part))
         for part in range(dedup.num_partitions)
@@ -89,9 +92,9 @@ def run(context: RunContext) -> None:
     key = content_key(settings, order, upstream_key(links, "work/edges"))
     clusters = context.run_job(STAGE, Job("dedup-clusters", _graph_clusters, dedup), [WorkUnit("all", 0, key)])
 
-    survivors = clusters["all"].tables["work/survivors"].hash
+    survivors, first_dense = clusters["all"].tables["work/survivors"].hash, dict(dedup.first_dense)
     units = [
-        WorkUnit(name, record.number, content_key(settings, contents[name], survivors, dedup.first_dense[name]))
+        WorkUnit(name, record.number, content_key(settings, contents[name], survivors, first_dense[name]))
         for name, record in signatures.items()
     ]
     records = context.run_job(STAGE, Job(STAGE, _graph_deletions, dedup), units)
@@ -107,9 +110,9 @@ def _context(context: RunContext, signatures: dict[str, Record]) -> DedupContext
     priority = {source.name: source.priority for source in config.sources}
     source_of = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
     ordered = sorted(signatures.values(), key=lambda record: (-priority[source_of[record.unit]], record.number))
-    first_dense, position = {}, 0
+    first_dense, position = [], 0
     for record in ordered:
-        first_dense[record.unit] = position
+        first_dense.append((record.unit, position))
         position += record.rows("signatures")
     minhash = config.dedup.minhash
     return DedupContext(
@@ -118,8 +121,9 @@ def _context(context: RunContext, signatures: dict[str, Record]) -> DedupContext
         parameters=minhash_parameters(config),
         threshold=minhash.threshold if minhash else 1.0,
         verify=minhash is not None and minhash.verify == "signature",
-        first_dense=first_dense,
+        first_dense=tuple(first_dense),
         num_documents=position,
+        signatures_key=upstream_key(signatures, "signatures"),
     )
 
 
@@ -164,8 +168,9 @@ def _write_links(unit: WorkUnit, context: DedupContext) -> None:
 def _partition(context: DedupContext, part: int, table: str, names: tuple[str, ...]) -> list[NDArray[Any]]:
     """Return the columns `names` and the dense indices of partition `part` of all runs, one after the other."""
     columns: list[list[NDArray[Any]]] = [[] for _ in (*names, "dense")]
-    for name, record in load_records(context.out, "dedup-runs").items():
-        run = map_table(context.out, record, table)
+    records = load_records(context.out, "dedup-runs")
+    for name, first in context.first_dense:
+        run = map_table(context.out, records[name], table)
         if run.num_rows == 0:
             continue
         (batch,) = run.combine_chunks().to_batches()
@@ -173,15 +178,16 @@ def _partition(context: DedupContext, part: int, table: str, names: tuple[str, .
         start, stop = bounds[part], bounds[part + 1]
         for values, column in zip(columns, names, strict=False):
             values.append(batch.column(column).to_numpy()[start:stop])
-        columns[-1].append(batch.column("row").to_numpy()[start:stop] + np.uint32(context.first_dense[name]))
+        columns[-1].append(batch.column("row").to_numpy()[start:stop] + np.uint32(first))
     kinds = [np.uint64] * len(names) + [np.uint32]
     return [np.concatenate([np.empty(0, kind), *values]) for kind, values in zip(kinds, columns, strict=True)]
 
 
+@functools.lru_cache(maxsize=1)
 def _signatures(context: DedupContext) -> SignatureRows:
     records = load_records(context.out, "clean")
-    tables = [map_table(context.out, records[name], "signatures") for name in context.first_dense]
-    return SignatureRows(tables, list(context.first_dense.values()))
+    tables = [map_table(context.out, records[name], "signatures") for name, _ in context.first_dense]
+    return SignatureRows(tables, [first for _, first in context.first_dense])
 
 
 def _graph_links(units: beam.PCollection, context: DedupContext) -> None:
@@ -192,6 +198,8 @@ def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
     records = load_records(context.out, "dedup-links").values()
     edges = (read_table(context.out, record, "work/edges") for record in records)
     survivor_N = components(edges, context.num_documents)
+    if context.verify:
+        split_clusters(survivor_N, _signatures(context), threshold=context.threshold)
     writer = UnitWriter(context.out, "dedup-clusters", unit)
     writer.open("work/survivors", _SURVIVORS)
     for start in range(0, len(survivor_N), _BATCH_ROWS):
@@ -210,7 +218,7 @@ def _graph_clusters(units: beam.PCollection, context: DedupContext) -> None:
 def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
     record = load_record(context.out, "clean", unit.name)
     num_documents = record.rows("signatures")
-    first = context.first_dense[unit.name]
+    first = dict(context.first_dense)[unit.name]
     survivors = map_table(context.out, load_record(context.out, "dedup-clusters", "all"), "work/survivors")
     parent_n = survivors.column("survivor").slice(first, num_documents).to_numpy()
     deleted = deletions(parent_n, first, _signatures(context))

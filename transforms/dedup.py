@@ -109,11 +109,11 @@ def band_run(signatures: pa.Table, parameters: MinHashParameters) -> pa.Table:
     Documents without a signature have no entry. 12 bytes an entry, `bands` entries a document; 0.3 us a document.
     """
     sig_NK, signed_N = signature_rows(_one_chunk(signatures.column("minhash")))
-    row_N = np.flatnonzero(signed_N)
-    key_E = np.empty(len(row_N) * parameters.bands, np.uint64)
-    band_keys(sig_NK if len(row_N) == len(sig_NK) else sig_NK[row_N], parameters.bands, parameters.rows, key_E)
+    row_D = np.flatnonzero(signed_N)
+    key_E = np.empty(len(row_D) * parameters.bands, np.uint64)
+    band_keys(sig_NK, row_D, parameters.bands, parameters.rows, key_E)
     order_E = _order_by_prefix(key_E)
-    return pa.table([key_E[order_E], row_N[order_E // parameters.bands].astype(np.uint32)], schema=BAND_RUN)
+    return pa.table([key_E[order_E], row_D.astype(np.uint32)[order_E // parameters.bands]], schema=BAND_RUN)
 
 
 def prefix_bounds(key_E: NDArray[np.uint64], num_partitions: int) -> NDArray[np.int64]:

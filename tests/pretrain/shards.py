@@ -50,6 +50,41 @@ def make_rows(num_rows: int, seed: int, noise: float = 0.1) -> list[list[list[in
     return rows
 
 
+def make_pairs(num_rows: int, seed: int) -> list[tuple[list[int], list[int], int]]:
+    """Sentence pairs `([CLS] A [SEP], B [SEP], label)`; where the label is 0, B goes on where A stops."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(num_rows):
+        words = [int(rng.integers(len(WORDS)))]
+        for _ in range(11):
+            words.append((words[-1] * 5 + 3) % len(WORDS))
+        cut, label = int(rng.integers(2, 9)), int(rng.integers(2))
+        second = [(word + 7) % len(WORDS) for word in words[cut:]] if label else words[cut:]
+        pairs.append(([2, *(5 + word for word in words[:cut]), 3], [*(5 + word for word in second), 3], label))
+    return pairs
+
+
+def write_pairs(directory: Path, pairs) -> None:
+    """Write sentence pairs as one shard of next-sentence rows."""
+    metadata = {
+        "tokenizer_hash": "0123", "vocab_size": len(IDS), "seq_length": SEQ_LENGTH, "packing": "pairs",
+        "max_pieces": 2, "special_ids": SPECIAL_IDS,
+    }  # fmt: skip
+    columns = {
+        "input_ids": pa.array([a + b for a, b, _ in pairs], pa.list_(pa.uint16())),
+        "document_lengths": pa.array([[len(a), len(b)] for a, b, _ in pairs], pa.list_(pa.int32())),
+        "doc_ids": pa.array([[0, 1] for _ in pairs], pa.list_(pa.int64())),
+        "piece_starts": pa.array([[0, 0] for _ in pairs], pa.list_(pa.int32())),
+        "token_type_ids": pa.array([[0] * len(a) + [1] * len(b) for a, b, _ in pairs], pa.list_(pa.uint8())),
+        "next_sentence_label": pa.array([label for _, _, label in pairs], pa.int8()),
+    }
+    table = pa.table(columns).replace_schema_metadata({"gristmill": json.dumps(metadata)})
+    directory.mkdir(parents=True)
+    path = str(directory / "data-00000-of-00001.arrow")
+    with pa.OSFile(path, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
 def write_split(directory: Path, rows, *, num_files: int = 2, **changed) -> None:
     """Write rows as shards of two record batches each; `changed` overrides the metadata."""
     metadata = {

@@ -7,7 +7,7 @@ from pipeline.pretrain.architecture import architecture_of, hugging_face_config
 from pipeline.pretrain.attention import layout_of, take_rows
 from pipeline.pretrain.masking import Masked
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.objective import token_loss_sum
+from pipeline.pretrain.objective import Microbatch, loss_sums, predict, token_loss_sum
 
 VOCAB, ROW = 97, 160
 LENGTHS = [[100, 12, 1, 40], [150, 0, 0, 0]]
@@ -62,6 +62,36 @@ def test_logits_equal_transformers_per_document(name):
                     error = (ours[row, start : start + length] - expected).abs().max() / expected.abs().max()
                     assert error < 1e-5, (name, row, start)
                 start += length
+
+
+def test_next_sentence_equals_transformers():
+    """Both logits, the loss L = L_MLM + L_NSP and its gradients are those of BertForPreTraining on sentence pairs."""
+    model = _model("bert-tiny", next_sentence=True)
+    theirs = _theirs(model)
+    ids_BS, _ = _batch()
+    types_BS = torch.zeros_like(ids_BS)
+    types_BS[0, 70:], types_BS[1, 12:] = 1, 1
+    next_B = torch.tensor([1, 0])
+    slots_BK = torch.tensor([[3, 70, 101, 159], [0, 20, 70, 150]])
+    masked = Masked(ids_BS, slots_BK, ids_BS.gather(1, slots_BK), torch.ones(2, 4))
+    batch = Microbatch(masked, torch.tensor([[ROW], [ROW]]), types_BS, next_B)
+    (loss_sums(model, batch) / torch.tensor([8.0, 2.0])).sum().backward()
+    labels = torch.full_like(ids_BS, -100).scatter(1, slots_BK, masked.labels_BK)
+    expected = theirs(ids_BS, token_type_ids=types_BS, labels=labels, next_sentence_label=next_B)
+    expected.loss.backward()
+    ours = predict(model, batch)
+    for got, wanted in (
+        (ours.next_B2, expected.seq_relationship_logits),
+        (ours.token_BQV, take_rows(expected.prediction_logits, slots_BK)),
+        ((loss_sums(model, batch) / torch.tensor([8.0, 2.0])).sum(), expected.loss),
+    ):
+        assert (got - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for name, parameter in model.named_parameters():
+        # Keys have no use for a bias: its gradient is rounding.
+        assert (parameter.grad - gradients[name]).abs().max() < 1e-4 * gradients[name].abs().max() + 1e-6, name
+    everywhere = model(ids_BS, layout_of(batch.lengths_BP, ROW, 128), types_BS=types_BS)
+    assert torch.allclose(everywhere.next_B2, ours.next_B2, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

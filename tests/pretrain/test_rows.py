@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.pretrain.rows import Rows
-from tests.pretrain.shards import IDS, MAX_PIECES, SEQ_LENGTH, make_rows, write_split
+from tests.pretrain.shards import IDS, MAX_PIECES, SEQ_LENGTH, make_pairs, make_rows, write_pairs, write_split
 
 
 def _in_order(rows, num_files):
@@ -32,6 +32,21 @@ def test_rows_come_back_as_written(tmp_path, num_files):
         tokens = [token for piece in expected[row] for token in piece]
         assert ids_BS[index].tolist() == tokens + [0] * (SEQ_LENGTH - len(tokens))
         assert [length for length in lengths_BP[index].tolist() if length] == [len(piece) for piece in expected[row]]
+
+
+def test_pairs_come_back_as_written(tmp_path):
+    """A sentence pair is one document with token types and a label."""
+    pairs = make_pairs(9, 0)
+    write_pairs(tmp_path / "train", pairs)
+    rows = Rows(tmp_path / "train")
+    assert rows.are_pairs
+    batch = rows.read(np.array([8, 2]))
+    for index, (first, second, label) in enumerate((pairs[8], pairs[2])):
+        total = len(first) + len(second)
+        assert batch.ids_BS[index].tolist() == first + second + [0] * (SEQ_LENGTH - total)
+        assert batch.types_BS[index].tolist() == [0] * len(first) + [1] * len(second) + [0] * (SEQ_LENGTH - total)
+        assert batch.lengths_BP[index].tolist() == [total]
+        assert batch.next_B[index] == label
 
 
 def test_token_counts(tmp_path):

@@ -1,7 +1,9 @@
 """The training run as its users see it: a command that can be killed and repeated."""
 
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from pipeline.pretrain.log import read_log
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.train import train
 from pipeline.pretrain.watch import TrainingStoppedError
-from tests.pretrain.shards import make_rows, write_split
+from tests.pretrain.shards import make_pairs, make_rows, write_pairs, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -97,6 +99,54 @@ def test_learns_what_can_be_known(out):
     assert summary["first_loss"] > 3.5
     assert summary["validation_accuracy"] > 0.6
     assert summary["validation_loss"] < summary["unigram_entropy"] - 2
+
+
+def test_next_sentence_run(out):
+    """Pairs train both losses and labels that follow a rule are learned; packed rows are refused."""
+    nsp = {"model": "bert-tiny", "objective": "mlm+nsp", "width": 64, "lr": 0.005, "eval_every": 100}
+    with pytest.raises(ValueError, match="needs sentence pairs"):
+        _train(out, **nsp)
+    shutil.rmtree(out / "shards")
+    for split, count in (("train", 600), ("validation", 100)):
+        write_pairs(out / "shards" / split, make_pairs(count, count))
+    summary, _ = _train(out, **nsp, steps=150, batch_rows=32, micro_rows=32, mask_rate=0.15, validation_rows=100)
+    log = _curve(out)
+    assert log[0]["loss"] == pytest.approx(log[0]["token_loss"] + log[0]["next_loss"])
+    assert log[0]["next_loss"] == pytest.approx(math.log(2), abs=0.3)
+    assert summary["next_sentence_accuracy"] > 0.8
+    assert "bert.pooler.dense.weight" in load_file(out / "model" / "model.safetensors")
+
+
+def test_growing_batch_resumes_bit_equal(out, twin):
+    """Batch-size warm-up takes the same rows after a stop in the middle of it."""
+    growing = {"batch_rows": 32, "batch_warmup": 0.5}
+    _train(out, **growing)
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(TrainingStoppedError):
+        _train(twin, stop=lambda: next(asked), **growing)
+    _train(twin, **growing)
+    _same_result(out, twin)
+    tokens = [line["tokens"] for line in _curve(out) if "loss" in line]
+    assert tokens[0] < (tokens[-1] - tokens[-2]) / 4
+
+
+def _torchrun(out, processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run(
+        [*command, *_command(out)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_two_processes_equal_one(out, twin):
+    """Two gloo processes with a microbatch each, stopped and resumed, are bit-equal to one process with two."""
+    assert _run(out).returncode == 0
+    asked = iter([False] * 9 + [True])
+    with pytest.raises(TrainingStoppedError):
+        _train(twin, stop=lambda: next(asked))
+    result = _torchrun(twin, 2)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stderr.count("2 x cpu") == 1, "only the first rank speaks"
+    _same_result(out, twin)
 
 
 def test_finished_run_is_left_alone(out):

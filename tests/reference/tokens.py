@@ -115,19 +115,21 @@ def split_affixes(chunk, exceptions):
 
 
 def split_chunk(chunk):
-    """The tokens of a run of characters without white space."""
-    pieces, out, i = split_affixes(chunk, EXCEPTIONS), [], 0
-    while i < len(pieces):
-        for j in range(len(pieces), i + 1, -1):  # pieces that make up an exception, cut as it would have been cut
-            text = "".join(pieces[i:j])
-            if text in EXCEPTIONS and split_affixes(text, {}) == pieces[i:j]:
-                out += EXCEPTIONS[text]
-                i = j
-                break
-        else:
-            out.append(pieces[i])
-            i += 1
-    return out
+    """The tokens of a run of characters without white space.
+
+    Neighbouring pieces that make up an exception, cut as it would have been cut itself, become its tokens; the longest
+    come first.
+    """
+    pieces = split_affixes(chunk, EXCEPTIONS)
+    merged = {}
+    taken = [False] * len(pieces)
+    for size in range(len(pieces), 1, -1):
+        for i in range(len(pieces) - size + 1):
+            text = "".join(pieces[i : i + size])
+            if not any(taken[i : i + size]) and text in EXCEPTIONS and split_affixes(text, {}) == pieces[i : i + size]:
+                merged[i] = EXCEPTIONS[text]
+                taken[i : i + size] = [True] * size
+    return [token for i, piece in enumerate(pieces) for token in merged.get(i, () if taken[i] else (piece,))]
 
 
 def tokens(text):

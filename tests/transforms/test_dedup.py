@@ -2,7 +2,7 @@
 
 import json
 import time
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,11 @@ from transforms.dedup import (
     prefix_bounds,
     split_clusters,
 )
-from transforms.fingerprint import MinHashParameters, fingerprint, metadata, signature_rows
-from transforms.kernels.lsh import WINDOW
+from transforms.fingerprint import MinHashParameters, fingerprint, metadata, probability, signature_rows
+from transforms.kernels.lsh import WINDOW, band_keys
+from transforms.kernels.minhash import shingles
+from transforms.kernels.strings import string_views
+from transforms.kernels.words import word_table
 from transforms.schema import DELETIONS, signatures_schema
 
 PARAMETERS = MinHashParameters()
@@ -313,3 +316,70 @@ def test_short_copies_stay_deleted():
     parent_N = np.array([0, 1, 0], np.uint32)
     split_clusters(parent_N, SignatureRows([unit], [0]), threshold=0.75)
     assert parent_N.tolist() == [0, 1, 0]
+
+
+def planted(words, edit, share, rng):
+    """A copy of a document with one kind of edit over about `share` of its words."""
+    words = words.copy()
+    if edit == "words":
+        for i in rng.choice(len(words), max(1, round(len(words) * share / 5)), replace=False):
+            words[i] = f"edit{rng.integers(1 << 30)}"
+    elif edit == "truncated":
+        words = words[: round(len(words) * (1 - share))]
+    elif edit == "surrounded":
+        boilerplate = [f"menu{rng.integers(1 << 30)}" for _ in range(round(len(words) * share))]
+        words = boilerplate[::2] + words + boilerplate[1::2]
+    elif edit == "paragraphs":
+        size = max(6, round(6 / share))
+        paragraphs = [words[i : i + size] for i in range(0, len(words), size)]
+        words = [word for i in rng.permutation(len(paragraphs)) for word in paragraphs[i]]
+    return words
+
+
+def test_planted_duplicates_follow_the_curve(shared_data):
+    """Real prose with edits of every kind: at each step of true similarity the recall is that of 1 - (1 - s^8)^14."""
+    rng = np.random.default_rng(4)
+    with zstandard.open(shared_data / "text" / "python-docs" / "en.jsonl.zst", "rt", encoding="utf-8") as lines:
+        prose = " ".join(json.loads(line)["text"] for line in lines).split()
+    originals, copies = [], []
+    for i in range(4000):
+        start = rng.integers(len(prose) - 400)
+        words = [*prose[start : start + 400], f"page{i}"]
+        edit = ("words", "truncated", "surrounded", "paragraphs")[i % 4]
+        originals.append(" ".join(words))
+        copies.append(" ".join(planted(words, edit, rng.uniform(0.03, 0.6), rng)))
+    loud = [copies[i].upper().replace(" ", ", ") if i % 8 < 4 else copies[i] for i in range(len(copies))]
+    sig_NK, _ = signature_rows(sign(originals).column("minhash").chunk(0))
+    twin_NK, _ = signature_rows(sign(loud).column("minhash").chunk(0))
+    keys, twin_keys = (band_key_rows(sig) for sig in (sig_NK, twin_NK))
+    found_N = (keys == twin_keys).any(axis=1)
+    similarity_N = np.array(
+        [len(a & b) / len(a | b) for a, b in zip(shingle_sets(originals), shingle_sets(copies), strict=True)]
+    )
+    expected_N = probability(similarity_N, 14, 8)
+    checked = 0
+    for low in np.arange(0.3, 1.0, 0.05):
+        step_N = (similarity_N >= low) & (similarity_N < low + 0.05)
+        if step_N.sum() < 30:
+            continue
+        checked += 1
+        p = expected_N[step_N]
+        standard_error = np.sqrt((p * (1 - p)).sum()) / len(p)
+        assert abs(found_N[step_N].mean() - p.mean()) <= 3 * standard_error + 1e-9, low
+    assert checked >= 10
+    assert abs(((sig_NK == twin_NK).mean(axis=1) - similarity_N).mean()) < 3 * 0.5 / np.sqrt(112 * len(similarity_N))
+
+
+def band_key_rows(sig_NK):
+    """The band keys of each signature."""
+    key_E = np.empty(len(sig_NK) * 14, np.uint64)
+    band_keys(sig_NK, np.arange(len(sig_NK)), 14, 8, key_E)
+    return key_E.reshape(-1, 14)
+
+
+def shingle_sets(texts):
+    """The sets of 64-bit shingle hashes."""
+    offsets_N1, bytes_M = string_views(pa.array(texts))
+    shingle_S, starts_N1 = np.empty(len(bytes_M), np.uint64), np.empty(len(texts) + 1, np.int64)
+    shingles(offsets_N1, bytes_M, word_table(), 5, shingle_S, starts_N1)
+    return [set(shingle_S[start:stop].tolist()) for start, stop in pairwise(starts_N1)]

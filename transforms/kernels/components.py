@@ -123,7 +123,8 @@ def choose_survivors(
             twin_M[m] = np.uint32(twin)
             if twin == m:
                 if num_survivors == SURVIVORS:
-                    survivors[1:-1] = survivors[2:].copy()
                     num_survivors -= 1
+                    for i in range(1, num_survivors):
+                        survivors[i] = survivors[i + 1]
                 survivors[num_survivors] = m
                 num_survivors += 1

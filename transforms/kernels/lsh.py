@@ -1,11 +1,10 @@
 """Locality-sensitive hashing: band keys, buckets of equal keys, and links inside a bucket.
 
 Nothing here is quadratic: a bucket of n members has at most n - 1 links, found with at most WINDOW + 1 comparisons a
-member.
-Indyk and Motwani, "Approximate nearest neighbors", 1998; Leskovec et al., "Mining of Massive Datasets", section 3.4.
+member. Indyk and Motwani, "Approximate nearest neighbors", 1998; Leskovec et al., "Mining of Massive Datasets", 3.4.
 
-Shapes: N documents, K permutations, E entries (one for each document and band), M entries in buckets of two or more,
-B buckets, H slots of the hash table, L links.
+Shapes: N documents, D of them signed, K permutations, E entries (one for each signed document and band), B buckets of
+two or more entries, M entries in those, H slots of the hash table, L links.
 """
 
 import numpy as np
@@ -21,25 +20,28 @@ _HALF = np.uint64(32)
 
 
 @kernel
-def band_keys(sig_NK: NDArray[np.uint32], bands: int, rows: int, key_E: NDArray[np.uint64]) -> None:
+def band_keys(
+    sig_NK: NDArray[np.uint32], document_D: NDArray[np.int64], bands: int, rows: int, key_E: NDArray[np.uint64]
+) -> None:
     """Write the key of every band: a 64-bit hash of its number and its rows.
 
     Args:
         sig_NK: uint32, K at least `bands * rows`.
+        document_D: int64, the rows of `sig_NK` that hold a signature.
         bands: bands of a signature; band b is the columns from `b * rows` on.
         rows: permutations in a band.
-        key_E: uint64, output; document n and band b at `n * bands + b`.
+        key_E: uint64, output; band b of the document at d at `d * bands + b`.
 
     Equal bands of two documents have equal keys; other keys are equal by chance (2**-64) only.
     """
-    for n in range(len(sig_NK)):
+    for d in range(len(document_D)):
         for band in range(bands):
             key = np.uint64(band + 1) * _MIX
             for k in range(band * rows, band * rows + rows):
-                key = (key ^ np.uint64(sig_NK[n, k])) * _STEP
+                key = (key ^ np.uint64(sig_NK[document_D[d], k])) * _STEP
                 key ^= key >> _HALF
             key *= _MIX
-            key_E[n * bands + band] = key ^ (key >> _HALF)
+            key_E[d * bands + band] = key ^ (key >> _HALF)
 
 
 @kernel

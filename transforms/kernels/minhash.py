@@ -18,6 +18,7 @@ _BASE = np.uint64(0xD1342543DE82EF95)
 _HALF = np.uint64(32)
 _EMPTY = np.uint32(0xFFFFFFFF)
 _BLOCK = 1024  # words scanned at a time: their hashes and shingles stay in the first-level cache
+_ZERO = np.int64(0)  # numba would compile the scan once for int32 or literal arguments and once more for int64
 _LANES = 8  # shingles that share one pass over the permutations
 
 
@@ -43,10 +44,10 @@ def shingles(
     """
     word_W = np.empty(_BLOCK + ngram, np.uint64)
     shingle_W = np.empty(_BLOCK + ngram, np.uint64)
-    end = np.int64(0)
+    end = _ZERO
     starts_N1[0] = 0
     for n in range(len(offsets_N1) - 1):
-        position, stop, kept = int(offsets_N1[n]), int(offsets_N1[n + 1]), 0
+        position, stop, kept = int(_ZERO + offsets_N1[n]), int(_ZERO + offsets_N1[n + 1]), int(_ZERO)
         while position < stop:
             position, kept, found = _next_shingles(bytes_M, position, stop, table_C, ngram, word_W, kept, shingle_W)
             shingle_S[end : end + found] = shingle_W[:found]
@@ -83,7 +84,7 @@ def minhash(
     word_W = np.empty(_BLOCK + ngram, np.uint64)
     shingle_W = np.empty(_BLOCK + ngram, np.uint64)
     for n in range(len(offsets_N1) - 1):
-        position, stop, kept = int(offsets_N1[n]), int(offsets_N1[n + 1]), 0
+        position, stop, kept = int(_ZERO + offsets_N1[n]), int(_ZERO + offsets_N1[n + 1]), int(_ZERO)
         sig_K = sig_NK[n]
         sig_K[:] = _EMPTY
         signed = False

@@ -31,7 +31,7 @@ def lines(path: str, *, start: int, stop: int, max_bytes: int) -> Iterator[tuple
     Args:
         path: local path or fsspec URL, compressed or not.
         start: first byte of the range.
-        stop: byte behind the range, or -1 for the end of the file. A compressed file belongs to the range that begins it.
+        stop: byte behind the range, or -1 for the end of the file. A compressed file belongs to its first range.
         max_bytes: a longer line is not kept in memory and comes out as TooLong.
 
     Raises:

@@ -1,9 +1,10 @@
 """The files of a source: found by path, size and ETag, none of them opened."""
 
 import glob
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from transforms.readers.source import Source
@@ -12,6 +13,7 @@ from transforms.schema import MAX_PARTS
 from transforms.unit import Slice
 
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "version_id", "LastModified", "mtime", "created")
+_WEB = ("http://", "https://")
 
 
 class FileEntry(NamedTuple):
@@ -42,8 +44,13 @@ def list_files(source: Source) -> list[FileEntry]:
 
 
 def is_splittable(source: Source, path: str) -> bool:
-    """True if byte ranges of the file can be read on their own. By name only: the plan opens no file."""
-    return source.format == "parquet" or (source.format == "jsonl" and suffix_codec(path) is None)
+    """True if byte ranges of the file can be read on their own. By name only: the plan opens no file.
+
+    A web server need not serve ranges, and without them each range would read the file from its beginning.
+    """
+    if source.format == "jsonl":
+        return suffix_codec(path) is None and not path.startswith(_WEB)
+    return source.format == "parquet"
 
 
 def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:
@@ -101,8 +108,20 @@ def _local(pattern: str) -> list[FileEntry]:
     if Path(pattern).is_dir():
         raise ValueError(f"{pattern} is a directory; name its files, as in {pattern}/**/*.txt")
     # A name that exists is meant as it is, also where it holds * or [. Path.glob would rewrite the user's path.
-    paths = [pattern] if Path(pattern).exists() else glob.glob(pattern, recursive=True)  # noqa: PTH207
-    return [local_entry(path) for path in paths if Path(path).is_file()]
+    if Path(pattern).exists():
+        return [local_entry(pattern)] if Path(pattern).is_file() else []
+    _check_readable(pattern)
+    return [local_entry(path) for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+
+
+def _check_readable(pattern: str) -> None:
+    """Raise PermissionError for a directory that `glob` would pass over in silence, and its files with it."""
+    path = PurePath(pattern)
+    for parent, name in zip(path.parents, reversed(path.parts), strict=False):
+        if glob.has_magic(name):
+            for directory in glob.glob(f"{parent}/", recursive=True):  # noqa: PTH207  # the slash: directories only
+                if not os.access(directory, os.R_OK | os.X_OK):
+                    raise PermissionError(f"cannot list the directory {directory}")
 
 
 def local_entry(path: str) -> FileEntry:
@@ -113,7 +132,7 @@ def _remote(pattern: str) -> list[FileEntry]:
     pattern = _pinned(pattern) if pattern.startswith("hf://") else pattern
     filesystem, name = filesystem_of(pattern)
     try:
-        if glob.has_magic(name) and not pattern.startswith(("http://", "https://")):
+        if glob.has_magic(name) and not pattern.startswith(_WEB):
             found: dict[str, dict[str, Any]] = filesystem.glob(name, detail=True)
         else:
             found = {name: filesystem.info(name)}

@@ -2,7 +2,7 @@
 
 Package descriptions, licences, documentation files, docstrings, and the help topics of the standard library. Tables
 of numbers, word lists and everything under test and data folders are left out. An environment with Beam, torch and
-datasets (135 packages) gave 5.6 MB in 808 documents, 319 of them licences, and its standard library 1.7 MB in 290.
+datasets (148 packages) gave 6.0 MB in 852 documents, 334 of them licences, and its standard library 1.4 MB in 255.
 """
 
 import ast

@@ -16,7 +16,7 @@ from transforms.kernels.lsh import WINDOW, band_keys, collect_buckets, group_equ
 def kernel_band_keys(signature, bands, rows):
     """The keys of one signature."""
     key_E = np.empty(bands, np.uint64)
-    band_keys(np.array([signature], np.uint32), bands, rows, key_E)
+    band_keys(np.array([[0] * len(signature), signature], np.uint32), np.array([1]), bands, rows, key_E)
     return key_E.tolist()
 
 

@@ -16,7 +16,8 @@ from transforms.wordpiece import WordPiece
 # Pieces that overlap ("ab", "abc", "##bcd"), marks, jamo, a letter outside the BMP, capitals, a lone prefix.
 PIECES = (
     "a b c d ab abc abcd x e f A Ab 1 2 12 . , ! - [ ] ## # \u4e2d \u6587 \xe4 \u03c3 \u0391 \u1100 \u1161 i"
-    " \u0131 \U00010400 \U00020000 ##a ##b ##c ##d ##bc ##bcd ##cd ##x ##1 ##23 ##\u1161 ##\u11a8 ##\u0307 ##\U00010428 ##\u3042"
+    " \u0131 \U00010400 \U00020000"
+    " ##a ##b ##c ##d ##bc ##bcd ##cd ##x ##1 ##23 ##\u1161 ##\u11a8 ##\u0307 ##\U00010428 ##\u3042"
 ).split()
 VOCABULARY = {piece: number for number, piece in enumerate([*SPECIAL_TOKENS, *PIECES])}
 CHARACTERS = (

@@ -1,6 +1,11 @@
 """transforms.readers.listing: files of a source, none of them opened."""
 
+import contextlib
+import functools
+import gzip
+import http.server
 import os
+import threading
 import types
 
 import fsspec
@@ -8,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.readers.reading import source_of
+from tests.transforms.readers.reading import read, source_of
 from transforms.readers.listing import FileEntry, is_splittable, list_files, local_etag, slices
 from transforms.schema import MAX_PARTS
 
@@ -72,6 +77,48 @@ def test_odd_names(tmp_path):
     for name in odd:
         assert names(source_of(tmp_path / name), tmp_path) == [name]
     assert names(source_of(tmp_path / "*.jsonl"), tmp_path) == sorted(odd)
+
+
+@pytest.mark.parametrize("pattern", ["**/*.jsonl", "*/*.jsonl", "*/closed/*.jsonl"])
+def test_unreadable_directory(tmp_path, monkeypatch, pattern):
+    """A directory that may not be listed stops the plan: its files would be missing in silence."""
+    tree(tmp_path, "a/x.jsonl", "a/closed/y.jsonl", "closed/z.jsonl", ".hidden/h.jsonl")
+    access = os.access  # the tests may run as root, who may list everything
+    monkeypatch.setattr("os.access", lambda path, mode: "closed" not in str(path) and access(path, mode))
+    with pytest.raises(PermissionError, match=r"cannot list the directory .*closed/"):
+        list_files(source_of(tmp_path / pattern))
+    assert names(source_of(tmp_path / "a" / "*.jsonl"), tmp_path) == ["a/x.jsonl"]
+    assert names(source_of(tmp_path / "a" / "closed" / "y.jsonl"), tmp_path) == ["a/closed/y.jsonl"]
+
+
+def test_server(tmp_path):
+    """Files of a web server are listed by address and read; one that is not there matches nothing."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "b c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "three"}\n'))
+    with served(tmp_path) as address:
+        for name, texts in (("a.jsonl", ["one", "two"]), ("b%20c.jsonl.gz", ["three"])):
+            (entry,) = list_files(source_of(f"{address}/{name}"))
+            assert entry.path == f"{address}/{name}"
+            assert entry.size == (tmp_path / name.replace("%20", " ")).stat().st_size
+            assert [row["text"] for row in read(entry.path)] == texts
+        with pytest.raises(ValueError, match="no file matches"):
+            list_files(source_of(f"{address}/gone.jsonl"))
+
+
+@contextlib.contextmanager
+def served(root):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    handler = functools.partial(Quiet, directory=root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_home(tmp_path, monkeypatch):
@@ -152,6 +199,7 @@ def test_what_can_be_split():
     """Plain JSON Lines and Parquet have ranges; compressed streams and one-document files have none."""
     assert is_splittable(source_of("x"), "a.jsonl")
     assert not is_splittable(source_of("x"), "a.jsonl.gz")
+    assert not is_splittable(source_of("x"), "https://host/a.jsonl")
     assert is_splittable(source_of("x", "parquet"), "a.parquet")
     assert not is_splittable(source_of("x", "text"), "a.txt")
 

@@ -1,0 +1,414 @@
+"""Strings seen before: what each chunk of text splits into, remembered.
+
+Splitting a chunk costs a microsecond, and a text repeats its chunks: 19 of 20 have been seen in the same batch. So every
+string, chunk or token, has a row, and the row of a chunk holds its tokens and their summed statistics. Rows say what is in
+the string and nothing about who saw it first, so the statistics of a document do not depend on the documents before it.
+The numbers of rows do, and may only be compared within one document.
+
+Shapes: R rows, A bytes of all strings, S slots of the hash table, T tokens of all chunks, K characters, P pieces.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
+from transforms.kernels.english import EXCEPTIONS
+from transforms.kernels.jit import kernel
+from transforms.kernels.tokens import infix_length, is_url, prefix_length, suffix_length
+from transforms.kernels.utf8 import code_point
+
+# Columns of a row.
+START, LENGTH, HASH_LOW = 0, 1, 2  # place in bytes_A, and half of the hash; the slot has the other half
+CHARS, FLAGS = 3, 4
+FIRST, TOKENS = 5, 6  # place in tokens_T; number of tokens, 0 while nobody has split the chunk
+WORDS, WORD_CHARS, LETTER_TOKENS, CHUNK_FLAGS = 7, 8, 9, 10  # over its tokens
+COLUMNS = 16  # one cache line
+
+# Flags of a string. The first sixteen bits of CHUNK_FLAGS are those of the chunk, with its tokens' stop words.
+STOP_WORDS = 0xFF  # one bit each
+HAS_HASH, HAS_ELLIPSIS, IS_LONG, IS_SUSPECT = 1 << 8, 1 << 9, 1 << 10, 1 << 11
+ENDS_TERMINAL, ENDS_ELLIPSIS, STARTS_BULLET = 1 << 12, 1 << 13, 1 << 14
+TOKEN_WORD, TOKEN_LETTER, TOKEN_END, TOKEN_MARK, IS_EXCEPTION = 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20
+
+LONG_CHARS = 1000
+_LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
+
+# What is counted in `used`; minus these numbers is what a kernel returns when that array has no room.
+NUM_ROWS, NUM_BYTES, NUM_TOKENS = 1, 2, 3
+
+_U = np.uint64
+_BASIS = np.uint64(0x9E3779B97F4A7C15)
+_PRIME = np.uint64(0xD6E8FEB86659FD93)
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+class Lexicon(NamedTuple):
+    """The arrays of a lexicon. `used` counts rows, bytes and tokens in use; Python makes room where one is full."""
+
+    rows_R: NDArray[np.int32]
+    bytes_A: NDArray[np.uint8]
+    tokens_T: NDArray[np.int32]
+    slots_S: NDArray[np.uint64]
+    used: NDArray[np.int64]
+    flags_C: NDArray[np.uint16]
+
+
+@kernel
+def hash_step(state: np.uint64, word: np.uint64) -> np.uint64:
+    """Return the hash after eight more bytes: one multiplication, and a bijection of `word`."""
+    state = (state ^ word) * _PRIME
+    return state ^ (state >> _U(32))
+
+
+@kernel
+def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
+    """Return the hash of some bytes; up to eight bytes never collide with others of their length."""
+    state, word = _BASIS, _U(0)
+    for i in range(start, stop):
+        word = word << _U(8) | _U(text[_U(i)])
+        if (i - start) & 7 == 7:
+            state, word = hash_step(state, word), _U(0)
+    if (stop - start) & 7:
+        state = hash_step(state, word)
+    return state
+
+
+@kernel
+def find(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
+    """Return the row of the string text[start:start + length] with hash `state`, or -1."""
+    mask = _U(len(lexicon.slots_S) - 1)
+    slot = state & mask
+    while True:
+        entry = lexicon.slots_S[slot]
+        if entry == 0:
+            return -1
+        if entry >> _U(32) == state >> _U(32):
+            row = int(entry & _LOW) - 1
+            if _is_at(lexicon, row, text, start, length, state):
+                return row
+        slot = (slot + _U(1)) & mask
+
+
+@kernel
+def _is_at(
+    lexicon: Lexicon, row: int, text: NDArray[np.uint8], start: int, length: int, state: np.uint64
+) -> bool:
+    rows_R = lexicon.rows_R
+    if rows_R[_U(row), LENGTH] != length or rows_R[_U(row), HASH_LOW] != np.int32(state & _LOW):
+        return False
+    if length > 8:  # the hash of up to eight bytes is exact
+        place = rows_R[_U(row), START]
+        for k in range(length):
+            if lexicon.bytes_A[_U(place + k)] != text[_U(start + k)]:
+                return False
+    return True
+
+
+@kernel
+def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
+    """Return the row of a string, a new one if need be; a negative number if an array is full."""
+    row = find(lexicon, text, start, length, state)
+    if row >= 0:
+        return row
+    used = lexicon.used
+    row, place = used[NUM_ROWS], used[NUM_BYTES]
+    if row == len(lexicon.rows_R) or 2 * row >= len(lexicon.slots_S):
+        return -NUM_ROWS
+    if place + length > len(lexicon.bytes_A):
+        return -NUM_BYTES
+    for k in range(length):
+        lexicon.bytes_A[place + k] = text[start + k]
+    new = lexicon.rows_R[row]
+    new[:] = 0
+    new[START], new[LENGTH] = place, length
+    new[HASH_LOW] = np.int32(state & _LOW)
+    new[CHARS], new[FLAGS] = _describe(text, start, start + length, lexicon.flags_C)
+    mask = _U(len(lexicon.slots_S) - 1)
+    slot = state & mask
+    while lexicon.slots_S[slot] != 0:
+        slot = (slot + _U(1)) & mask
+    lexicon.slots_S[slot] = (state >> _U(32)) << _U(32) | _U(row + 1)
+    used[NUM_ROWS] += 1
+    used[NUM_BYTES] += length
+    return row
+
+
+@kernel
+def lower(byte: int) -> int:
+    """Return an ASCII letter in lower case, and any other byte as it is."""
+    return byte | 0x20 if 0x41 <= byte <= 0x5A else byte
+
+
+@kernel
+def contains(text: NDArray[np.uint8], start: int, stop: int, needle: NDArray[np.uint8]) -> bool:
+    """Whether `needle` (lower case) is in the bytes, whatever the case of their ASCII letters."""
+    for i in range(start, stop - len(needle) + 1):
+        k = 0
+        while k < len(needle) and lower(text[i + k]) == needle[k]:
+            k += 1
+        if k == len(needle):
+            return True
+    return False
+
+
+_SUSPECTS = (b"javascript", b"lorem", b"policy", b"cookie", b"terms")  # and { and [: what the C4 rules look for
+_SUSPECTS_M = np.frombuffer(b"".join(_SUSPECTS), np.uint8)
+_SUSPECTS_N1 = np.cumsum([0, *map(len, _SUSPECTS)])
+
+
+@kernel
+def _describe(
+    text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.uint16]
+) -> tuple[int, int]:
+    """Return the number of characters of a string, and its flags."""
+    chars = dots = flags = 0
+    any_of, all_of, of_last, code = 0, 0xFFFF, 0, 0
+    i = start
+    while i < stop:
+        code, width = code_point(text, i, stop)
+        of_last = int(flags_C[code])
+        any_of |= of_last
+        all_of &= of_last
+        if chars == 0 and (code == 0x2022 or code == 0x2D):  # noqa: PLR1714
+            flags |= STARTS_BULLET
+        if code == 0x23:
+            flags |= HAS_HASH
+        if code == 0x7B or code == 0x5B:  # noqa: PLR1714
+            flags |= IS_SUSPECT
+        dots = dots + 1 if code == 0x2E else 0
+        if dots >= 3 or code == 0x2026:
+            flags |= HAS_ELLIPSIS
+        chars += 1
+        i += width
+    if dots >= 3 or code == 0x2026:
+        flags |= ENDS_ELLIPSIS
+    if of_last & TERMINAL:
+        flags |= ENDS_TERMINAL
+    if chars > LONG_CHARS:
+        flags |= IS_LONG
+    for n in range(len(_SUSPECTS_N1) - 1):
+        if contains(text, start, stop, _SUSPECTS_M[_SUSPECTS_N1[n] : _SUSPECTS_N1[n + 1]]):
+            flags |= IS_SUSPECT
+    if any_of & WORD:
+        flags |= TOKEN_WORD
+    if any_of & LETTER:
+        flags |= TOKEN_LETTER
+    if all_of & MARK:
+        flags |= TOKEN_MARK
+    if chars == 1 and of_last & SENTENCE_END:
+        flags |= TOKEN_END
+    return chars, flags
+
+
+@kernel
+def _exception(
+    lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.int64], start: int, stop: int
+) -> int:
+    """Return the row of an exception that characters `start` to `stop` of a chunk are, or -1."""
+    if stop <= start or stop - start > _LONGEST_EXCEPTION:
+        return -1
+    first, last = places_K1[start], places_K1[stop]
+    row = find(lexicon, text, first, last - first, hash_bytes(text, first, last))
+    return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
+
+
+@kernel
+def _pieces(
+    lexicon: Lexicon,
+    text: NDArray[np.uint8],
+    places_K1: NDArray[np.int64],
+    codes_K: NDArray[np.int32],
+    flags_K: NDArray[np.uint16],
+    start: int,
+    stop: int,
+    heed_exceptions: bool,
+    bounds_P1: NDArray[np.int64],
+) -> int:
+    """Write where the pieces of characters `start` to `stop` begin, and `stop`; return the number of pieces.
+
+    Pieces that come off in front are written from the left. Those that come off behind are written from the right end
+    of `bounds_P1`, and moved down when the middle is known.
+    """
+    left, right = 0, len(bounds_P1)
+    end = stop
+    bounds_P1[0] = start
+    middle = -1
+    while start < end:
+        middle = _exception(lexicon, text, places_K1, start, end) if heed_exceptions else -1
+        if middle >= 0:
+            break
+        prefix = prefix_length(codes_K, flags_K, start, end)
+        suffix = suffix_length(codes_K, flags_K, start + prefix, end) if start + prefix < end else 0
+        if prefix and heed_exceptions:
+            middle = _exception(lexicon, text, places_K1, start + prefix, end)
+            if middle >= 0:
+                suffix = 0
+        if suffix and middle < 0 and heed_exceptions:
+            middle = _exception(lexicon, text, places_K1, start, end - suffix)
+            if middle >= 0:
+                prefix = 0
+        if prefix:
+            start += prefix
+            left += 1
+            bounds_P1[left] = start
+        if suffix:
+            right -= 1
+            bounds_P1[right] = end
+            end -= suffix
+        if middle >= 0 or prefix + suffix == 0:
+            break
+    if middle >= 0:
+        row = lexicon.rows_R[middle]
+        at = start
+        for k in range(row[TOKENS]):
+            at += lexicon.rows_R[lexicon.tokens_T[row[FIRST] + k], CHARS]
+            left += 1
+            bounds_P1[left] = at
+    elif start < end:
+        if not is_url(codes_K, flags_K, start, end):
+            i = start
+            while i < end:
+                infix = infix_length(codes_K, flags_K, start, i, end)
+                if infix and i > start:
+                    if i > bounds_P1[left]:
+                        left += 1
+                        bounds_P1[left] = i
+                    left += 1
+                    bounds_P1[left] = i + infix
+                i += max(infix, 1)
+        if bounds_P1[left] < end:
+            left += 1
+            bounds_P1[left] = end
+    for k in range(right, len(bounds_P1)):
+        left += 1
+        bounds_P1[left] = bounds_P1[k]
+    return left
+
+
+@kernel
+def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
+    """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
+    rows_R, tokens_T, used = lexicon.rows_R, lexicon.tokens_T, lexicon.used
+    chars, stop = rows_R[row, CHARS], start + rows_R[row, LENGTH]
+    places_K1 = np.empty(chars + 1, np.int64)
+    codes_K = np.empty(chars, np.int32)
+    flags_K = np.empty(chars, np.uint16)
+    i = start
+    for k in range(chars):
+        code, width = code_point(text, i, stop)
+        places_K1[k], codes_K[k], flags_K[k] = i, code, lexicon.flags_C[code]
+        i += width
+    places_K1[chars] = stop
+    bounds_P1 = np.empty(2 * chars + 2, np.int64)
+    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, 0, chars, True, bounds_P1)
+    merged_P = np.full(pieces, -1, np.int64)  # row of the exception that begins here
+    ends_P = np.arange(1, pieces + 1)  # piece after it; 0 inside
+    again_P1 = np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
+    for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
+        for first in range(pieces - size + 1):
+            free = True
+            for k in range(first, first + size):
+                free &= ends_P[k] == k + 1 and merged_P[k] < 0
+            if not free:
+                continue
+            exception = _exception(lexicon, text, places_K1, bounds_P1[first], bounds_P1[first + size])
+            if exception < 0:
+                continue
+            left, right = bounds_P1[first], bounds_P1[first + size]
+            same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, False, again_P1) == size
+            for k in range(size):
+                same &= again_P1[k] == bounds_P1[first + k]
+            if same:
+                merged_P[first] = exception
+                ends_P[first] = first + size
+                ends_P[first + 1 : first + size] = 0
+    count, room = 0, len(tokens_T) - used[NUM_TOKENS]
+    k = 0
+    while k < pieces:
+        if merged_P[k] >= 0:
+            inner = rows_R[merged_P[k]]
+            if count + inner[TOKENS] > room:
+                return -NUM_TOKENS
+            for j in range(inner[TOKENS]):
+                tokens_T[used[NUM_TOKENS] + count] = tokens_T[inner[FIRST] + j]
+                count += 1
+        else:
+            if count == room:
+                return -NUM_TOKENS
+            first, last = places_K1[bounds_P1[k]], places_K1[bounds_P1[k + 1]]
+            token = intern(lexicon, text, first, last - first, hash_bytes(text, first, last))
+            if token < 0:
+                return token
+            tokens_T[used[NUM_TOKENS] + count] = token
+            count += 1
+        k = ends_P[k]
+    summarise(lexicon, row, used[NUM_TOKENS], count)
+    used[NUM_TOKENS] += count
+    return 0
+
+
+@kernel
+def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
+    """Write a chunk's tokens and their sums to its row."""
+    rows_R = lexicon.rows_R
+    chunk = rows_R[row]
+    chunk[FIRST], chunk[TOKENS] = first, count
+    flags = chunk[FLAGS] & (0xFFFF ^ STOP_WORDS)
+    for k in range(count):
+        token = rows_R[lexicon.tokens_T[first + k]]
+        flags |= token[FLAGS] & STOP_WORDS
+        if token[FLAGS] & TOKEN_WORD:
+            chunk[WORDS] += 1
+            chunk[WORD_CHARS] += token[CHARS]
+        if token[FLAGS] & TOKEN_LETTER:
+            chunk[LETTER_TOKENS] += 1
+    chunk[CHUNK_FLAGS] = flags
+
+
+@kernel
+def seed(
+    lexicon: Lexicon,
+    text: NDArray[np.uint8],
+    pieces_P1: NDArray[np.int64],
+    chunks_E1: NDArray[np.int64],
+    num_stop_words: int,
+) -> None:
+    """Enter exceptions that split into given pieces. The first ones are the stop words, one piece each.
+
+    Args:
+        lexicon: empty, with room for all.
+        text: uint8, the pieces one after the other.
+        pieces_P1: int64, where each piece begins.
+        chunks_E1: int64, which piece is the first of each exception.
+        num_stop_words: how many of the exceptions are stop words, and no exceptions otherwise.
+    """
+    for e in range(len(chunks_E1) - 1):
+        first, last = chunks_E1[e], chunks_E1[e + 1]
+        start, stop = pieces_P1[first], pieces_P1[last]
+        row = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
+        if e < num_stop_words:
+            lexicon.rows_R[row, FLAGS] |= 1 << e
+            continue
+        lexicon.rows_R[row, FLAGS] |= IS_EXCEPTION
+        at = lexicon.used[NUM_TOKENS]
+        for p in range(first, last):
+            start, stop = pieces_P1[p], pieces_P1[p + 1]
+            token = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
+            lexicon.tokens_T[at + p - first] = token
+        lexicon.used[NUM_TOKENS] += last - first
+        summarise(lexicon, row, at, last - first)
+
+
+@kernel
+def rehash(slots_S: NDArray[np.uint64], rows_R: NDArray[np.int32], larger_S: NDArray[np.uint64]) -> None:
+    """Enter the rows of one hash table into a larger, empty one."""
+    mask = _U(len(larger_S) - 1)
+    for entry in slots_S:
+        if entry != 0:
+            low = _U(np.uint32(rows_R[int(entry & _LOW) - 1, HASH_LOW]))
+            slot = (entry >> _U(32) << _U(32) | low) & mask
+            while larger_S[slot] != 0:
+                slot = (slot + _U(1)) & mask
+            larger_S[slot] = entry
