@@ -34,6 +34,8 @@ class BeamEngine:
             with beam.Pipeline(self._runner, options=PipelineOptions(self._options)) as pipeline:
                 build_graph(pipeline, job, units)
         except Exception as error:
+            if "KeyboardInterrupt" in str(error):  # an interrupt inside a bundle comes back as a RuntimeError
+                raise KeyboardInterrupt from error
             raise RunFailed(f"{job.stage}: {cause_line(error)}") from error
 
 

@@ -18,6 +18,16 @@ from transforms.commit import load_records
 STAGE = "pretrain"
 _DIRECTORIES = ("checkpoints", "model", "pretrain")
 
+# `python -m pipeline.pretrain` that dies with this process (Linux): two trainers on one output would mix their files.
+_TRAINER = """
+import ctypes, os, runpy, signal, sys
+parent = int(sys.argv.pop(1))
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() == parent:
+    runpy.run_module("pipeline.pretrain", run_name="__main__", alter_sys=True)
+"""
+
 
 def run(context: RunContext) -> None:
     """Train on the shards until `steps`; a repeated call resumes from the last good checkpoint.
@@ -35,7 +45,7 @@ def run(context: RunContext) -> None:
     out = Path(context.out)
     shards = load_records(context.out, "shards")
     key = content_key(
-        dataclasses.asdict(settings), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation"))
+        settings.trajectory(), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation"))
     )
     state_path = out / "pretrain" / "state.json"
     state = storage.read_json(str(state_path)) or {}
@@ -59,7 +69,7 @@ def run(context: RunContext) -> None:
 
 
 def _train(settings: Path, out: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.pretrain", str(settings), str(out)]
+    command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         last = ""

@@ -12,7 +12,7 @@ Shapes: N documents, E entries of runs, M members of buckets, B buckets, L links
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate
 from math import ceil
 from operator import itemgetter
 
@@ -57,43 +57,47 @@ class SignatureRows:
     """
 
     def __init__(self, units: Sequence[pa.Table], first_dense: Sequence[int]) -> None:
-        filled = [(first, unit) for first, unit in zip(first_dense, units, strict=True) if unit.num_rows]
-        filled.sort(key=itemgetter(0))
-        self._first_U = np.array([first for first, _ in filled], np.int64)
-        self._doc_id = [_one_chunk(unit.column("doc_id")).to_numpy() for _, unit in filled]
-        self._exact = [exact_words(_one_chunk(unit.column("exact"))) for _, unit in filled]
-        self._sig = [signature_rows(_one_chunk(unit.column("minhash")))[0] for _, unit in filled]
-        self._num_perm = units[0].schema.field("minhash").type.list_size
+        pieces: list[tuple[int, pa.RecordBatch]] = []  # as they lie in the files: joining them would copy everything
+        for first, unit in zip(first_dense, units, strict=True):
+            batches = [batch for batch in unit.to_batches() if batch.num_rows]
+            starts = accumulate((batch.num_rows for batch in batches[:-1]), initial=first)
+            pieces += zip(starts, batches, strict=False)
+        pieces.sort(key=itemgetter(0))
+        self._first_P = np.array([first for first, _ in pieces], np.int64)
+        self._doc_id = [batch.column("doc_id").to_numpy() for _, batch in pieces]
+        self._exact = [exact_words(batch.column("exact")) for _, batch in pieces]
+        self._sig = [signature_rows(batch.column("minhash"))[0] for _, batch in pieces]
+        self._num_perm = units[0].schema.field("minhash").type.list_size if units else 0
 
     def doc_id(self, dense_M: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Return int64 [M]."""
         taken_M = np.empty(len(dense_M), np.int64)
-        for unit, row_m, place_m in self._by_unit(dense_M):
-            taken_M[place_m] = self._doc_id[unit][row_m]
+        for piece, row_m, place_m in self._by_piece(dense_M):
+            taken_M[place_m] = self._doc_id[piece][row_m]
         return taken_M
 
     def exact(self, dense_M: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """Return uint64 [M, 2], the two halves of the content hash."""
         taken_M2 = np.empty((len(dense_M), 2), np.uint64)
-        for unit, row_m, place_m in self._by_unit(dense_M):
-            taken_M2[place_m] = self._exact[unit][row_m]
+        for piece, row_m, place_m in self._by_piece(dense_M):
+            taken_M2[place_m] = self._exact[piece][row_m]
         return taken_M2
 
     def minhash(self, dense_M: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Return uint32 [M, K]; a row is undefined where the document has no signature."""
         taken_MK = np.empty((len(dense_M), self._num_perm), np.uint32)
-        for unit, row_m, place_m in self._by_unit(dense_M):
-            copy_rows(self._sig[unit], row_m, place_m, taken_MK)
+        for piece, row_m, place_m in self._by_piece(dense_M):
+            copy_rows(self._sig[piece], row_m, place_m, taken_MK)
         return taken_MK
 
-    def _by_unit(self, dense_M: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield unit, rows in it and places in the answer, in ascending order: files are read from front to back."""
+    def _by_piece(self, dense_M: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield piece, rows in it and places in the answer, in ascending order: files are read from front to back."""
         order_M = np.argsort(dense_M)
         sorted_M = dense_M[order_M].astype(np.int64)
-        bounds = [*np.searchsorted(sorted_M, self._first_U), len(sorted_M)]
-        for unit, (start, stop) in enumerate(pairwise(bounds)):
-            if stop > start:
-                yield unit, sorted_M[start:stop] - self._first_U[unit], order_M[start:stop]
+        bounds = np.append(np.searchsorted(sorted_M, self._first_P), len(sorted_M))
+        for piece in np.flatnonzero(np.diff(bounds)).tolist():
+            part = slice(bounds[piece], bounds[piece + 1])
+            yield piece, sorted_M[part] - self._first_P[piece], order_M[part]
 
 
 def exact_run(signatures: pa.Table) -> pa.Table:
@@ -300,17 +304,16 @@ def _chunks(
 
     Where a bucket is cut depends on the bucket alone, so the edges do not depend on the number of partitions.
     """
-    size_B = np.diff(offsets_B1)
     start = 0
-    while start < len(size_B):
+    while start < len(offsets_B1) - 1:
         stop = int(np.searchsorted(offsets_B1, offsets_B1[start] + limit, side="right")) - 1
         if stop > start:
             yield offsets_B1[start : stop + 1] - offsets_B1[start], dense_M[offsets_B1[start] : offsets_B1[stop]]
             start = stop
             continue
-        first, *rest = offsets_B1[start], offsets_B1[start + 1]
-        for piece in range(first + 1, rest[0], limit - 1):
-            members = dense_M[piece : min(piece + limit - 1, rest[0])]
+        first, end = offsets_B1[start], offsets_B1[start + 1]
+        for piece in range(first + 1, end, limit - 1):
+            members = dense_M[piece : min(piece + limit - 1, end)]
             yield np.array([0, len(members) + 1]), np.concatenate((dense_M[first : first + 1], members))
         start += 1
 

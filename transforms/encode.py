@@ -37,6 +37,7 @@ class Encoder:
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self._type = token_type(self.vocab_size)
         self._kernel = WordPiece.of(self._tokenizer)
+        self._room_T = np.empty(_CHUNK_BYTES, self._type.to_pandas_dtype())
 
     def encode(self, texts: pa.Array) -> pa.ListArray:
         """Return the ids of each text without special tokens.
@@ -72,11 +73,13 @@ class Encoder:
     def _encode_fast(self, texts: pa.Array) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
         assert self._kernel is not None
         offsets_N1, bytes_M = string_views(texts)
-        ids_T = np.empty(offsets_N1[-1] - offsets_N1[0], self._type.to_pandas_dtype())
-        num_tokens_N = self._kernel.encode(offsets_N1, bytes_M, ids_T).astype(np.int64)
+        num_bytes = int(offsets_N1[-1] - offsets_N1[0])
+        if num_bytes > len(self._room_T):
+            self._room_T = np.empty(num_bytes, self._room_T.dtype)
+        num_tokens_N = self._kernel.encode(offsets_N1, bytes_M, self._room_T).astype(np.int64)
         left_out = np.flatnonzero(num_tokens_N < 0)
         num_tokens_N[left_out] = 0
-        ids_T = ids_T[: num_tokens_N.sum()].copy()
+        ids_T = self._room_T[: num_tokens_N.sum()].copy()
         if len(left_out):
             slow_ids, num_slow = self._encode_slowly(texts.take(pa.array(left_out)))
             places = np.cumsum(num_tokens_N)[left_out]

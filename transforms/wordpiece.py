@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from transforms.kernels.trie import trie_of
 from transforms.kernels.wordpiece import (
     EXPANDED,
     FOREIGN,
@@ -20,7 +21,6 @@ from transforms.kernels.wordpiece import (
     SPACE,
     UNKNOWN,
     WORD,
-    build_trie,
     wordpiece,
 )
 
@@ -97,23 +97,13 @@ class WordPiece:
     def _trie(self, prefix: str) -> NDArray[np.int32]:
         symbols = self._symbols
         # An entry that continues words can begin one too, where the pre-tokeniser leaves its prefix in one piece.
-        start = sorted(([symbols[c] for c in entry], number) for entry, number in self._vocab.items())
-        inside = [
-            (entry.removeprefix(prefix), number) for entry, number in self._vocab.items() if entry.startswith(prefix)
+        start = [([symbols[c] for c in entry], number) for entry, number in self._vocab.items()]
+        going_on = [
+            ([symbols[c] for c in entry.removeprefix(prefix)], number)
+            for entry, number in self._vocab.items()
+            if entry.startswith(prefix)
         ]
-        going_on = sorted(([symbols[c] for c in entry], number) for entry, number in inside)
-        entries = [entry for entry, _ in start + going_on]
-        symbols_M = np.array([symbol for entry in entries for symbol in entry], np.int32)
-        offsets_V1 = np.zeros(len(entries) + 1, np.int32)
-        np.cumsum([len(entry) for entry in entries], out=offsets_V1[1:])
-        ids_V = np.array([number for _, number in start + going_on], np.int32)
-        num_slots = 2 * len(entries) + 2 * len(symbols) + 256
-        while True:
-            trie_S3 = np.empty((num_slots, 3), np.int32)
-            used = build_trie(symbols_M, offsets_V1, ids_V, len(start), trie_S3)
-            if used >= 0:
-                return np.ascontiguousarray(trie_S3[: used + len(symbols) + 1])
-            num_slots *= 2
+        return trie_of(start, going_on, num_symbols=len(symbols))
 
     def _ask(self, first_code: int) -> None:
         """Find the actions of a block of code points."""

@@ -1,13 +1,19 @@
-"""Attention within the documents of packed rows.
+"""Attention within the documents of packed rows, by three kernels that agree.
 
-Shapes: B rows, S tokens a row, P pieces (documents) a row at most, Q queries a row, H heads, D width of a head.
+`sdpa` takes a dense mask: exact anywhere, quadratic in the row, the one for CPUs. `varlen` (FlashAttention over a
+stream of documents) and `flex` (FlexAttention with a block mask) skip what the mask would hide; both are for GPUs.
+Shapes: B rows, S tokens a row, P pieces (documents) a row at most, Q queries a row, H heads, E width of a head,
+N = B * (P + 1) documents of a batch, padding included.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+BACKENDS = ("sdpa", "varlen", "flex")
 
 
 class Layout(NamedTuple):
@@ -16,17 +22,25 @@ class Layout(NamedTuple):
     Attributes:
         position_BS: int64, position of a token in its document.
         document_BS: int64, number of its document in the row; padding is a document of its own, numbered P.
-        full_B1SS: bool, query and key are of one document.
-        local_B1SS: bool, and at most half a window apart; the same tensor as `full_B1SS` where no document is longer.
+        full: what the backend needs to attend to the whole document: a bool mask [B, 1, S, S], int32 [N + 1] offsets of
+            the documents in the stream, or a block mask.
+        local: the same, but keys at most `half` away; the same object as `full` where no document is longer, or where
+            the kernel has a window of its own.
+        half: half of the local window.
+        num_pieces: P.
+        backend: one of `BACKENDS`.
     """
 
     position_BS: Tensor
     document_BS: Tensor
-    full_B1SS: Tensor
-    local_B1SS: Tensor
+    full: Any
+    local: Any
+    half: int
+    num_pieces: int
+    backend: str
 
 
-def layout_of(lengths_BP: Tensor, num_tokens: int, window: int) -> Layout:
+def layout_of(lengths_BP: Tensor, num_tokens: int, window: int, backend: str = "sdpa") -> Layout:
     """Return the layout of rows of `num_tokens` tokens.
 
     No value is read back from the device, and shapes depend on B, P and `num_tokens` only.
@@ -35,26 +49,48 @@ def layout_of(lengths_BP: Tensor, num_tokens: int, window: int) -> Layout:
         lengths_BP: integer, lengths of the pieces of each row, 0 after the last one.
         num_tokens: S.
         window: local attention sees keys at most `window // 2` away.
+        backend: one of `BACKENDS`.
     """
+    num_rows, num_pieces = lengths_BP.shape
     ends_BP = lengths_BP.long().cumsum(1)
     starts_BP1 = functional.pad(ends_BP, (1, 0))
-    index_BS = torch.arange(num_tokens, device=lengths_BP.device).expand(len(lengths_BP), num_tokens)
+    index_BS = torch.arange(num_tokens, device=lengths_BP.device).expand(num_rows, num_tokens)
     document_BS = torch.searchsorted(ends_BP, index_BS.contiguous(), right=True)
     position_BS = index_BS - starts_BP1.gather(1, document_BS)
-    full_BSS = document_BS.unsqueeze(2) == document_BS.unsqueeze(1)
     half = window // 2
-    if num_tokens <= half + 1:
-        local_BSS = full_BSS
+    plan = {"sdpa": _dense_masks, "varlen": _stream_offsets, "flex": _block_masks}[backend]
+    full, local = plan(document_BS, num_pieces, half)
+    return Layout(position_BS, document_BS, full, local, half, num_pieces, backend)
+
+
+def attend(
+    q_BQHE: Tensor, k_BSHE: Tensor, v_BSHE: Tensor, layout: Layout, *, is_global: bool, slots_BQ: Tensor | None
+) -> Tensor:
+    """Return softmax(q k^T / sqrt(E)) v over the keys of the query's document, [B, Q, H * E].
+
+    Args:
+        q_BQHE: queries of all tokens, or of those at `slots_BQ` where `can_gather` allows it.
+        k_BSHE: keys of all tokens.
+        v_BSHE: values of all tokens.
+        layout: of the rows.
+        is_global: False for keys at most `layout.half` away.
+        slots_BQ: ascending positions of the queries; None for all.
+    """
+    plan = layout.full if is_global else layout.local
+    if layout.backend == "varlen":
+        return _attend_stream(q_BQHE, k_BSHE, v_BSHE, layout, is_global=is_global, slots_BQ=slots_BQ)
+    q, k, v = (heads.transpose(1, 2) for heads in (q_BQHE, k_BSHE, v_BSHE))
+    if layout.backend == "flex":
+        mixed_BHQE = _flex_kernel(compiled=q.is_cuda)(q, k, v, block_mask=plan)
     else:
-        index_S = index_BS[0]
-        local_BSS = full_BSS & ((index_S.unsqueeze(1) - index_S).abs() <= half)
-    return Layout(position_BS, document_BS, full_BSS.unsqueeze(1), local_BSS.unsqueeze(1))
+        mask = plan if slots_BQ is None else take_queries(plan, slots_BQ)
+        mixed_BHQE = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return mixed_BHQE.transpose(1, 2).flatten(2)
 
 
-def attend(q_BHQD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, mask_B1QS: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(D)) v over the keys that `mask_B1QS` allows, [B, Q, H * D]."""
-    mixed_BHQD = functional.scaled_dot_product_attention(q_BHQD, k_BHSD, v_BHSD, attn_mask=mask_B1QS)
-    return mixed_BHQD.transpose(1, 2).flatten(2)
+def can_gather(layout: Layout, *, is_global: bool) -> bool:
+    """Whether `attend` takes a part of the queries: a kernel's window counts them one by one, a block mask has all."""
+    return layout.backend == "sdpa" or (layout.backend == "varlen" and is_global)
 
 
 def take_rows(values_BSD: Tensor, slots_BQ: Tensor) -> Tensor:
@@ -66,3 +102,82 @@ def take_queries(mask_B1SS: Tensor, slots_BQ: Tensor) -> Tensor:
     """Return the mask rows of the queries at `slots_BQ`, [B, 1, Q, S]."""
     num_tokens = mask_B1SS.shape[3]
     return mask_B1SS.squeeze(1).gather(1, slots_BQ.unsqueeze(2).expand(-1, -1, num_tokens)).unsqueeze(1)
+
+
+@functools.cache
+def _flex_kernel(*, compiled: bool) -> Any:
+    """Return FlexAttention; uncompiled it builds all scores, which is what a CPU test may do and a GPU must not."""
+    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 - slow to import, for GPUs only
+
+    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
+
+
+def _dense_masks(document_BS: Tensor, num_pieces: int, half: int) -> tuple[Tensor, Tensor]:
+    """Return bool [B, 1, S, S]: query and key are of one document, and for the second also near each other."""
+    del num_pieces
+    num_tokens = document_BS.shape[1]
+    full_BSS = document_BS.unsqueeze(2) == document_BS.unsqueeze(1)
+    if num_tokens <= half + 1:
+        return full_BSS.unsqueeze(1), full_BSS.unsqueeze(1)
+    index_S = torch.arange(num_tokens, device=document_BS.device)
+    near_SS = (index_S.unsqueeze(1) - index_S).abs() <= half
+    return full_BSS.unsqueeze(1), (full_BSS & near_SS).unsqueeze(1)
+
+
+def _stream_offsets(document_BS: Tensor, num_pieces: int, half: int) -> tuple[Tensor, Tensor]:
+    """Return int32 [N + 1] twice: where each document starts in the stream of all rows, empty ones included."""
+    del half
+    offsets = _offsets_of(document_BS, num_pieces)
+    return offsets, offsets
+
+
+def _offsets_of(document_BQ: Tensor, num_pieces: int) -> Tensor:
+    """Return int32 [N + 1]: offsets of runs of equal documents; the number of runs is that of all possible ones."""
+    num_rows = len(document_BQ)
+    counts = torch.zeros((num_rows, num_pieces + 1), dtype=torch.int64, device=document_BQ.device)
+    counts = counts.scatter_add(1, document_BQ, torch.ones_like(document_BQ))
+    return functional.pad(counts.flatten().cumsum(0), (1, 0)).int()
+
+
+def _block_masks(document_BS: Tensor, num_pieces: int, half: int) -> tuple[Any, Any]:
+    """Return FlexAttention's block masks of both kinds of layer."""
+    from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 - slow to import, for GPUs only
+
+    del num_pieces
+    num_rows, num_tokens = document_BS.shape
+
+    def full(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        del head
+        return document_BS[row, query] == document_BS[row, key]
+
+    def local(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return full(row, head, query, key) & ((query - key).abs() <= half)
+
+    masks = [
+        create_block_mask(rule, num_rows, None, num_tokens, num_tokens, device=document_BS.device)
+        for rule in ((full,) if num_tokens <= half + 1 else (full, local))
+    ]
+    return masks[0], masks[-1]
+
+
+def _attend_stream(
+    q_BQHE: Tensor, k_BSHE: Tensor, v_BSHE: Tensor, layout: Layout, *, is_global: bool, slots_BQ: Tensor | None
+) -> Tensor:
+    """Return [B, Q, H * E] by variable-length attention over the documents of all rows in one stream."""
+    from torch.nn.attention import varlen  # noqa: PLC0415 - for GPUs only
+
+    num_rows, num_queries = q_BQHE.shape[:2]
+    query_offsets = layout.full
+    if slots_BQ is not None:
+        query_offsets = _offsets_of(layout.document_BS.gather(1, slots_BQ), layout.num_pieces)
+    mixed_THE = varlen.varlen_attn(
+        q_BQHE.flatten(0, 1),
+        k_BSHE.flatten(0, 1),
+        v_BSHE.flatten(0, 1),
+        query_offsets,
+        layout.full,
+        num_queries,
+        k_BSHE.shape[1],
+        window_size=(-1, -1) if is_global else (layout.half, layout.half),
+    )
+    return mixed_THE.view(num_rows, num_queries, -1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
-from pipeline.pretrain.attention import Layout, attend, take_queries, take_rows
+from pipeline.pretrain.attention import Layout, attend, can_gather, take_rows
 from pipeline.pretrain.layers import LayerNorm, Linear
 from pipeline.pretrain.prediction import Prediction
 
@@ -64,10 +64,11 @@ class Attention(nn.Module):
 
     def forward(self, x_BSD: Tensor, layout: Layout, slots_BQ: Tensor | None) -> Tensor:
         x_BQD = x_BSD if slots_BQ is None else take_rows(x_BSD, slots_BQ)
-        mask = layout.full_B1SS if slots_BQ is None else take_queries(layout.full_B1SS, slots_BQ)
-        projected = (self.self.query(x_BQD), self.self.key(x_BSD), self.self.value(x_BSD))
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in projected)
-        return self.output(attend(q, k, v, mask), x_BQD)
+        early = slots_BQ if can_gather(layout, is_global=True) else None
+        projected = (self.self.query(x_BSD if early is None else x_BQD), self.self.key(x_BSD), self.self.value(x_BSD))
+        q, k, v = (part.unflatten(2, (self.heads, -1)) for part in projected)
+        mixed_BQD = attend(q, k, v, layout, is_global=True, slots_BQ=early)
+        return self.output(mixed_BQD if early is slots_BQ else take_rows(mixed_BQD, slots_BQ), x_BQD)
 
 
 class Dense(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
-from pipeline.pretrain.attention import Layout, attend, take_queries, take_rows
+from pipeline.pretrain.attention import Layout, attend, can_gather, take_rows
 from pipeline.pretrain.layers import LayerNorm, Linear
 from pipeline.pretrain.prediction import Prediction
 
@@ -27,11 +27,11 @@ def rotary_table(positions: int, head_width: int, theta: float) -> Tensor:
     return torch.stack((angle_SE.cos(), angle_SE.sin()))
 
 
-def rotate(values_BHQE: Tensor, table_2BQE: Tensor) -> Tensor:
-    """Return `values_BHQE` turned by the angles of `table_2BQE`, computed in the wider of both dtypes."""
-    cos_B1QE, sin_B1QE = table_2BQE.unsqueeze(2).unbind(0)
-    first, second = values_BHQE.chunk(2, dim=-1)
-    return (values_BHQE * cos_B1QE + torch.cat((-second, first), dim=-1) * sin_B1QE).to(values_BHQE.dtype)
+def rotate(values_BQHE: Tensor, table_2BQE: Tensor) -> Tensor:
+    """Return `values_BQHE` turned by the angles of `table_2BQE`, computed in the wider of both dtypes."""
+    cos_BQ1E, sin_BQ1E = table_2BQE.unsqueeze(3).unbind(0)
+    first, second = values_BQHE.chunk(2, dim=-1)
+    return (values_BQHE * cos_BQ1E + torch.cat((-second, first), dim=-1) * sin_BQ1E).to(values_BQHE.dtype)
 
 
 class Embeddings(nn.Module):
@@ -49,25 +49,27 @@ class Embeddings(nn.Module):
 class Attention(nn.Module):
     """Self-attention with rotary positions; queries may be a part of the tokens."""
 
-    def __init__(self, a: Architecture) -> None:
+    def __init__(self, a: Architecture, index: int) -> None:
         super().__init__()
-        self.heads = a.heads
+        self.heads, self.is_global = a.heads, a.is_global(index)
         self.Wqkv = Linear(a.width, 3 * a.width, bias=False)
         self.Wo = Linear(a.width, a.width, bias=False)
 
-    def forward(self, x_BSD: Tensor, mask_B1SS: Tensor, table_2BSE: Tensor, slots_BQ: Tensor | None) -> Tensor:
-        width = x_BSD.shape[2]
-        if slots_BQ is None:
+    def forward(self, x_BSD: Tensor, layout: Layout, tables: tuple[Tensor, Tensor], slots_BQ: Tensor | None) -> Tensor:
+        width, table_2BSE = x_BSD.shape[2], tables[0 if self.is_global else 1]
+        early = slots_BQ if can_gather(layout, is_global=self.is_global) else None
+        if early is None:
             q_BQD, k_BSD, v_BSD = self.Wqkv(x_BSD).split(width, dim=2)
-            mask_B1QS, query_table = mask_B1SS, table_2BSE
+            query_table = table_2BSE
         else:
             weight_q, weight_kv = self.Wqkv.weight.to(x_BSD.dtype).split((width, 2 * width))
-            q_BQD = functional.linear(take_rows(x_BSD, slots_BQ), weight_q)
+            q_BQD = functional.linear(take_rows(x_BSD, early), weight_q)
             k_BSD, v_BSD = functional.linear(x_BSD, weight_kv).split(width, dim=2)
-            mask_B1QS = take_queries(mask_B1SS, slots_BQ)
-            query_table = torch.stack([take_rows(part, slots_BQ) for part in table_2BSE.unbind(0)])
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q_BQD, k_BSD, v_BSD))
-        return self.Wo(attend(rotate(q, query_table), rotate(k, table_2BSE), v, mask_B1QS))
+            query_table = torch.stack([take_rows(part, early) for part in table_2BSE.unbind(0)])
+        q, k, v = (part.unflatten(2, (self.heads, -1)) for part in (q_BQD, k_BSD, v_BSD))
+        q, k = rotate(q, query_table), rotate(k, table_2BSE)
+        mixed_BQD = attend(q, k, v, layout, is_global=self.is_global, slots_BQ=early)
+        return self.Wo(mixed_BQD if early is slots_BQ else take_rows(mixed_BQD, slots_BQ))
 
 
 class Mlp(nn.Module):
@@ -90,14 +92,12 @@ class Layer(nn.Module):
         super().__init__()
         # The embedding has just been normalised.
         self.attn_norm = LayerNorm(a.width, eps=1e-5, bias=False) if index else nn.Identity()
-        self.attn = Attention(a)
+        self.attn = Attention(a, index)
         self.mlp_norm = LayerNorm(a.width, eps=1e-5, bias=False)
         self.mlp = Mlp(a)
-        self.is_global = a.is_global(index)
 
     def forward(self, x_BSD: Tensor, layout: Layout, tables: tuple[Tensor, Tensor], slots_BQ: Tensor | None) -> Tensor:
-        mask_B1SS = layout.full_B1SS if self.is_global else layout.local_B1SS
-        mixed_BQD = self.attn(self.attn_norm(x_BSD), mask_B1SS, tables[0 if self.is_global else 1], slots_BQ)
+        mixed_BQD = self.attn(self.attn_norm(x_BSD), layout, tables, slots_BQ)
         x_BQD = (x_BSD if slots_BQ is None else take_rows(x_BSD, slots_BQ)) + mixed_BQD
         return x_BQD + self.mlp(self.mlp_norm(x_BQD))
 

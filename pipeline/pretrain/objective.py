@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.pretrain.attention import layout_of
+from pipeline.pretrain.attention import Layout, layout_of
 from pipeline.pretrain.masking import Masked, mask_rows
 from pipeline.pretrain.model import Model
 from pipeline.pretrain.prediction import Prediction
@@ -61,30 +61,48 @@ def read_microbatch(
     )
 
 
-def predict(model: Model, batch: Microbatch, dtype: torch.dtype | None = None) -> Prediction:
+def layout_for(model: Model, batch: Microbatch, backend: str = "sdpa") -> Layout:
+    """Return the layout of `batch` for attention by `backend`."""
+    return layout_of(batch.lengths_BP, batch.masked.ids_BS.shape[1], model.architecture.window, backend)
+
+
+def predict(model: Model, batch: Microbatch, layout: Layout, dtype: torch.dtype | None = None) -> Prediction:
     """Return what `model` predicts at the slots of `batch`, computed in `dtype`, returned in float32 or wider."""
-    layout = layout_of(batch.lengths_BP, batch.masked.ids_BS.shape[1], model.architecture.window)
     token_BKV, next_B2 = model(batch.masked.ids_BS, layout, batch.masked.slots_BK, types_BS=batch.types_BS, dtype=dtype)
     if dtype is not None:
         token_BKV, next_B2 = token_BKV.float(), None if next_B2 is None else next_B2.float()
     return Prediction(token_BKV, next_B2)
 
 
-Losses = Callable[[Model, Microbatch], Tensor]
-
-
-def loss_sums(model: Model, batch: Microbatch, dtype: torch.dtype | None = None) -> Tensor:
+def loss_sums(model: Model, batch: Microbatch, layout: Layout, dtype: torch.dtype | None = None) -> Tensor:
     """Return [2]: the losses of masked tokens and of next-sentence labels (0 without them), summed over a microbatch.
 
     The caller divides by the predictions and the pairs of the whole step, so that the loss of a step does not depend on
     how its rows are split into microbatches.
     """
-    token_BKV, next_B2 = predict(model, batch, dtype)
+    token_BKV, next_B2 = predict(model, batch, layout, dtype)
     token_loss = token_loss_sum(token_BKV, batch.masked)
     next_loss = torch.zeros_like(token_loss)
     if next_B2 is not None and batch.next_B is not None:
         next_loss = next_loss_sum(next_B2, batch.next_B)
     return torch.stack((token_loss, next_loss))
+
+
+Losses = Callable[[Model, Microbatch], Tensor]
+
+
+def losses_with(*, backend: str, dtype: torch.dtype | None, compiled: bool) -> Losses:
+    """Return `loss_sums` with attention by `backend` in `dtype`.
+
+    Compiled, it is one graph without breaks, from embedding to loss, for one shape: every microbatch has the same one,
+    so nothing is compiled again. The layout is made outside: block masks cannot be built inside a graph.
+    """
+    inner = torch.compile(loss_sums, dynamic=False, fullgraph=True) if compiled else loss_sums
+
+    def losses(model: Model, batch: Microbatch) -> Tensor:
+        return inner(model, batch, layout_for(model, batch, backend), dtype)
+
+    return losses
 
 
 def token_loss_sum(token_BKV: Tensor, masked: Masked) -> Tensor:

@@ -24,8 +24,12 @@ class ShardMetadata:
     vocab_size: int
     seq_length: int
     packing: str
-    max_pieces: int
+    max_pieces: int  # in one row of this shard
     special_ids: dict[str, int]
+
+    def agrees_with(self, other: "ShardMetadata") -> bool:
+        """Whether both were made in the same way; how many pieces a row holds is chance."""
+        return dataclasses.replace(self, max_pieces=other.max_pieces) == other
 
 
 class RowBatch(NamedTuple):
@@ -71,6 +75,7 @@ class Rows:
         self._chunks: list[_Chunk] = []
         identity: list[Any] = []
         first: ShardMetadata | None = None
+        max_pieces = 0
         self.are_pairs = False
         for path in paths:
             try:
@@ -80,13 +85,14 @@ class Rows:
                 raise ValueError(f"{path}: not a readable shard ({error}); run tokenize again") from None
             metadata = _metadata(path, table.schema)
             first = first or metadata
-            if metadata != first:
+            if not metadata.agrees_with(first):
                 raise ValueError(f"{path}: made with {metadata}, but {paths[0].name} with {first}; run tokenize again")
+            max_pieces = max(max_pieces, metadata.max_pieces)
             self.are_pairs = "next_sentence_label" in table.schema.names
             self._chunks += [_chunk(path, batch) for batch in table.to_batches() if batch.num_rows]
             identity.append([path.name, table.num_rows, path.stat().st_size])
         assert first is not None
-        self.metadata = first
+        self.metadata = dataclasses.replace(first, max_pieces=max_pieces)
         counts = [len(chunk.id_offsets) - 1 for chunk in self._chunks]
         self._starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
         state = _json(directory / "state.json")

@@ -9,9 +9,14 @@ from pipeline.pretrain.architecture import PRESETS
 OBJECTIVES = ("mlm", "mlm+nsp")
 OPTIMIZERS = ("adamw", "stableadamw", "muon")
 SCHEDULES = ("wsd", "linear", "cosine")
+PRECISIONS = ("auto", "float32", "bfloat16")
+ATTENTIONS = ("auto", "sdpa", "varlen", "flex")
+COMPILES = ("auto", "no")
 
 # Changing one of these changes no weight, so a run may be resumed with another value.
-WATCHING = frozenset({"checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads"})
+WATCHING = frozenset(
+    {"checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile"}
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +42,9 @@ class Settings:
         schedule: `wsd` (warm-up, stable, decay), `linear` or `cosine`; each ends at zero.
         warmup: share of the steps during which the learning rate rises.
         decay: share of the steps during which `wsd` falls.
+        precision: `float32`, `bfloat16` (weights and optimizer stay float32), or `auto`: bfloat16 on a GPU.
+        attention: `sdpa`, `varlen`, `flex`, or `auto`: on a GPU the fastest of a short race. Kept in the checkpoint.
+        compile: compile the model; `auto` does so on a GPU, `no` never does.
         seed: determines initial weights, order of rows and masks, and nothing else does.
         threads: CPU threads; 0 takes one for a narrow model and all for others. Kept in the checkpoint.
         checkpoint_every: steps between checkpoints.
@@ -66,6 +74,9 @@ class Settings:
     schedule: str = "wsd"
     warmup: float = 0.05
     decay: float = 0.2
+    precision: str = "auto"
+    attention: str = "auto"
+    compile: str = "auto"
     seed: int = 0
     threads: int = 0
     checkpoint_every: int = 1000
@@ -85,6 +96,9 @@ class Settings:
             ("objective", OBJECTIVES),
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("attention", ATTENTIONS),
+            ("compile", COMPILES),
         ):
             if getattr(self, name) not in valid:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)!r} is not one of {', '.join(valid)}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pipeline.pretrain.flops import attended_pairs
 from pipeline.pretrain.model import Model
 from pipeline.pretrain.objective import Losses, Microbatch
 from pipeline.pretrain.world import World
@@ -16,12 +17,12 @@ class Step(NamedTuple):
     Attributes:
         losses_2: mean cross-entropy of the masked tokens, and of the next-sentence labels (0 without them).
         norm: of the gradient, before clipping.
-        num_tokens: real tokens in the global batch.
+        work_4: float64, the fields of `flops.Work` of the global batch.
     """
 
     losses_2: Tensor
     norm: Tensor
-    num_tokens: Tensor
+    work_4: Tensor
 
 
 def take_step(
@@ -36,8 +37,8 @@ def take_step(
 ) -> Step:
     """Update the weights once: L = L_MLM + L_NSP, each a mean over the whole global batch.
 
-    Microbatch j of the global batch belongs to rank j % size. Losses are summed in the order of j on every rank, and
-    gradients by one all-reduce, so that two processes of one microbatch are bit-equal to one process of two.
+    Microbatch j of the global batch belongs to rank j % size, so that two processes of one microbatch are bit-equal to
+    one process of two.
 
     Args:
         model: of which gradients are taken.
@@ -48,36 +49,32 @@ def take_step(
         clip: largest norm of the gradient.
         world: the processes that share the global batch.
     """
-    device = world.device
-    counts_2 = torch.stack(
-        [sum((batch.masked.weight_BK.sum() for batch in batches), torch.zeros((), device=device)),
-         sum((batch.lengths_BP.sum() for batch in batches), torch.zeros((), device=device))]
-    )  # fmt: skip
-    world.sum_(counts_2)
-    means_2 = torch.stack((counts_2[0].clamp(min=1), torch.full_like(counts_2[0], num_rows)))
-    losses_M2 = torch.zeros((len(batches) * world.size, 2), device=device)
-    for index, batch in enumerate(batches):
+    half = model.architecture.window // 2
+    counts_4 = torch.zeros(4, dtype=torch.float64, device=world.device)
+    for batch in batches:
+        full, local = attended_pairs(batch.lengths_BP, half)
+        counts_4 += torch.stack((batch.masked.weight_BK.double().sum(), batch.lengths_BP.double().sum(), full, local))
+    world.sum_(counts_4)
+    means_2 = torch.stack((counts_4[0].clamp(min=1), torch.full_like(counts_4[0], num_rows))).float()
+    total_2 = torch.zeros(2, device=world.device)
+    for batch in batches:
         losses_2 = losses(model, batch) / means_2
         losses_2.sum().backward()
-        losses_M2[index * world.size + world.rank] = losses_2.detach()
+        total_2 += losses_2.detach()
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
     if world.size > 1:
-        losses_M2 = _sum_gradients(parameters, losses_M2, world)
+        total_2 = _sum_gradients(parameters, total_2, world)
     norm = nn.utils.clip_grad_norm_(parameters, clip)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    total_2 = torch.zeros(2, device=device)
-    for losses_2 in losses_M2:
-        total_2 += losses_2
-    return Step(total_2, norm, counts_2[1])
+    return Step(total_2, norm, counts_4)
 
 
-def _sum_gradients(parameters: list[Tensor], losses_M2: Tensor, world: World) -> Tensor:
+def _sum_gradients(parameters: list[Tensor], losses_2: Tensor, world: World) -> Tensor:
     """Sum gradients and losses over all processes in one buffer; return the losses."""
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters] + [losses_M2.flatten()])
-    world.sum_(flat)
-    *gradients, losses_N = flat.split([parameter.numel() for parameter in parameters] + [losses_M2.numel()])
+    flat = world.sum_(torch.cat([parameter.grad.flatten() for parameter in parameters] + [losses_2]))
+    *gradients, losses_2 = flat.split([parameter.numel() for parameter in parameters] + [len(losses_2)])
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient.view_as(parameter)
-    return losses_N.view_as(losses_M2)
+    return losses_2

@@ -1,5 +1,6 @@
 """The training run, read from top to bottom: shards in, checkpoints, log, model and summary out."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -9,13 +10,14 @@ from typing import Any
 import torch
 
 from pipeline.pretrain.architecture import architecture_of
-from pipeline.pretrain.batch import rows_before, rows_of_step, smallest_batch
+from pipeline.pretrain.batch import rows_before, rows_of_step
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, restore_tensors
+from pipeline.pretrain.execution import choose_execution, compute_dtype
 from pipeline.pretrain.export import export_model
 from pipeline.pretrain.fill_mask import fill_prompts, fill_rows
 from pipeline.pretrain.log import Log, read_log
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.objective import loss_sums, read_microbatch
+from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
 from pipeline.pretrain.order import rows_at
 from pipeline.pretrain.resume import finished_summary, last_checkpoint
@@ -31,7 +33,6 @@ from pipeline.pretrain.world import ALONE, World
 
 # Values are read back from the device this often; between two readings the host runs ahead of it.
 LOG_EVERY = 10
-_NARROW = 256
 
 
 def train(
@@ -67,7 +68,7 @@ def train(
     say = say if first else _silence
     rows, held_out = Rows(out / "shards" / "train"), Rows(out / "shards" / "validation")
     metadata = rows.metadata
-    if held_out.metadata != metadata:
+    if not held_out.metadata.agrees_with(metadata):
         raise ValueError(f"{out / 'shards'}: train and validation were made differently; run tokenize again")
     if not len(rows):
         raise ValueError(f"{out / 'shards' / 'train'}: no rows to train on")
@@ -80,7 +81,6 @@ def train(
     checkpoint = last_checkpoint(out / "checkpoints", identity, say)
     kept = checkpoint.record if checkpoint else {}
 
-    # What changes the order of additions, and so the last bits: explicit, and the same after a resume.
     architecture = architecture_of(
         settings.model,
         vocab_size=metadata.vocab_size,
@@ -91,19 +91,14 @@ def train(
         heads=settings.heads,
         next_sentence=settings.objective == "mlm+nsp",
     )
-    threads = (
-        settings.threads or kept.get("threads") or (1 if architecture.width < _NARROW else torch.get_num_threads())
+    execution = choose_execution(settings, kept.get("execution", {}), architecture, rows, world, say)
+    if kept and (other := execution.differences(kept["execution"])):
+        say(f"resumed with {other}: the last bits of the weights will differ from those of an undisturbed run")
+    torch.set_num_threads(execution.threads)
+    micro_rows, dtype = execution.micro_rows, compute_dtype(settings, device)
+    losses = losses_with(
+        backend=execution.attention, dtype=dtype, compiled=settings.compile == "auto" and device.type == "cuda"
     )
-    micro_rows = settings.micro_rows or kept.get("micro_rows") or _micro_rows(settings, metadata.seq_length, world)
-    if smallest_batch(settings) % (micro_rows * world.size):
-        share = f"{world.size} processes with microbatches of {micro_rows} rows"
-        raise ValueError(f"pretrain.batch_rows: {smallest_batch(settings)} rows cannot be shared by {share}")
-    torch.set_num_threads(threads)
-    if kept and (threads, torch.__version__) != (kept["threads"], kept["torch"]):
-        say(
-            f"resumed on {threads} threads, torch {torch.__version__}; begun on {kept['threads']}, {kept['torch']}: "
-            "the last bits of the weights will differ from those of an undisturbed run"
-        )
 
     model = build_model(architecture, seed=fold(settings.seed, 0) >> 1).to(device)
     optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -118,6 +113,8 @@ def train(
     watch = Watch(
         log,
         say,
+        architecture=architecture,
+        world=world,
         steps=settings.steps,
         first_step=first_step,
         tokens=kept.get("tokens", 0),
@@ -127,7 +124,7 @@ def train(
     say(
         f"{settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
         f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows, {world.size} x {device}, "
-        f"{threads} threads"
+        f"{execution.threads} threads"
     )
 
     for step in range(first_step, settings.steps):
@@ -142,7 +139,7 @@ def train(
             )
             for start in range(world.rank * micro_rows, num_rows, world.size * micro_rows)
         ]
-        taken = take_step(model, loss_sums, optimizers, batches, num_rows=num_rows, clip=settings.clip, world=world)
+        taken = take_step(model, losses, optimizers, batches, num_rows=num_rows, clip=settings.clip, world=world)
 
         # Nothing below changes a weight.
         done = step + 1
@@ -154,7 +151,7 @@ def train(
         if reading or looking or saving:
             watch.read(out / "checkpoints")
         if looking and held_out_batches:
-            validation = validate(model, held_out_batches, world=world)
+            validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
             watch.write([{"step": done, **_measured(validation._asdict())}])
             say(
                 f"step {done}/{settings.steps}  validation loss {validation.loss:.3f}  "
@@ -162,22 +159,22 @@ def train(
             )
         if saving and log:
             log.sync()
-            record = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds}
-            record |= {"threads": threads, "micro_rows": micro_rows, "torch": torch.__version__}
-            writer.save(collect_tensors(model, optimizers), {**identity, **record})
+            record: dict[str, Any] = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds}
+            record |= {**identity, "execution": dataclasses.asdict(execution)}
+            writer.save(collect_tensors(model, optimizers), record)
         if stopping and done < settings.steps:
             writer.wait()
             raise TrainingStoppedError(f"stopped after step {done} of {settings.steps}; the same command resumes there")
 
     writer.wait()
     seconds = watch.seconds
-    validation = validate(model, held_out_batches, world=world)
+    validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
     summary = {}
     if log:
         counts_V = rows.token_counts() * vocabulary.maskable_V.cpu().numpy()
         watch.write([{"step": settings.steps, **_measured(validation._asdict())}] if held_out_batches else [])
         log.close()
-        losses = [line["loss"] for line in read_log(out / "pretrain" / "log.jsonl") if "loss" in line]
+        curve = [line["loss"] for line in read_log(out / "pretrain" / "log.jsonl") if "loss" in line]
         tokenizer_json = out / "tokenizer" / "tokenizer.json"
         examples = (
             fill_prompts(model, tokenizer_json, settings.prompts, vocabulary.mask_id)
@@ -192,15 +189,14 @@ def train(
             "tokens": watch.tokens,
             "seconds": round(seconds, 3),
             "tokens_per_second": round(watch.tokens / seconds),
-            "first_loss": losses[0],
-            "last_loss": losses[-1],
+            "first_loss": curve[0],
+            "last_loss": curve[-1],
             "validation_loss": _or_none(validation.loss),
             "validation_accuracy": _or_none(validation.accuracy),
             "next_sentence_accuracy": _or_none(validation.next_accuracy),
             "unigram_entropy": _or_none(unigram_entropy(counts_V, held_out_batches)),
             "uniform_entropy": math.log(len(vocabulary.random_R)),
-            "threads": threads,
-            "micro_rows": micro_rows,
+            "execution": dataclasses.asdict(execution),
             "fill_mask": examples,
             "identity": identity,
         }
@@ -209,13 +205,6 @@ def train(
         draft.replace(out / "pretrain" / "summary.json")
     world.wait()
     return summary
-
-
-def _micro_rows(settings: Settings, seq_length: int, world: World) -> int:
-    """Return the largest divisor of the batch that fits: 65,536 tokens keep a GPU busy, 4,096 stay in a CPU's cache."""
-    most = max(1, (65_536 if world.device.type == "cuda" else 4_096) // seq_length)
-    share = smallest_batch(settings) // world.size
-    return max((rows for rows in range(1, share + 1) if share % rows == 0 and rows <= most), default=1)
 
 
 def _any(flag: bool, world: World) -> bool:

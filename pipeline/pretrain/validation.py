@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.pretrain.model import Model
-from pipeline.pretrain.objective import Microbatch, next_loss_sum, predict, read_microbatch, token_loss_sum
+from pipeline.pretrain.objective import Microbatch, layout_for, next_loss_sum, predict, read_microbatch, token_loss_sum
 from pipeline.pretrain.order import rows_at
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
@@ -56,13 +56,20 @@ def validation_batches(rows: Rows, *, settings: Settings, micro_rows: int, vocab
 
 
 @torch.no_grad()
-def validate(model: Model, batches: list[Microbatch], *, world: World, dtype: torch.dtype | None = None) -> Validation:
+def validate(
+    model: Model,
+    batches: list[Microbatch],
+    *,
+    world: World,
+    backend: str = "sdpa",
+    dtype: torch.dtype | None = None,
+) -> Validation:
     """Return the means over `batches`, of which each process looks at every `world.size`-th; equal bits on all."""
     # token loss, right tokens, tokens, next loss, right labels, labels
     sums_N6 = torch.zeros((len(batches), 6), dtype=torch.float64, device=world.device)
     for index in range(world.rank, len(batches), world.size):
         batch = batches[index]
-        token_BKV, next_B2 = predict(model, batch, dtype)
+        token_BKV, next_B2 = predict(model, batch, layout_for(model, batch, backend), dtype)
         masked = batch.masked
         sums_N6[index, 0] = token_loss_sum(token_BKV, masked)
         sums_N6[index, 1] = ((token_BKV.argmax(2) == masked.labels_BK) * masked.weight_BK).sum()

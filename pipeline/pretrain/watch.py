@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.pretrain.architecture import Architecture
+from pipeline.pretrain.flops import Work, peaks_of, training_flops
 from pipeline.pretrain.log import Log
 from pipeline.pretrain.step import Step
+from pipeline.pretrain.world import World
 
 _SAY_EVERY_S = 5.0
 
@@ -22,6 +25,8 @@ class Watch:
     Args:
         log: None on all ranks but the first, which keep count only.
         say: receives progress lines.
+        architecture: of which the operations are counted.
+        world: the processes that share the work.
         steps: of the whole run.
         first_step: of this process.
         tokens: trained on before `first_step`.
@@ -29,12 +34,22 @@ class Watch:
     """
 
     def __init__(
-        self, log: Log | None, say: Callable[[str], None], *, steps: int, first_step: int, tokens: int, seconds: float
+        self,
+        log: Log | None,
+        say: Callable[[str], None],
+        *,
+        architecture: Architecture,
+        world: World,
+        steps: int,
+        first_step: int,
+        tokens: int,
+        seconds: float,
     ) -> None:
         self.tokens = tokens
         self._log, self._say, self._steps, self._first_step = log, say, steps, first_step
         self._first_tokens, self._begun, self._earlier_s = tokens, time.monotonic(), seconds
         self._said = self._begun
+        self._architecture, self._world, self._flops, self._peaks = architecture, world, 0.0, peaks_of(world.device)
         self._pending: list[tuple[int, float, Step]] = []
 
     @property
@@ -53,8 +68,10 @@ class Watch:
             TrainingStoppedError: a loss or gradient norm is not finite.
         """
         lines = []
-        for done, lr, (losses_2, norm, num_tokens) in self._pending:
-            self.tokens += int(num_tokens)
+        for done, lr, (losses_2, norm, work_4) in self._pending:
+            work = Work(*work_4.tolist())
+            self.tokens += int(work.tokens)
+            self._flops += training_flops(self._architecture, work)
             token_loss, next_loss = losses_2.tolist()
             line = {"step": done, "loss": token_loss + next_loss, "lr": lr, "grad_norm": float(norm)}
             if next_loss:
@@ -76,8 +93,20 @@ class Watch:
             left_s = (self._steps - done) * elapsed / (done - self._first_step)
             self._say(
                 f"step {done}/{self._steps}  loss {lines[-1]['loss']:.3f}  lr {lines[-1]['lr']:.1e}  "
-                f"{(self.tokens - self._first_tokens) / elapsed:,.0f} tokens/s  {_clock(left_s)} left"
+                f"{(self.tokens - self._first_tokens) / elapsed:,.0f} tokens/s  {self._speed(elapsed)}"
+                f"{_clock(left_s)} left"
             )
+
+    def _speed(self, elapsed_s: float) -> str:
+        """Return the model FLOP utilisation against what is known of the device, empty where nothing is."""
+        if self._peaks is None:
+            return ""
+        rate = self._flops / elapsed_s / self._world.size
+        sheet, measured = self._peaks
+        shares = f"{rate / sheet:.1%} of {sheet / 1e12:.0f}" + (
+            f", {rate / measured:.1%} of {measured / 1e12:.0f} measured" if measured else ""
+        )
+        return f"{rate / 1e12:.0f} TFLOP/s ({shares})  "
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Write `lines` to the log."""

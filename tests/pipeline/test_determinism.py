@@ -5,15 +5,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
+from tests.pipeline.processes import children, num_commits, start, wait_for_commits
 
 TABLES = {
     "clean": {"documents", "signatures", "rejected"},
@@ -72,45 +69,6 @@ def test_runners(undisturbed, tmp_path, engine, options):
     assert_equal_to(undisturbed, tmp_path / "out")
 
 
-def start(path, out):
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline",
-        "run",
-        str(path),
-        "--set",
-        "runner.engine=local",
-        "--set",
-        f"output={out}",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-
-
-def num_commits(out: Path) -> int:
-    return sum(1 for _ in out.glob("units/*/*.json"))
-
-
-def wait_for_commits(process, out, wanted):
-    deadline = time.monotonic() + 120
-    while process.poll() is None and num_commits(out) < wanted:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
 def test_sigkill_of_the_run_at_five_moments(undisturbed, tmp_path):
     """Kill parent and so the workers after a seeded number of commits, five times over; the last run ends it."""
     path, out = fresh(undisturbed, tmp_path), tmp_path / "out"
@@ -129,6 +87,19 @@ def test_sigkill_of_the_run_at_five_moments(undisturbed, tmp_path):
     assert process.wait(timeout=120) == 0, process.stderr.read()
     assert_equal_to(undisturbed, out)
     assert not list(out.rglob(".*.private"))
+
+
+def test_interrupt_is_exit_code_3_and_resumes(undisturbed, tmp_path):
+    """Ctrl-C ends the run with one line; the same command ends the work."""
+    path, out = fresh(undisturbed, tmp_path), tmp_path / "out"
+    process = start(path, out)
+    wait_for_commits(process, out, 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 3
+    assert process.stderr.read().splitlines()[-1] == "gristmill: stopped. The same command resumes."
+    process = start(path, out)
+    assert process.wait(timeout=120) == 0, process.stderr.read()
+    assert_equal_to(undisturbed, out)
 
 
 def test_sigkill_of_one_worker(undisturbed, tmp_path):

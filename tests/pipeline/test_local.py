@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from pipeline.errors import RunFailed
 from pipeline.job import Job, committed_units, run_job
 from pipeline.local import LocalEngine
 from tests.conftest import ROOT
+from tests.pipeline.processes import is_alive
 from tests.pipeline.toy_job import graph
 from transforms.commit import load_records
 from transforms.unit import WorkUnit
@@ -84,14 +84,6 @@ def test_a_unit_whose_file_vanished_is_made_again(tmp_path):
     assert committed_units(str(tmp_path), "toy", units("a", "b")) == {"a", "b"}
 
 
-def _alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return status != "Z"
-
-
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_children_die_with_the_parent(tmp_path, stop):
     """No worker outlives a parent that was killed or interrupted."""
@@ -112,6 +104,6 @@ def test_children_die_with_the_parent(tmp_path, stop):
     children = [int(path.suffix[1:]) for path in marks.glob("slow-*")]
     parent.send_signal(stop)
     parent.wait(timeout=30)
-    while any(_alive(pid) for pid in children):
+    while any(is_alive(pid) for pid in children):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)

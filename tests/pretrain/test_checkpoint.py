@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, refused when damaged, kept by number."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,13 @@ import torch
 
 from pipeline.pretrain import checkpoint
 from pipeline.pretrain.architecture import architecture_of
-from pipeline.pretrain.checkpoint import collect_tensors, load_checkpoints, restore_tensors, save_checkpoint
+from pipeline.pretrain.checkpoint import (
+    CheckpointWriter,
+    collect_tensors,
+    load_checkpoints,
+    restore_tensors,
+    save_checkpoint,
+)
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.optimizer import build_optimizers
 
@@ -104,6 +111,39 @@ def test_crash_between_any_two_calls_leaves_a_whole_checkpoint(tmp_path, monkeyp
     _save(tmp_path, 15, keep=1)
     assert _steps(tmp_path) == [15]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_writing_in_the_background(tmp_path):
+    """What is written is what was collected, whatever the training does meanwhile, byte for byte."""
+    model = build_model(architecture_of("bert-tiny", vocab_size=30, positions=8, pad_id=0, layers=1), seed=0)
+    optimizers = build_optimizers(model, "muon", lr=0.01, weight_decay=0.1)
+    tensors = collect_tensors(model, optimizers)
+    save_checkpoint(tmp_path / "at_once", tensors, {"step": 1}, keep=1)
+    writer = CheckpointWriter(tmp_path / "behind", keep=1)
+    writer.save(tensors, {"step": 1})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    writer.wait()
+    first, second = (tmp_path / name / "step-00000001" for name in ("at_once", "behind"))
+    for name in ("state.safetensors", "checkpoint.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_full_disk_is_told(tmp_path, monkeypatch):
+    """A checkpoint that cannot be written raises at the next occasion and leaves the one before it."""
+    writer = CheckpointWriter(tmp_path, keep=1)
+    writer.save(TENSORS, {"step": 1})
+    writer.wait()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    writer.save(TENSORS, {"step": 2})
+    with pytest.raises(OSError, match="No space left"):
+        writer.wait()
+    assert _steps(tmp_path) == [1]
 
 
 @pytest.mark.parametrize("name", ["adamw", "stableadamw", "muon"])

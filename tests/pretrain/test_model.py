@@ -1,13 +1,17 @@
 """The two families against `transformers`, and documents against their neighbours."""
 
+import dataclasses
+
 import pytest
 import torch
+from torch.nn.attention import varlen
 
 from pipeline.pretrain.architecture import architecture_of, hugging_face_config
 from pipeline.pretrain.attention import layout_of, take_rows
 from pipeline.pretrain.masking import Masked
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.objective import Microbatch, loss_sums, predict, token_loss_sum
+from pipeline.pretrain.objective import Microbatch, layout_for, loss_sums, predict, token_loss_sum
+from tests.reference.attention import attend_stream
 
 VOCAB, ROW = 97, 160
 LENGTHS = [[100, 12, 1, 40], [150, 0, 0, 0]]
@@ -75,22 +79,23 @@ def test_next_sentence_equals_transformers():
     slots_BK = torch.tensor([[3, 70, 101, 159], [0, 20, 70, 150]])
     masked = Masked(ids_BS, slots_BK, ids_BS.gather(1, slots_BK), torch.ones(2, 4))
     batch = Microbatch(masked, torch.tensor([[ROW], [ROW]]), types_BS, next_B)
-    (loss_sums(model, batch) / torch.tensor([8.0, 2.0])).sum().backward()
+    layout = layout_for(model, batch)
+    (loss_sums(model, batch, layout) / torch.tensor([8.0, 2.0])).sum().backward()
     labels = torch.full_like(ids_BS, -100).scatter(1, slots_BK, masked.labels_BK)
     expected = theirs(ids_BS, token_type_ids=types_BS, labels=labels, next_sentence_label=next_B)
     expected.loss.backward()
-    ours = predict(model, batch)
+    ours = predict(model, batch, layout)
     for got, wanted in (
         (ours.next_B2, expected.seq_relationship_logits),
         (ours.token_BQV, take_rows(expected.prediction_logits, slots_BK)),
-        ((loss_sums(model, batch) / torch.tensor([8.0, 2.0])).sum(), expected.loss),
+        ((loss_sums(model, batch, layout) / torch.tensor([8.0, 2.0])).sum(), expected.loss),
     ):
         assert (got - wanted).abs().max() < 1e-5 * wanted.abs().max()
     gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     for name, parameter in model.named_parameters():
         # Keys have no use for a bias: its gradient is rounding.
         assert (parameter.grad - gradients[name]).abs().max() < 1e-4 * gradients[name].abs().max() + 1e-6, name
-    everywhere = model(ids_BS, layout_of(batch.lengths_BP, ROW, 128), types_BS=types_BS)
+    everywhere = model(ids_BS, layout, types_BS=types_BS)
     assert torch.allclose(everywhere.next_B2, ours.next_B2, rtol=1e-4, atol=1e-5)
 
 
@@ -133,6 +138,44 @@ def test_no_leakage_between_documents(name):
             assert (before[0, others] - after[0, others]).abs().max() > 1e-4
         else:
             assert torch.equal(before[0, others], after[0, others])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("layers", [4, 3])
+def test_kernels_agree(name, layers, monkeypatch):
+    """With variable-length attention (a loop in place of its kernel) the logits are those of dense masks.
+
+    Of four ModernBERT layers the last is global and gathers its queries; of three it is local and cannot.
+    """
+    monkeypatch.setattr(varlen, "varlen_attn", attend_stream)
+    architecture = architecture_of(name, vocab_size=VOCAB, positions=24, pad_id=0, layers=layers, width=16, heads=2)
+    model = build_model(dataclasses.replace(architecture, window=6), seed=2)
+    ids_BS, lengths_BP = _batch()[0][:, :24], torch.tensor([[10, 1, 9, 0], [24, 0, 0, 0]])
+    slots_BK = torch.tensor([[0, 3, 10, 15, 19], [1, 1, 7, 20, 23]])
+    with torch.no_grad():
+        dense, stream = (
+            model(ids_BS, layout_of(lengths_BP, 24, 6, backend), slots_BK).token_BQV for backend in ("sdpa", "varlen")
+        )
+    assert torch.allclose(dense, stream, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_bfloat16_stays_near(name):
+    """Computed in bfloat16 the loss is within 2% and gradients are float32 and point the same way."""
+    model = _model(name)
+    ids_BS, lengths_BP = _batch()
+    slots_BK = torch.arange(0, 150, 3).expand(2, -1)
+    batch = Microbatch(Masked(ids_BS, slots_BK, ids_BS.gather(1, slots_BK), torch.ones(2, 50)), lengths_BP, None, None)
+    results = []
+    for dtype in (None, torch.bfloat16):
+        model.zero_grad()
+        loss = loss_sums(model, batch, layout_for(model, batch), dtype)[0]
+        loss.backward()
+        results.append((loss.item(), torch.cat([parameter.grad.flatten() for parameter in model.parameters()])))
+    assert results[1][1].dtype == torch.float32
+    assert results[1][0] != results[0][0]
+    assert results[1][0] == pytest.approx(results[0][0], rel=0.02)
+    assert torch.cosine_similarity(results[0][1], results[1][1], dim=0) > 0.97
 
 
 @pytest.mark.parametrize("name", FAMILIES)

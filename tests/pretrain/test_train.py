@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.pretrain.__main__ import main
 from pipeline.pretrain.log import read_log
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.train import train
@@ -130,6 +131,23 @@ def test_growing_batch_resumes_bit_equal(out, twin):
     assert tokens[0] < (tokens[-1] - tokens[-2]) / 4
 
 
+def test_growing_batch_visits_each_row_once(out, monkeypatch):
+    """While the batch grows no row is left out or taken twice before the epoch is over."""
+    from pipeline.pretrain import train as module
+
+    taken = []
+    real = module.read_microbatch
+
+    def noted(rows, rows_B, **kwargs):
+        if len(rows) == 40:
+            taken.extend(rows_B.tolist())
+        return real(rows, rows_B, **kwargs)
+
+    monkeypatch.setattr(module, "read_microbatch", noted)
+    _train(out, batch_rows=32, batch_warmup=1.0, steps=7)
+    assert sorted(taken[:40]) == sorted(taken[40:80]) == list(range(40))
+
+
 def _torchrun(out, processes):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
@@ -139,7 +157,7 @@ def _torchrun(out, processes):
 
 def test_two_processes_equal_one(out, twin):
     """Two gloo processes with a microbatch each, stopped and resumed, are bit-equal to one process with two."""
-    assert _run(out).returncode == 0
+    _train(out)
     asked = iter([False] * 9 + [True])
     with pytest.raises(TrainingStoppedError):
         _train(twin, stop=lambda: next(asked))
@@ -206,7 +224,7 @@ def _wait_for(condition, process):
 
 def test_killed_run_resumes_bit_equal(out, twin):
     """SIGKILL after the first and after a later checkpoint, one of them damaged, then the same command: bit-equal."""
-    assert _run(out).returncode == 0
+    _train(out)
     for number, step in enumerate((4, 12)):
         with subprocess.Popen(_command(twin), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
             _wait_for(lambda step=step: (twin / "checkpoints" / f"step-{step:08d}").exists(), process)
@@ -221,16 +239,27 @@ def test_killed_run_resumes_bit_equal(out, twin):
     _same_result(out, twin)
 
 
-def test_exit_codes(out):
-    """A mistake exits 2 with one line; SIGTERM exits 3 and leaves a checkpoint."""
-    result = _run(out, modle="x")
-    assert (result.returncode, result.stderr) == (2, "pretrain.modle: unknown key, did you mean model?\n")
-    result = subprocess.run(
-        [sys.executable, "-m", "pipeline.pretrain", str(out / "none.json"), str(out)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"modle": "x"}, "pretrain.modle: unknown key, did you mean model?"),
+        ({"seed": 1}, "checkpoints/step-00000024: made with seed 0, now 1: "),
+        ({"batch_rows": 7, "micro_rows": 3}, "pretrain.batch_rows: 7 is not a multiple of micro_rows 3"),
+    ],
+)
+def test_mistakes_exit_with_two(out, capsys, values, line):
+    """A mistake exits 2 with one line, whether the settings, the shards or the checkpoint show it."""
+    _train(out)
+    assert main(_command(out, **values)[3:]) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert main([str(out / "none.json"), str(out)]) == 2
+    assert main([]) == 2
+
+
+def test_terminated_run_can_be_resumed(out):
+    """SIGTERM exits 3 and leaves a checkpoint."""
     long = {"steps": 100_000, "checkpoint_every": 100_000}
     with subprocess.Popen(_command(out, **long), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         _wait_for((out / "pretrain" / "log.jsonl").exists, process)
@@ -245,13 +274,14 @@ def test_non_finite_loss_stops(out, monkeypatch):
     from pipeline.pretrain import train as module
 
     calls = [0]
-    real = module.loss_sums
+    real = module.take_step
 
-    def poisoned(*args):
+    def poisoned(*args, **kwargs):
         calls[0] += 1
-        return real(*args) * (float("nan") if calls[0] > 2 * 9 else 1.0)
+        taken = real(*args, **kwargs)
+        return taken if calls[0] < 10 else taken._replace(losses_2=taken.losses_2 * float("nan"))
 
-    monkeypatch.setattr(module, "loss_sums", poisoned)
+    monkeypatch.setattr(module, "take_step", poisoned)
     with pytest.raises(TrainingStoppedError, match=r"step 10: loss nan.*last good checkpoint: step-00000008"):
         _train(out)
     monkeypatch.undo()

@@ -47,12 +47,13 @@ def sign(texts, first_id=0, parameters=PARAMETERS):
 
 
 def generated(sig_NK, first_id=0, parameters=PARAMETERS):
-    """Signatures of documents whose texts all differ."""
+    """Signatures of documents whose texts all differ, in several record batches as a file has them."""
     schema = signatures_schema(parameters.num_perm, metadata(parameters))
     id_N = np.arange(first_id, first_id + len(sig_NK))
     exact = [int(i).to_bytes(16, "little") for i in id_N]
     minhash = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.reshape(-1)), type=schema.field("minhash").type)
-    return pa.table([id_N, pa.array(exact, pa.binary(16)), minhash], schema=schema)
+    table = pa.table([id_N, pa.array(exact, pa.binary(16)), minhash], schema=schema)
+    return pa.Table.from_batches(table.to_batches(max_chunksize=max(1, len(id_N) // 3)), schema=schema)
 
 
 def edges_of(units, first_dense, num_partitions=1, parameters=PARAMETERS, threshold=0.75, verify=True):
@@ -103,7 +104,7 @@ def test_exact_near_and_short():
         {"doc_id": 7, "reason": "exact", "twin_id": 0, "twin_run": None},
         {"doc_id": 8, "reason": "exact", "twin_id": 5, "twin_run": None},
     ]
-    sig_NK, _ = signature_rows(unit.column("minhash").chunk(0))
+    sig_NK, _ = signature_rows(unit.column("minhash").combine_chunks())
     assert found.column("similarity").to_pylist() == [np.float32((sig_NK[2] == sig_NK[0]).mean()), 1.0, 1.0, 1.0]
     assert cluster_counts(parent_N) == {1: 2, 2: 2, 3: 1}
 
@@ -139,6 +140,20 @@ def test_priority_decides_the_survivor():
     assert deletions(parent_N[:1], 0, rows).num_rows == 0
 
 
+def test_rows_by_dense_index():
+    """Any order, repetitions, several units and batches, units without documents among them."""
+    units = [
+        generated(np.arange(start * 112, (start + size) * 112, dtype=np.uint32).reshape(size, 112), 50 + start)
+        for start, size in ((7, 5), (0, 7), (0, 0), (12, 0))
+    ]
+    rows = SignatureRows(units, [7, 0, 0, 12])
+    dense_M = np.array([11, 0, 7, 6, 0, 3], np.uint32)
+    assert rows.doc_id(dense_M).tolist() == [61, 50, 57, 56, 50, 53]
+    assert rows.minhash(dense_M)[:, 1].tolist() == [112 * n + 1 for n in dense_M.tolist()]
+    assert rows.exact(dense_M)[:, 0].tolist() == rows.doc_id(dense_M).tolist()
+    assert SignatureRows([], []).minhash(dense_M[:0]).shape == (0, 0)
+
+
 def test_empty_tables():
     """No documents, or none with a signature, make no run, no edge and no deletion."""
     for unit in (sign([]), sign(["short", "brief"])):
@@ -156,7 +171,7 @@ def test_runs_are_ordered_by_prefix():
     unit = generated(np.random.default_rng(0).integers(0, 1 << 32, (500, 112), np.uint32))
     run = band_run(unit, PARAMETERS)
     key_E, row_E = run.column("key").to_numpy(), run.column("row").to_numpy()
-    sig_NK, _ = signature_rows(unit.column("minhash").chunk(0))
+    sig_NK, _ = signature_rows(unit.column("minhash").combine_chunks())
     expected = {(key, n) for n, row in enumerate(sig_NK.tolist()) for key in reference.band_keys(row, 14, 8)}
     assert set(zip(key_E.tolist(), row_E.tolist(), strict=True)) == expected
     prefix_E = (key_E >> np.uint64(48)).astype(np.int64)
@@ -166,6 +181,12 @@ def test_runs_are_ordered_by_prefix():
         part_E = np.repeat(np.arange(num_partitions), np.diff(bounds))
         assert len(bounds) == num_partitions + 1
         assert (part_E == prefix_E * num_partitions >> 16).all()
+
+
+def test_runs_name_the_row_of_the_document():
+    """Documents without a signature take no entry, and do not shift the rows of those after them."""
+    run = band_run(sign(["short", PROSE, "", NEAR]), PARAMETERS)
+    assert sorted(run.column("row").to_pylist()) == [1] * 14 + [3] * 14
 
 
 @pytest.mark.parametrize("num_partitions", [0, 3, 1 << 17])
@@ -267,7 +288,7 @@ def neardup(shared_data):
 def test_real_documents_against_brute_force(neardup):
     """All pairs that share a band and agree in 84 of 112 values are joined, and nothing else is."""
     unit = sign(neardup)
-    sig_NK, signed_N = signature_rows(unit.column("minhash").chunk(0))
+    sig_NK, signed_N = signature_rows(unit.column("minhash").combine_chunks())
     expected = [(a, b) for a, b in combinations(range(len(neardup)), 2) if neardup[a] == neardup[b]]
     for a in np.flatnonzero(signed_N):
         equal_NK = sig_NK[a + 1 :] == sig_NK[a]

@@ -76,40 +76,43 @@ def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
 
 
 @kernel
-def find(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
-    """Return the row of the string text[start:start + length] with hash `state`, or -1."""
-    mask = _U(len(lexicon.slots_S) - 1)
+def find(
+    rows_R: NDArray[np.int32],
+    bytes_A: NDArray[np.uint8],
+    slots_S: NDArray[np.uint64],
+    text: NDArray[np.uint8],
+    start: int,
+    length: int,
+    state: np.uint64,
+) -> int:
+    """Return the row of the string text[start:start + length] with hash `state`, or -1.
+
+    Takes the arrays and not the Lexicon: each access to one of its fields counts a reference, atomically, 5 ns.
+    """
+    mask = _U(len(slots_S) - 1)
     slot = state & mask
     while True:
-        entry = lexicon.slots_S[slot]
+        entry = slots_S[slot]
         if entry == 0:
             return -1
         if entry >> _U(32) == state >> _U(32):
             row = int(entry & _LOW) - 1
-            if _is_at(lexicon, row, text, start, length, state):
+            same = rows_R[_U(row), LENGTH] == length and rows_R[_U(row), HASH_LOW] == np.int32(state & _LOW)
+            if same and length > 8:  # the hash of up to eight bytes is exact
+                place = _U(rows_R[_U(row), START])
+                k = 0
+                while k < length and bytes_A[place + _U(k)] == text[_U(start + k)]:
+                    k += 1
+                same = k == length
+            if same:
                 return row
         slot = (slot + _U(1)) & mask
 
 
 @kernel
-def _is_at(
-    lexicon: Lexicon, row: int, text: NDArray[np.uint8], start: int, length: int, state: np.uint64
-) -> bool:
-    rows_R = lexicon.rows_R
-    if rows_R[_U(row), LENGTH] != length or rows_R[_U(row), HASH_LOW] != np.int32(state & _LOW):
-        return False
-    if length > 8:  # the hash of up to eight bytes is exact
-        place = rows_R[_U(row), START]
-        for k in range(length):
-            if lexicon.bytes_A[_U(place + k)] != text[_U(start + k)]:
-                return False
-    return True
-
-
-@kernel
 def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
     """Return the row of a string, a new one if need be; a negative number if an array is full."""
-    row = find(lexicon, text, start, length, state)
+    row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, start, length, state)
     if row >= 0:
         return row
     used = lexicon.used
@@ -210,7 +213,8 @@ def _exception(
     if stop <= start or stop - start > _LONGEST_EXCEPTION:
         return -1
     first, last = places_K1[start], places_K1[stop]
-    row = find(lexicon, text, first, last - first, hash_bytes(text, first, last))
+    state = hash_bytes(text, first, last)
+    row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, first, last - first, state)
     return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
 
 

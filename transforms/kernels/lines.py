@@ -1,7 +1,7 @@
 """One pass over a document: its tokens, and for each line what the quality rules ask about lines.
 
-Lines end at each character at which `str.splitlines` breaks; CR LF counts as LF. Rules that split at line feeds only join
-lines that ended otherwise (`joined`). A document always ends with a line without an end, empty if it ends in a line end.
+Lines end at each character at which `str.splitlines` breaks; CR LF counts as LF. For rules that split at line feeds only,
+`feed_lines` joins lines that ended otherwise. The last line has no end, and is empty if the document ends in a line end.
 
 Shapes: L lines, T tokens of a document.
 """
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from transforms.kernels.characters import SPACE
 from transforms.kernels.jit import kernel
 from transforms.kernels.lexicon import (
-    CHARS,
     CHUNK_FLAGS,
     ENDS_ELLIPSIS,
     ENDS_TERMINAL,
     FIRST,
     LETTER_TOKENS,
-    LENGTH,
     STARTS_BULLET,
     TOKENS,
     WORD_CHARS,
@@ -37,12 +35,18 @@ from transforms.kernels.utf8 import code_point
 L_START, L_STOP, L_FIRST, L_LAST = 0, 1, 2, 3
 L_TOKEN, L_TOKENS, L_CHARS, L_CHUNKS = 4, 5, 6, 7
 L_WORDS, L_WORD_CHARS, L_LETTERS, L_FLAGS = 8, 9, 10, 11
+L_END = 12  # the character that ended it
 L_COLUMNS = 16
 
 # Flags of a line above those of its chunks.
 BULLET, TRAILS_OFF, TERMINAL_LINE = 1 << 16, 1 << 17, 1 << 18
-PADDED, GAP = 1 << 19, 1 << 20  # white space around the text; inside it other than single spaces
+PADDED = 1 << 19  # white space around the text
 OTHER_END, NO_END = 1 << 21, 1 << 22  # ended by something else than a line feed, or by nothing
+NOT_BLANK = 1 << 23  # of a unit: it has a chunk
+
+# A token is the row of a string, and this bit where more or other than one space stands before it in its line.
+AFTER_GAP = 1 << 30
+TOKEN_ROW = AFTER_GAP - 1
 
 # What is counted in `counts`; minus these is returned when an array has no room. 1 to 3 are the lexicon's.
 DOC_TOKENS, DOC_LINES = 4, 5
@@ -65,16 +69,20 @@ class Tables(NamedTuple):
     hashes_L: NDArray[np.uint64]
 
 
+class Units(NamedTuple):
+    """Lines as some rule wants them, or paragraphs: hash, characters, flags."""
+
+    hashes_L: NDArray[np.uint64]
+    chars_L: NDArray[np.int32]
+    flags_L: NDArray[np.int32]
+
+
 @kernel
-def _white(text: NDArray[np.uint8], i: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
-    """Return code point and width of the white space at `i`, or 0 and 0 if there is none."""
-    kind = _KIND[text[_U(i)]]
-    if kind == _WHITE:
-        return int(text[_U(i)]), 1
-    if kind == _LEAD:
-        code, width = code_point(text, i, stop)
-        if flags_C[code] & SPACE:
-            return code, width
+def _wide_space(text: NDArray[np.uint8], i: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
+    """Return code point and width of the white space beyond ASCII at `i`, or 0 and 0 if there is none."""
+    code, width = code_point(text, i, stop)
+    if flags_C[code] & SPACE:
+        return code, width
     return 0, 0
 
 
@@ -100,19 +108,26 @@ def scan(
 
     About 5 ns a byte of English once its chunks are known. Allocates nothing but for new chunks.
     """
-    i = line_start = start
+    rows_R, bytes_A, slots_S, flags_C = lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, lexicon.flags_C
+    from_T, tokens_T, lines_L, hashes_L = lexicon.tokens_T, tables.tokens_T, tables.lines_L, tables.hashes_L
+    num_tokens, num_lines = counts[DOC_TOKENS], counts[DOC_LINES]
+    i = start
     while True:
-        if counts[DOC_LINES] == len(tables.lines_L):
+        if num_lines == len(lines_L):
             return -DOC_LINES
-        line = tables.lines_L[counts[DOC_LINES]]
-        line[:] = 0
-        line[L_START], line[L_TOKEN] = i, counts[DOC_TOKENS]
+        line_start, first_token = i, num_tokens
+        first = last = i
         line_hash, flags, last_flags = _BASIS, 0, 0
         white, last_white, chars, chunks, code = 0, 0, 0, 0, 0
-        line[L_FIRST] = line[L_LAST] = i
+        words, word_chars, letters = 0, 0, 0
         end = -1
         while i < stop:
-            code, width = _white(text, i, stop, lexicon.flags_C)
+            kind = _KIND[text[_U(i)]]
+            width = 0
+            if kind == _WHITE:  # a call for every space would cost 2 ns a byte
+                code, width = int(text[_U(i)]), 1
+            elif kind == _LEAD:
+                code, width = _wide_space(text, i, stop, flags_C)
             if width:
                 if breaks_line(code) and not (code == 0x0D and i + 1 < stop and text[_U(i + 1)] == 0x0A):
                     end = i
@@ -131,7 +146,7 @@ def scan(
                 if kind:
                     if kind == _CONTINUATION:
                         continuations += 1
-                    elif _white(text, i, stop, lexicon.flags_C)[1]:
+                    elif kind == _WHITE or _wide_space(text, i, stop, flags_C)[1]:
                         break
                 word = word << _U(8) | _U(byte)
                 size += 1
@@ -140,42 +155,42 @@ def scan(
                     state, word = hash_step(state, word), _U(0)
             if size & 7:
                 state = hash_step(state, word)
-            row = find(lexicon, text, chunk_start, size, state)
+            row = find(rows_R, bytes_A, slots_S, text, chunk_start, size, state)
             if row < 0:
                 row = intern(lexicon, text, chunk_start, size, state)
                 if row < 0:
                     return row
-            chunk = lexicon.rows_R[_U(row)]
-            if chunk[TOKENS] == 0:
+            chunk = _U(row)
+            size_tokens = rows_R[chunk, TOKENS]
+            if size_tokens == 0:
                 full = split(lexicon, text, chunk_start, row)
                 if full < 0:
                     return full
-            if counts[DOC_TOKENS] + chunk[TOKENS] > len(tables.tokens_T):
+                size_tokens = rows_R[chunk, TOKENS]
+            if num_tokens + size_tokens > len(tokens_T):
                 return -DOC_TOKENS
-            for k in range(chunk[TOKENS]):
-                tables.tokens_T[_U(counts[DOC_TOKENS] + k)] = lexicon.tokens_T[_U(chunk[FIRST] + k)]
-            counts[DOC_TOKENS] += chunk[TOKENS]
-            line[L_TOKENS] += chunk[TOKENS]
-            line[L_WORDS] += chunk[WORDS]
-            line[L_WORD_CHARS] += chunk[WORD_CHARS]
-            line[L_LETTERS] += chunk[LETTER_TOKENS]
-            last_flags = chunk[CHUNK_FLAGS]
+            from_first = rows_R[chunk, FIRST]
+            for k in range(size_tokens):
+                tokens_T[_U(num_tokens + k)] = from_T[_U(from_first + k)]
+            num_tokens += size_tokens
+            words += rows_R[chunk, WORDS]
+            word_chars += rows_R[chunk, WORD_CHARS]
+            letters += rows_R[chunk, LETTER_TOKENS]
+            last_flags = rows_R[chunk, CHUNK_FLAGS]
             flags |= last_flags
             if chunks == 0:
-                line[L_FIRST] = chunk_start
+                first = chunk_start
                 if last_flags & STARTS_BULLET:
                     flags |= BULLET
                 if white:
                     flags |= PADDED
             elif white != 1 or last_white != 0x20:
-                flags |= GAP
+                tokens_T[_U(num_tokens - size_tokens)] |= AFTER_GAP
             white = 0
             chars += size - continuations
             chunks += 1
-            line[L_LAST] = i
+            last = i
             line_hash = hash_step(line_hash, state)
-        line[L_STOP] = i if end < 0 else end
-        line[L_CHARS], line[L_CHUNKS] = chars, chunks
         if last_flags & ENDS_ELLIPSIS:
             flags |= TRAILS_OFF
         if white:
@@ -186,8 +201,53 @@ def scan(
             flags |= NO_END
         elif code != 0x0A:
             flags |= OTHER_END
-        line[L_FLAGS] = flags
-        tables.hashes_L[counts[DOC_LINES]] = line_hash
-        counts[DOC_LINES] += 1
+        line = _U(num_lines)
+        lines_L[line, L_START], lines_L[line, L_STOP] = line_start, i if end < 0 else end
+        lines_L[line, L_FIRST], lines_L[line, L_LAST] = first, last
+        lines_L[line, L_TOKEN], lines_L[line, L_TOKENS] = first_token, num_tokens - first_token
+        lines_L[line, L_CHARS], lines_L[line, L_CHUNKS] = chars, chunks
+        lines_L[line, L_WORDS], lines_L[line, L_WORD_CHARS] = words, word_chars
+        lines_L[line, L_LETTERS], lines_L[line, L_FLAGS] = letters, flags
+        lines_L[line, L_END] = code
+        hashes_L[line] = line_hash
+        num_lines += 1
         if end < 0:
+            counts[DOC_TOKENS], counts[DOC_LINES] = num_tokens, num_lines
             return 0
+
+
+@kernel
+def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
+    """Write the parts of a document between line feeds to `units` and return their number: `str.split` at line feeds.
+
+    The flags are NOT_BLANK, and TERMINAL_LINE if the last character is a terminal mark.
+    """
+    lines_L, hashes_L = tables.lines_L, tables.hashes_L
+    num_units, joined = 0, False
+    for l in range(num_lines):
+        line = _U(l)
+        flags = lines_L[line, L_FLAGS] & TERMINAL_LINE
+        if lines_L[line, L_CHUNKS]:
+            flags |= NOT_BLANK
+        unit = _U(num_units)
+        if joined:
+            units.hashes_L[unit] = hash_step(units.hashes_L[unit], hashes_L[line])
+            units.chars_L[unit] += lines_L[line, L_CHARS]
+            units.flags_L[unit] = flags | (units.flags_L[unit] & NOT_BLANK)
+        else:
+            units.hashes_L[unit], units.chars_L[unit] = hashes_L[line], lines_L[line, L_CHARS]
+            units.flags_L[unit] = flags
+        joined = lines_L[line, L_FLAGS] & OTHER_END != 0
+        if joined:
+            units.hashes_L[unit] = hash_step(units.hashes_L[unit], _U(lines_L[line, L_END]))
+            units.chars_L[unit] += 1
+        else:
+            num_units += 1
+    return num_units
+
+
+@kernel
+def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
+    """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
+    last = _U(num_lines - 1)
+    return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.reference import components as reference
@@ -116,6 +116,7 @@ def reference_survivors(sig_MK, exact_M2, least):
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 4), st.integers(2, 9), st.integers(0, 1 << 30))
+@example(num_members=400, least=3, num_values=9, seed=0)
 def test_survivors_equal_twin(num_members, least, num_values, seed):
     """Also with more survivors than are compared with, and texts that are equal where signatures are not."""
     rng = np.random.default_rng(seed)

@@ -41,16 +41,27 @@ def test_kernel_equals_datasketch(documents, ngram, num_perm, seed):
     assert kernel_minhash(documents, ngram, num_perm, seed) == reference_minhash(documents, ngram, num_perm, seed)
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(texts, max_size=4), st.integers(1, 6))
-def test_shingles_equal_twin(documents, ngram):
-    """Every shingle, in order, with repetitions."""
+def kernel_shingles(documents, ngram):
+    """The 64-bit shingle hashes of each document."""
     offsets_N1, bytes_M = string_views(pa.array(documents, pa.binary()))
     shingle_S = np.empty((len(bytes_M) + len(documents)) // 2, np.uint64)
     starts_N1 = np.empty(len(documents) + 1, np.int64)
     shingles(offsets_N1, bytes_M, word_table(), ngram, shingle_S, starts_N1)
-    found = [shingle_S[start:stop].tolist() for start, stop in pairwise(starts_N1)]
-    assert found == [reference.shingles(document, ngram) for document in documents]
+    return [shingle_S[start:stop].tolist() for start, stop in pairwise(starts_N1)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(texts, max_size=4), st.integers(1, 6))
+def test_shingles_equal_twin(documents, ngram):
+    """Every shingle, in order, with repetitions."""
+    assert kernel_shingles(documents, ngram) == [reference.shingles(document, ngram) for document in documents]
+
+
+@pytest.mark.parametrize("ngram", [1, 2, 5, 13])
+def test_shingles_across_blocks(ngram):
+    """None is lost or changed where one block of words ends and the next begins."""
+    documents = [" ".join(map(str, range(3300))).encode(), b"a b c"]
+    assert kernel_shingles(documents, ngram) == [reference.shingles(document, ngram) for document in documents]
 
 
 @pytest.mark.parametrize("sign", [kernel_minhash, reference_minhash])

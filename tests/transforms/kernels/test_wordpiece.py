@@ -9,7 +9,6 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from tests.reference import wordpiece as twin
 from transforms.encode import Encoder
-from transforms.kernels.wordpiece import CONTINUE, START, build_trie
 from transforms.tokenizer import SPECIAL_TOKENS
 from transforms.wordpiece import WordPiece
 
@@ -126,36 +125,3 @@ def test_another_kind_is_not_taken(change):
         tokenizer.model = models.WordPiece({"a": 0, "##a": 1}, unk_token="[UNK]")
     assert WordPiece.of(tokenizer) is None
     assert Encoder(tokenizer).encode(pa.array(["aa"])).to_pylist() == [tokenizer.encode("aa").ids]
-
-
-def trie_of(start, going_on):
-    """A trie of two lists of (symbols, id)."""
-    entries = sorted(start) + sorted(going_on)
-    symbols_M = np.array([symbol for entry, _ in entries for symbol in entry], np.int32)
-    offsets_V1 = np.cumsum([0, *(len(entry) for entry, _ in entries)]).astype(np.int32)
-    ids_V = np.array([number for _, number in entries], np.int32)
-    num_slots = 4
-    while True:
-        trie_S3 = np.empty((num_slots, 3), np.int32)
-        used = build_trie(symbols_M, offsets_V1, ids_V, len(start), trie_S3)
-        if used >= 0:
-            return np.vstack([trie_S3[:used], np.full((13, 3), -1, np.int32)])  # a step from any slot stays inside
-        num_slots *= 2
-
-
-@settings(max_examples=100, deadline=None)
-@given(*[st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=5).map(tuple), max_size=30, unique=True)] * 3)
-def test_trie_finds_its_entries_only(start, going_on, others):
-    """Every entry leads from its root to its id; anything else leads nowhere or to a slot without id."""
-    words = [dict(zip(half, range(len(half)), strict=True)) for half in (start, going_on)]
-    trie_S3 = trie_of(list(words[0].items()), list(words[1].items()))
-    for root, known in zip((START, CONTINUE), words, strict=True):
-        for word in [*start, *going_on, *others, (0,), (3, 0)]:
-            slot = root
-            for symbol in word:
-                child = trie_S3[slot, 0] + symbol
-                slot = child if slot >= 0 and trie_S3[child, 1] == slot else -1
-                if slot < 0:
-                    break
-            found = trie_S3[slot, 2] if slot >= 0 else -1
-            assert found == known.get(word, -1)

@@ -77,6 +77,13 @@ def test_every_pair_of_bytes_is_read():
     assert kernel_words(documents) == reference_words(documents)
 
 
+@pytest.mark.parametrize("cut", [b"\xc3", b"\xe4\xb8", b"\xe4", b"\xf0\xa0\x80", b"\xf0\xa0", b"\xf0"])
+def test_a_character_is_not_completed_by_the_next_document(cut):
+    """Documents lie side by side in one buffer: a document that ends inside a character must not read on."""
+    documents = [b"a" + cut, b"\x80\x80\x80", b"\xad\x80\x80b"]
+    assert kernel_words(documents) == reference_words(documents)
+
+
 def test_words_longer_than_a_block_of_words():
     """A document of more words than one block keeps their number and order."""
     document = " ".join(map(str, range(5000))).encode()

@@ -1,0 +1,104 @@
+"""How a run is computed: what does not change its mathematics, but the order of its additions, and so the last bits.
+
+Every choice is made once and kept in the checkpoint, so that a resumed run computes as it did before.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from pipeline.pretrain.architecture import Architecture
+from pipeline.pretrain.attention import BACKENDS
+from pipeline.pretrain.autotune import race_backends
+from pipeline.pretrain.batch import smallest_batch
+from pipeline.pretrain.order import rows_at
+from pipeline.pretrain.rows import Rows
+from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.world import World
+
+_NARROW = 256
+# A GPU is kept busy by 65,536 tokens at a time; 4,096 stay in a CPU's cache.
+_GPU_TOKENS, _CPU_TOKENS = 65_536, 4_096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Execution:
+    """How a run is computed.
+
+    Args:
+        torch: version.
+        device: `cpu` or `cuda`.
+        threads: of the CPU.
+        micro_rows: rows in one forward pass.
+        attention: kernel.
+    """
+
+    torch: str
+    device: str
+    threads: int
+    micro_rows: int
+    attention: str
+
+    def differences(self, kept: dict[str, Any]) -> str:
+        """Return what differs from the execution in a checkpoint, empty if nothing does."""
+        now = dataclasses.asdict(self)
+        return ", ".join(f"{name} {now[name]} (was {kept[name]})" for name in now if now[name] != kept[name])
+
+
+def choose_execution(
+    settings: Settings,
+    kept: dict[str, Any],
+    architecture: Architecture,
+    rows: Rows,
+    world: World,
+    say: Callable[[str], None],
+) -> Execution:
+    """Return the execution: as set, else as in the checkpoint, else what suits the device.
+
+    Args:
+        settings: of the run.
+        kept: the execution in the checkpoint, empty without one.
+        architecture: of the model.
+        rows: of which a real microbatch decides the race of attention kernels.
+        world: the processes, which must agree.
+        say: told the outcome of the race.
+
+    Raises:
+        ValueError: the batch cannot be shared by the processes in whole microbatches.
+    """
+    seq_length = rows.metadata.seq_length
+    device = world.device.type
+    share = smallest_batch(settings) // world.size
+    most = max(1, (_GPU_TOKENS if device == "cuda" else _CPU_TOKENS) // seq_length)
+    fitting = max((count for count in range(1, share + 1) if share % count == 0 and count <= most), default=1)
+    micro_rows = settings.micro_rows or kept.get("micro_rows") or fitting
+    if smallest_batch(settings) % (micro_rows * world.size):
+        between = f"{world.size} processes with microbatches of {micro_rows} rows"
+        raise ValueError(f"pretrain.batch_rows: {smallest_batch(settings)} rows cannot be shared by {between}")
+    threads = (
+        settings.threads or kept.get("threads") or (1 if architecture.width < _NARROW else torch.get_num_threads())
+    )
+    attention = kept.get("attention", "sdpa") if settings.attention == "auto" else settings.attention
+    if settings.attention == "auto" and device == "cuda" and kept.get("device") != "cuda":
+        lengths_BP = rows.read(rows_at(0, micro_rows, num_rows=len(rows), seed=settings.seed)).lengths_BP
+        race = race_backends(
+            architecture,
+            torch.from_numpy(lengths_BP).to(world.device),
+            seq_length,
+            dtype=compute_dtype(settings, world.device) or torch.float32,
+        )
+        seconds = world.sum_(torch.tensor([race.seconds[name] for name in BACKENDS], device=world.device)).tolist()
+        attention = BACKENDS[seconds.index(min(seconds))]
+        times = ", ".join(f"{name} {1e3 * race.seconds[name]:.1f} ms" for name in BACKENDS)
+        say(f"attention by {attention}: {times}" + "".join(f"; {name}: {why}" for name, why in race.failures.items()))
+    return Execution(
+        torch=str(torch.__version__), device=device, threads=threads, micro_rows=micro_rows, attention=attention
+    )
+
+
+def compute_dtype(settings: Settings, device: torch.device) -> torch.dtype | None:
+    """Return the dtype of the computation, None for that of the parameters, float32."""
+    narrow = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
+    return torch.bfloat16 if narrow else None

@@ -1,0 +1,78 @@
+"""The trainer as a stage: left alone when done, begun again when its input changes, gone with its parent."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from pipeline.cli import main
+from tests.pipeline.corpus import write_config, write_corpus
+from tests.pipeline.processes import children, is_alive, start
+
+TINY = {"model": "modernbert-demo", "width": 32, "steps": 30, "batch_rows": 4, "checkpoint_every": 5, "eval_every": 30}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pretrain")
+    write_corpus(directory / "corpus", files=2, per_file=40)
+    return directory
+
+
+def summary(out):
+    return json.loads((out / "pretrain" / "summary.json").read_text())
+
+
+def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_path, capfd):
+    """Summary on the terminal and in run.json; a second run does nothing; other settings train again."""
+    out = tmp_path / "out"
+    path = str(write_config(directory, output=str(out), pretrain=TINY))
+    assert main(["run", path]) == 0
+    shown = capfd.readouterr().out
+    assert "unigram entropy" in shown
+    assert shown.count("->") >= 4  # losses and three examples
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= {file.name for file in (out / "model").iterdir()}
+    stage = json.loads((out / "run.json").read_text())["stages"]["pretrain"]
+    assert stage["summary"] == summary(out)
+    page = (out / "report" / "index.html").read_text()
+    assert "<polyline" in page
+
+    assert main(["run", path]) == 0
+    assert "nothing to do" in capfd.readouterr().out
+    assert main(["run", path, "--set", "pretrain.steps=10"]) == 0
+    assert summary(out)["steps"] == 10
+    assert "training again" in capfd.readouterr().err
+
+
+def test_a_killed_run_takes_the_trainer_along_and_resumes(directory, tmp_path):
+    """SIGKILL of the parent leaves no trainer behind; the same command ends with the weights of an undisturbed run."""
+    path, out = write_config(directory, pretrain={**TINY, "steps": 120}), tmp_path / "out"
+    process = start(path, out)
+    deadline = time.monotonic() + 120
+    while not list((out / "checkpoints").glob("*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    trainers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while any(is_alive(pid) for pid in trainers):
+        assert time.monotonic() < deadline, "the trainer outlived the run"
+        time.sleep(0.01)
+    assert not (out / "model").exists()
+    for target in (out, tmp_path / "undisturbed"):
+        process = start(path, target)
+        assert process.wait(timeout=120) == 0, process.stderr.read()
+    weights = [(target / "model" / "model.safetensors").read_bytes() for target in (out, tmp_path / "undisturbed")]
+    assert weights[0] == weights[1]
+
+
+def test_a_mistake_of_the_settings_is_one_line(directory, tmp_path, capsys):
+    """Refused before any stage runs."""
+    path = str(write_config(directory, output=str(tmp_path / "out"), pretrain={**TINY, "optimizer": "adm"}))
+    assert main(["run", path]) == 2
+    complaint = capsys.readouterr().err
+    assert "'adm' is not one of adamw, stableadamw, muon" in complaint
+    assert complaint.count("\n") == 1
+    assert not (tmp_path / "out").exists()

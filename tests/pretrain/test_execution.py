@@ -1,0 +1,86 @@
+"""How a run is computed: the race of attention kernels, and what a checkpoint keeps."""
+
+import pytest
+import torch
+from torch.nn.attention import varlen
+
+from pipeline.pretrain import autotune
+from pipeline.pretrain.architecture import architecture_of
+from pipeline.pretrain.autotune import race_backends
+from pipeline.pretrain.execution import choose_execution, compute_dtype
+from pipeline.pretrain.rows import Rows
+from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.world import ALONE, World
+from tests.reference.attention import attend_stream
+
+ARCHITECTURE = architecture_of("modernbert-demo", vocab_size=50, positions=16, pad_id=0, width=16, heads=2)
+LENGTHS_BP = torch.tensor([[5, 3, 0], [16, 0, 0]])
+
+
+def _race():
+    return race_backends(ARCHITECTURE, LENGTHS_BP, 16, dtype=torch.float32, backends=("sdpa", "varlen"))
+
+
+def test_slow_kernel_loses(monkeypatch):
+    """A right but slow kernel (the twin's loop) takes part and loses; the clock stands still but for its calls."""
+    clock = [0.0]
+
+    def slow(*args, **kwargs):
+        clock[0] += 1.0
+        return attend_stream(*args, **kwargs)
+
+    monkeypatch.setattr(varlen, "varlen_attn", slow)
+    monkeypatch.setattr(autotune, "_now", lambda device: clock[0])
+    race = _race()
+    assert race.best == "sdpa"
+    assert not race.failures
+    assert race.seconds == {"sdpa": 0.0, "varlen": 2.0}  # one global and one local layer
+
+
+def test_wrong_and_broken_kernels_are_out(monkeypatch):
+    """A kernel that ignores documents, gives nan or raises is out, whatever its speed, and the reason is told."""
+
+    def leaks(q, k, v, *args, **kwargs):
+        return q * 0 + (k * 0 + v).mean(0)
+
+    def nothing(q, k, v, *args, **kwargs):
+        return (q + k + v) * float("nan")
+
+    for kernel, reason in ((leaks, "off by"), (nothing, "off by nan"), (None, "TypeError")):
+        monkeypatch.setattr(varlen, "varlen_attn", kernel)
+        race = _race()
+        assert race.best == "sdpa"
+        assert reason in race.failures["varlen"]
+
+
+def test_set_then_kept_then_chosen(out):
+    """A setting wins over the checkpoint, the checkpoint over the choice by device."""
+    rows = Rows(out / "shards" / "train")
+
+    def choose(kept, **changed):
+        return choose_execution(Settings(batch_rows=96, **changed), kept, ARCHITECTURE, rows, ALONE, print)
+
+    first = choose({})
+    assert (first.threads, first.micro_rows, first.attention, first.device) == (1, 96, "sdpa", "cpu")
+    kept = {"threads": 2, "micro_rows": 12, "attention": "flex", "device": "cpu", "torch": "1"}
+    assert (choose(kept).threads, choose(kept).micro_rows, choose(kept).attention) == (2, 12, "flex")
+    assert choose(kept, micro_rows=24, attention="sdpa").micro_rows == 24
+    assert choose(kept, attention="sdpa").attention == "sdpa"
+    assert "threads 1 (was 2)" in first.differences(kept)
+    assert not choose({}).differences({**kept, **{name: getattr(first, name) for name in kept}})
+
+
+def test_batch_must_divide(out):
+    """Processes and microbatches that do not divide the batch are refused."""
+    rows, three = Rows(out / "shards" / "train"), World(0, 3, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"32 rows cannot be shared by 3 processes"):
+        choose_execution(Settings(batch_rows=32), {}, ARCHITECTURE, rows, three, print)
+    assert choose_execution(Settings(batch_rows=96), {}, ARCHITECTURE, rows, three, print).micro_rows == 32
+
+
+def test_dtype():
+    """bfloat16 on a GPU by default, float32 on a CPU, and as set otherwise."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [compute_dtype(Settings(), device) for device in (cpu, gpu)] == [None, torch.bfloat16]
+    assert compute_dtype(Settings(precision="bfloat16"), cpu) == torch.bfloat16
+    assert compute_dtype(Settings(precision="float32"), gpu) is None
