@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from transforms.commit import load_records
 
 STAGE = "pretrain"
 _DIRECTORIES = ("checkpoints", "model", "pretrain")
+_ASIDE = "superseded"
 
 # `python -m pipeline.pretrain` that dies with this process (Linux): two trainers on one output would mix their files.
 _TRAINER = """
@@ -44,9 +44,7 @@ def run(context: RunContext) -> None:
         )
     out = Path(context.out)
     shards = load_records(context.out, "shards")
-    key = content_key(
-        settings.trajectory(), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation"))
-    )
+    key = content_key(settings.trajectory(), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation")))
     state_path = out / "pretrain" / "state.json"
     state = storage.read_json(str(state_path)) or {}
     if state.get("key") == key and state.get("done"):
@@ -55,9 +53,10 @@ def run(context: RunContext) -> None:
         raise UserError("pretrain is not complete for this configuration; run `gristmill pretrain` first")
     context.num_units_run += 1
     if state and state["key"] != key:
-        context.say("pretrain: settings or shards changed, training again from the start")
-        for name in _DIRECTORIES:
-            shutil.rmtree(out / name, ignore_errors=True)
+        _set_aside(out, state["key"], key)
+        context.say(
+            f"pretrain: settings or shards changed; what was trained before lies in {out / _ASIDE / state['key']}"
+        )
     storage.write_json(str(state_path), {"key": key, "done": False})
     settings_path = out / "pretrain" / "settings.json"
     storage.write_json(str(settings_path), dataclasses.asdict(settings))
@@ -66,6 +65,18 @@ def run(context: RunContext) -> None:
     summary = json.loads((out / "pretrain" / "summary.json").read_text(encoding="utf-8"))
     context.state.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
     storage.write_json(str(state_path), {"key": key, "done": True})
+
+
+def _set_aside(out: Path, old: str, new: str) -> None:
+    """Move what was trained under key `old` out of the way, and bring back what was trained under `new`, if anything.
+
+    Nothing is deleted: a night of training must not depend on a changed key.
+    """
+    for source, target in ((out, out / _ASIDE / old), (out / _ASIDE / new, out)):
+        for name in _DIRECTORIES:
+            if (source / name).exists():
+                target.mkdir(parents=True, exist_ok=True)
+                (source / name).rename(target / name)
 
 
 def _train(settings: Path, out: Path) -> None:

@@ -59,7 +59,7 @@ class SignatureRows:
     def __init__(self, units: Sequence[pa.Table], first_dense: Sequence[int]) -> None:
         pieces: list[tuple[int, pa.RecordBatch]] = []  # as they lie in the files: joining them would copy everything
         for first, unit in zip(first_dense, units, strict=True):
-            batches = [batch for batch in unit.to_batches() if batch.num_rows]
+            batches = unit.to_batches()
             starts = accumulate((batch.num_rows for batch in batches[:-1]), initial=first)
             pieces += zip(starts, batches, strict=False)
         pieces.sort(key=itemgetter(0))

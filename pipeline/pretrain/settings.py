@@ -28,6 +28,8 @@ class Settings:
         layers: number of layers, instead of the preset's.
         width: width of the residual stream, instead of the preset's; the feed-forward width follows in proportion.
         heads: number of attention heads, instead of the preset's.
+        init_from: directory or hub name of a Hugging Face checkpoint to go on with, such as another run's `model/` for a
+            second phase on longer rows; its architecture is taken, `model` is not. Empty for fresh weights.
         objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.
         mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
         whole_word: mask all tokens of a word or none.
@@ -60,6 +62,7 @@ class Settings:
     layers: int | None = None
     width: int | None = None
     heads: int | None = None
+    init_from: str = ""
     objective: str = "mlm"
     mask_rate: float = 0.3
     whole_word: bool = False
@@ -125,7 +128,9 @@ class Settings:
             )
         if self.batch_warmup and self.batch_rows % 8:
             raise ValueError(f"pretrain.batch_rows: {self.batch_rows} is not a multiple of 8, as batch_warmup needs")
-        if self.objective == "mlm+nsp" and not self.model.startswith("bert-"):
+        if self.init_from and (self.layers or self.width or self.heads):
+            raise ValueError("pretrain.init_from: the checkpoint has its own layers, width and heads; leave them out")
+        if self.objective == "mlm+nsp" and not self.init_from and not self.model.startswith("bert-"):
             raise ValueError(f"pretrain.objective: mlm+nsp needs a model of the bert family, not {self.model}")
         if self.micro_rows and self.batch_rows % self.micro_rows:
             raise ValueError(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from pipeline.pretrain.architecture import architecture_of
+from pipeline.pretrain.architecture import Architecture, architecture_of
 from pipeline.pretrain.batch import rows_before, rows_of_step
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, restore_tensors
 from pipeline.pretrain.execution import choose_execution, compute_dtype
@@ -20,8 +21,9 @@ from pipeline.pretrain.model import build_model
 from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
 from pipeline.pretrain.order import rows_at
+from pipeline.pretrain.pretrained import find_pretrained, read_pretrained, refuse_other_tokenizer, take_weights
 from pipeline.pretrain.resume import finished_summary, last_checkpoint
-from pipeline.pretrain.rows import Rows
+from pipeline.pretrain.rows import Rows, ShardMetadata
 from pipeline.pretrain.schedule import lr_share
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.splitmix import fold
@@ -81,16 +83,8 @@ def train(
     checkpoint = last_checkpoint(out / "checkpoints", identity, say)
     kept = checkpoint.record if checkpoint else {}
 
-    architecture = architecture_of(
-        settings.model,
-        vocab_size=metadata.vocab_size,
-        positions=metadata.seq_length,
-        pad_id=metadata.special_ids["pad"],
-        layers=settings.layers,
-        width=settings.width,
-        heads=settings.heads,
-        next_sentence=settings.objective == "mlm+nsp",
-    )
+    tokenizer_json = out / "tokenizer" / "tokenizer.json"
+    architecture, weights = _start(settings, metadata, tokenizer_json)
     execution = choose_execution(settings, kept.get("execution", {}), architecture, rows, world, say)
     if kept and (other := execution.differences(kept["execution"])):
         say(f"resumed with {other}: the last bits of the weights will differ from those of an undisturbed run")
@@ -100,11 +94,14 @@ def train(
         backend=execution.attention, dtype=dtype, compiled=settings.compile == "auto" and device.type == "cuda"
     )
 
-    model = build_model(architecture, seed=fold(settings.seed, 0) >> 1).to(device)
+    model = build_model(architecture, seed=fold(settings.seed, 0) >> 1)
+    if weights:
+        take_weights(model, weights)
+    model.to(device)
     optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
     if checkpoint:
         restore_tensors(checkpoint.tensors, model, optimizers)
-    vocabulary = read_vocabulary(metadata, out / "tokenizer" / "tokenizer.json").to(device)
+    vocabulary = read_vocabulary(metadata, tokenizer_json).to(device)
     held_out_batches = validation_batches(held_out, settings=settings, micro_rows=micro_rows, vocabulary=vocabulary)
 
     first_step = kept.get("step", 0)
@@ -122,9 +119,9 @@ def train(
     )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
-        f"{settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
-        f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows, {world.size} x {device}, "
-        f"{execution.threads} threads"
+        f"{settings.init_from or settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
+        f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
+        f"{world.size} x {device}, {execution.threads} threads"
     )
 
     for step in range(first_step, settings.steps):
@@ -175,7 +172,6 @@ def train(
         watch.write([{"step": settings.steps, **_measured(validation._asdict())}] if held_out_batches else [])
         log.close()
         curve = [line["loss"] for line in read_log(out / "pretrain" / "log.jsonl") if "loss" in line]
-        tokenizer_json = out / "tokenizer" / "tokenizer.json"
         examples = (
             fill_prompts(model, tokenizer_json, settings.prompts, vocabulary.mask_id)
             if settings.prompts
@@ -183,7 +179,7 @@ def train(
         )
         export_model(model, out / "tokenizer", out / "model", special_ids=metadata.special_ids)
         summary = {
-            "model": settings.model,
+            "model": settings.init_from or settings.model,
             "parameters": num_parameters,
             "steps": settings.steps,
             "tokens": watch.tokens,
@@ -205,6 +201,30 @@ def train(
         draft.replace(out / "pretrain" / "summary.json")
     world.wait()
     return summary
+
+
+def _start(
+    settings: Settings, metadata: ShardMetadata, tokenizer_json: Path
+) -> tuple[Architecture, dict[str, Tensor] | None]:
+    """Return the architecture, and the weights of an existing checkpoint where the run starts from one."""
+    next_sentence = settings.objective == "mlm+nsp"
+    if not settings.init_from:
+        architecture = architecture_of(
+            settings.model,
+            vocab_size=metadata.vocab_size,
+            positions=metadata.seq_length,
+            pad_id=metadata.special_ids["pad"],
+            layers=settings.layers,
+            width=settings.width,
+            heads=settings.heads,
+            next_sentence=next_sentence,
+        )
+        return architecture, None
+    directory = find_pretrained(settings.init_from)
+    refuse_other_tokenizer(directory, tokenizer_json)
+    return read_pretrained(
+        directory, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=next_sentence
+    )
 
 
 def _any(flag: bool, world: World) -> bool:

@@ -25,7 +25,7 @@ def summary(out):
 
 
 def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_path, capfd):
-    """Summary on the terminal and in run.json; a second run does nothing; other settings train again."""
+    """Summary on the terminal and in run.json; a second run does nothing; other settings train anew, aside."""
     out = tmp_path / "out"
     path = str(write_config(directory, output=str(out), pretrain=TINY))
     assert main(["run", path]) == 0
@@ -40,9 +40,13 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
 
     assert main(["run", path]) == 0
     assert "nothing to do" in capfd.readouterr().out
+    weights = (out / "model" / "model.safetensors").read_bytes()
     assert main(["run", path, "--set", "pretrain.steps=10"]) == 0
     assert summary(out)["steps"] == 10
-    assert "training again" in capfd.readouterr().err
+    assert "what was trained before lies in" in capfd.readouterr().err
+    assert main(["run", path]) == 0
+    assert summary(out)["steps"] == 30
+    assert (out / "model" / "model.safetensors").read_bytes() == weights
 
 
 def test_a_killed_run_takes_the_trainer_along_and_resumes(directory, tmp_path):

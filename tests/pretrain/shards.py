@@ -13,11 +13,11 @@ SPECIAL_IDS = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
 SEQ_LENGTH, MAX_PIECES = 32, 4
 
 
-def write_tokenizer(directory: Path) -> None:
+def write_tokenizer(directory: Path, ids: dict[str, int] = IDS) -> None:
     """A WordPiece tokenizer over WORDS, with the three files that the tokenize stage writes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordPiece(IDS, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.add_special_tokens(SPECIAL)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()

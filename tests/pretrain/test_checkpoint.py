@@ -119,11 +119,11 @@ def test_writing_in_the_background(tmp_path):
     optimizers = build_optimizers(model, "muon", lr=0.01, weight_decay=0.1)
     tensors = collect_tensors(model, optimizers)
     save_checkpoint(tmp_path / "at_once", tensors, {"step": 1}, keep=1)
-    writer = CheckpointWriter(tmp_path / "behind", keep=1)
-    writer.save(tensors, {"step": 1})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)
+    writer = CheckpointWriter(tmp_path / "behind", keep=1)
+    writer.save(tensors, {"step": 1})
     writer.wait()
     first, second = (tmp_path / name / "step-00000001" for name in ("at_once", "behind"))
     for name in ("state.safetensors", "checkpoint.json"):

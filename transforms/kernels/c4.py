@@ -80,33 +80,28 @@ def _any_phrase(
 
 
 @kernel
-def _without_citations(
-    text: NDArray[np.uint8], start: int, stop: int, out_M: NDArray[np.uint8], o: int
-) -> int:
-    """Copy a line without `[12]`, `[]`, `[edit]` and `[citation needed]` to `out_M`; return the end of the copy."""
+def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: int) -> int:
+    """Copy a line to text[o:] without `[12]`, `[]`, `[edit]` and `[citation needed]`; return the end of the copy."""
     i = start
     while i < stop:
+        width = 0
         if text[i] == 0x5B:
             j = i + 1
             while j < stop and 0x30 <= text[j] <= 0x39:
                 j += 1
             if j < stop and text[j] == 0x5D:
-                i = j + 1
-                continue
-            width = 0
+                width = j + 1 - i
             for n in range(len(_CITATION_N1) - 1):
                 size = _CITATION_N1[n + 1] - _CITATION_N1[n]
-                same = i + size <= stop
-                for k in range(size):
-                    same = same and text[i + k] == _CITATION_M[_CITATION_N1[n] + k]
-                if same:
+                k = 0
+                while k < size and i + k < stop and text[i + k] == _CITATION_M[_CITATION_N1[n] + k]:
+                    k += 1
+                if k == size:
                     width = size
-            if width:
-                i += width
-                continue
-        out_M[o] = text[i]
-        o += 1
-        i += 1
+        if width == 0:
+            text[o] = text[i]
+            o += 1
+        i += max(width, 1)
     return o
 
 
@@ -114,100 +109,102 @@ def _without_citations(
 def cut_lines(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
+    start: int,
     tables: Tables,
     counts: NDArray[np.int64],
-    out_M: NDArray[np.uint8],
-    out_start: int,
     out_tables: Tables,
     out_counts: NDArray[np.int64],
     cuts_C: NDArray[np.int64],
 ) -> tuple[int, int, int]:
-    """Write the lines of a document that C4 keeps to `out_M`, and their tables.
+    """Leave in `text` only what C4 keeps of a document, and write the tables of that.
 
     Args:
         lexicon: of the tables.
-        text: uint8, what the tables speak of.
+        text: uint8, rewritten from `start` on, never longer than before.
+        start: where the document begins.
         tables: of the document.
         counts: int64, of `tables`.
-        out_M: uint8, room for the document from `out_start` on. May be `text` itself if out_start is not behind the text.
-        out_start: where to write.
-        out_tables: other arrays than `tables`, of the same size.
-        out_counts: int64, of `out_tables`; start from zero.
+        out_tables: other arrays than those of `tables`.
+        out_counts: int64, of `out_tables`; zero.
         cuts_C: int64 [NUM_CUTS], to which the lines cut are added by reason.
 
     Returns:
-        The rule that drops the document (LOREM_IPSUM, CURLY_BRACKET) or -1, the number of sentences, and the end of the
-        text written. A negative end is minus the number of an array that is full.
+        The rule that drops the document (LOREM_IPSUM, CURLY_BRACKET) or -1; the number of sentences; the end of the new
+        text, or minus the number of an array that is full (the text is half rewritten then).
 
-    Letters are compared without regard to ASCII case; the references lower-case the whole of Unicode, which adds U+212A
-    as a k and nothing else to these phrases.
+    Letters are compared without regard to ASCII case. The references lower-case all of Unicode, which would only add
+    U+212A as a k.
     """
     lines_L, tokens_T, out_lines_L = tables.lines_L, tables.tokens_T, out_tables.lines_L
-    sentences, o, edited = 0, out_start, False
+    sentences, o, edited = 0, start, False
     for l in range(text_lines(lines_L, counts[DOC_LINES])):
         line = _U(l)
         flags = lines_L[line, L_FLAGS]
         if flags & IS_LONG:
             cuts_C[CUT_LONG_WORD] += 1
             continue
-        start, stop = lines_L[line, L_FIRST], lines_L[line, L_LAST]
-        line_out = o + (o > out_start)
-        if flags & IS_SUSPECT:
-            end = _without_citations(text, start, stop, out_M, line_out)
-        else:
-            end = line_out + stop - start
         if lines_L[line, L_CHUNKS] < _MIN_WORDS:
             cuts_C[CUT_FEW_WORDS] += 1
             continue
+        first, last = lines_L[line, L_FIRST], lines_L[line, L_LAST]
+        at = o + (o > start)
         if flags & IS_SUSPECT:
-            if contains(out_M, line_out, end, _LOREM):
+            end = _copy_without_citations(text, first, last, at)
+            if contains(text, at, end, _LOREM):
                 return LOREM_IPSUM, sentences, o
-            if contains(out_M, line_out, end, _JAVASCRIPT):
+            if contains(text, at, end, _JAVASCRIPT):
                 cuts_C[CUT_JAVASCRIPT] += 1
                 continue
-            for k in range(line_out, end):
-                if out_M[k] == 0x7B:
+            for k in range(at, end):
+                if text[k] == 0x7B:
                     return CURLY_BRACKET, sentences, o
-            if _any_phrase(out_M, line_out, end, _POLICY_M, _POLICY_N1):
+            if _any_phrase(text, at, end, _POLICY_M, _POLICY_N1):
                 cuts_C[CUT_POLICY] += 1
                 continue
         else:
-            for k in range(stop - start):
-                out_M[_U(line_out + k)] = text[_U(start + k)]
-        if o > out_start:
-            out_M[o] = 0x0A
+            end = at + last - first
+            for k in range(last - first):
+                text[_U(at + k)] = text[_U(first + k)]
+        if at > o:
+            text[o] = 0x0A
         o = end
-        changed = end - line_out != stop - start
-        edited |= changed
         new = _U(out_counts[DOC_LINES])
+        changed = end - at != last - first
         if changed or flags & PADDED:
-            full = scan(lexicon, out_M, line_out, end, out_tables, out_counts)
+            edited |= changed
+            full = scan(lexicon, text, at, end, out_tables, out_counts)
             if full < 0:
                 return -1, sentences, full
-            tokens = out_lines_L[new, L_TOKENS]
-            if end > line_out:
-                sentences += _sentences(out_tables.tokens_T, out_lines_L[new, L_TOKEN], tokens, lexicon.rows_R)
+            if end > at:
+                out_first, num_tokens = out_lines_L[new, L_TOKEN], out_lines_L[new, L_TOKENS]
+                sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, lexicon.rows_R)
         else:
+            out_first, num_tokens = out_counts[DOC_TOKENS], lines_L[line, L_TOKENS]
+            if out_first + num_tokens > len(out_tables.tokens_T):
+                return -1, sentences, -DOC_TOKENS
             if new == _U(len(out_lines_L)):
                 return -1, sentences, -DOC_LINES
-            first, tokens, out_first = lines_L[line, L_TOKEN], lines_L[line, L_TOKENS], out_counts[DOC_TOKENS]
-            if out_first + tokens > len(out_tables.tokens_T):
-                return -1, sentences, -DOC_TOKENS
-            for t in range(tokens):
-                out_tables.tokens_T[_U(out_first + t)] = tokens_T[_U(first + t)]
+            for t in range(num_tokens):
+                out_tables.tokens_T[_U(out_first + t)] = tokens_T[_U(lines_L[line, L_TOKEN] + t)]
             for c in range(L_COLUMNS):
-                out_lines_L[new, _U(c)] = lines_L[line, _U(c)]
-            out_lines_L[new, L_START] = out_lines_L[new, L_FIRST] = line_out
+                out_lines_L[new, c] = lines_L[line, c]
+            out_lines_L[new, L_START] = out_lines_L[new, L_FIRST] = at
             out_lines_L[new, L_STOP] = out_lines_L[new, L_LAST] = end
             out_lines_L[new, L_TOKEN] = out_first
             out_tables.hashes_L[new] = tables.hashes_L[line]
-            out_counts[DOC_TOKENS] += tokens
+            out_counts[DOC_TOKENS] += num_tokens
             out_counts[DOC_LINES] += 1
-            sentences += _sentences(tokens_T, first, tokens, lexicon.rows_R)
+            sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, lexicon.rows_R)
         out_lines_L[new, L_FLAGS] &= ~(OTHER_END | NO_END)
         out_lines_L[new, L_END] = 0x0A
-    if edited:  # a citation at either end leaves white space, or a blank line
-        return -1, sentences, _rescan(lexicon, out_M, out_start, o, out_tables, out_counts)
-    if out_counts[DOC_LINES]:
+    if o > start and not edited:
         out_lines_L[out_counts[DOC_LINES] - 1, L_FLAGS] |= NO_END
-    return -1, sentences, o
+        return -1, sentences, o
+    if edited:  # a citation at an end of the text leaves white space there
+        first, last = stripped(out_tables.lines_L, out_counts[DOC_LINES], start)
+        for k in range(last - first):
+            text[start + k] = text[first + k]
+        o = start + last - first
+    out_counts[DOC_TOKENS] = out_counts[DOC_LINES] = 0
+    full = scan(lexicon, text, start, o, out_tables, out_counts)
+    return -1, sentences, o if full == 0 else full

@@ -251,3 +251,17 @@ def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
     last = _U(num_lines - 1)
     return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])
+
+
+@kernel
+def stripped(lines_L: NDArray[np.int32], num_lines: int, start: int) -> tuple[int, int]:
+    """Return where the text of a document begins and ends without the white space around it."""
+    first, last = start, start
+    blank = True
+    for l in range(num_lines):
+        if lines_L[_U(l), L_CHUNKS]:
+            if blank:
+                first = lines_L[_U(l), L_FIRST]
+            last = lines_L[_U(l), L_LAST]
+            blank = False
+    return first, last

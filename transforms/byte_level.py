@@ -1,0 +1,243 @@
+"""Byte-level BPE tables: merges, added tokens and what GPT-2's pattern makes of each character. No Beam.
+
+Shapes: see transforms.kernels.byte_level.
+"""
+
+import json
+import unicodedata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from transforms.kernels.byte_level import (
+    CHANGES,
+    LETTER,
+    NUMBER,
+    OTHER,
+    SPACE,
+    UNKNOWN,
+    add_pairs,
+    byte_level,
+    last_merges,
+)
+from transforms.kernels.normalise import composing_table
+from transforms.kernels.trie import trie_of
+
+_BLOCK = 256
+
+
+def byte_characters() -> list[str]:
+    """Return the character that stands for each byte in a byte-level vocabulary (GPT-2's bytes_to_unicode)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]
+
+
+class ByteLevel:
+    """Encodes as a byte-level BPE tokenizer does, special tokens read as text. Use `of` to make one.
+
+    The class of a character is asked of the tokenizer's own pre-tokeniser, a block of 256 code points when a text first
+    has one of them; `unicodedata` differs from it on 9,396. In memory: 1 MB of classes, and 7 MB for 50,000 merges.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, tables: "_Tables", added: list[tuple[bytes, int]], forms: list[str]) -> None:
+        self._tokenizer = tokenizer
+        self._tables = tables
+        self._prefix_blank = bool(json.loads(tokenizer.to_str())["pre_tokenizer"]["add_prefix_space"])
+        self._forms = forms
+        self._class_C = np.full(0x110000, UNKNOWN, np.uint8)
+        self._added_S3 = trie_of([(_symbols(text), a) for a, (text, _) in enumerate(added)], [], num_symbols=256)
+        self._added_length_A = np.array([len(text) for text, _ in added], np.int32)
+        self._added_id_A = np.array([number for _, number in added], np.int32)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "ByteLevel | None":
+        """Return the tables of `tokenizer`, or None if it is of another kind than the kernel knows."""
+        description = json.loads(tokenizer.to_str())
+        forms = _forms(description["normalizer"])
+        pre_tokenizer, model = description["pre_tokenizer"] or {}, description["model"]
+        known = (
+            forms is not None
+            and pre_tokenizer.get("type") == "ByteLevel"
+            and pre_tokenizer["use_regex"]
+            and model["type"] == "BPE"
+            and not any(model[option] for option in _UNKNOWN_OPTIONS)
+        )
+        if not known or forms is None:
+            return None
+        added = _added_tokens(tokenizer, description["added_tokens"])
+        tables = _Tables.of(model["vocab"], model["merges"])
+        return None if added is None or tables is None else cls(tokenizer, tables, added, forms)
+
+    def normalised(self, text: str) -> str:
+        """Return `text` as the tokenizer's normaliser makes it."""
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
+
+    def room(self, num_documents: int, num_bytes: int) -> int:
+        """Return how many places `ids_T` must have."""
+        return num_documents + 2 * num_bytes if self._prefix_blank else num_bytes
+
+    def encode(
+        self,
+        offsets_N1: NDArray[np.int32],
+        bytes_M: NDArray[np.uint8],
+        ids_T: NDArray[np.unsignedinteger],
+        *,
+        normal: bool = False,
+    ) -> NDArray[np.int32]:
+        """Write the ids of all documents into `ids_T`; see the kernel.
+
+        Returns:
+            int32 [N], tokens of each document; -1 for one that the normaliser may change, unless `normal` says that they
+            are normalised: such a document is left out.
+        """
+        num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
+        document, num_ids = 0, 0
+        while document < len(num_tokens_N):
+            document, num_ids, code = byte_level(
+                offsets_N1,
+                bytes_M,
+                self._class_C,
+                normal,
+                self._prefix_blank,
+                self._added_S3,
+                self._added_length_A,
+                self._added_id_A,
+                *self._tables.arrays,
+                document,
+                num_ids,
+                ids_T,
+                num_tokens_N,
+            )
+            if document < len(num_tokens_N):
+                self._ask(code - code % _BLOCK)
+        return num_tokens_N
+
+    def _ask(self, first_code: int) -> None:
+        """Find the classes of a block of code points."""
+        for code in range(first_code, first_code + _BLOCK):
+            surrogate = 0xD800 <= code < 0xE000  # never in UTF-8
+            self._class_C[code] = OTHER if surrogate else self._class(chr(code))
+
+    def _class(self, character: str) -> int:
+        split = self._tokenizer.pre_tokenizer.pre_tokenize_str
+        kind = next((k for k, like in _LIKE if len(split(f"{like}{character}{like}")) == 1), SPACE)
+        return kind | CHANGES if any(_may_change(character, form) for form in self._forms) else kind
+
+
+_LIKE = ((LETTER, "a"), (NUMBER, "1"), (OTHER, "!"))
+_UNKNOWN_OPTIONS = (
+    "dropout",
+    "unk_token",
+    "continuing_subword_prefix",
+    "end_of_word_suffix",
+    "fuse_unk",
+    "byte_fallback",
+    "ignore_merges",
+)
+
+
+def _symbols(text: bytes) -> list[int]:
+    return [byte + 1 for byte in text]
+
+
+def _forms(normalizer: dict[str, Any] | None) -> list[str] | None:
+    """Return the steps of a normaliser of known kinds, or None."""
+    if normalizer is None:
+        return []
+    if normalizer["type"] == "Sequence":
+        steps = [_forms(step) for step in normalizer["normalizers"]]
+        return None if None in steps else [form for step in steps if step is not None for form in step]
+    return [normalizer["type"]] if normalizer["type"] in ("NFC", "NFKC", "Lowercase") else None
+
+
+def _may_change(character: str, form: str) -> bool:
+    if form == "Lowercase":  # each character by itself; a character that this Python does not know yet may have a small form
+        return character.lower() != character or unicodedata.category(character) == "Cn"
+    # Normalisation of assigned characters is the same for ever (Unicode's stability policy), so any version of the tables
+    # will do for them.
+    table_C = composing_table("NFC" if form == "NFC" else "NFKC")
+    return bool(table_C[ord(character)]) or unicodedata.category(character) == "Cn"
+
+
+def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tuple[bytes, int]] | None:
+    """Return bytes and ids of the tokens to be matched in normalised text, -1 for special ones; None if that is not all."""
+    plain = [token for token in added if not token["special"]]
+    if any(token["single_word"] or token["lstrip"] or token["rstrip"] for token in plain):
+        return None
+    normalizer = tokenizer.normalizer
+    if normalizer is not None and not all(token["normalized"] for token in plain):
+        return None  # these are matched before normalisation
+    if len({token["normalized"] for token in plain}) > 1:
+        return None  # matched in two rounds
+    texts: dict[bytes, int] = {}
+    for token in added:
+        if plain and token["normalized"] == plain[0]["normalized"]:
+            content = normalizer.normalize_str(token["content"]) if normalizer is not None else token["content"]
+            texts[content.encode()] = -1 if token["special"] else token["id"]
+    return list(texts.items())
+
+
+class _Tables:
+    """The merges of a model, as the kernel wants them."""
+
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self.arrays = arrays
+
+    @classmethod
+    def of(cls, vocab: dict[str, int], merges: list[Any]) -> "_Tables | None":
+        """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them."""
+        bytes_of = {character: byte for byte, character in enumerate(byte_characters())}
+        if not all(character in vocab for character in bytes_of):
+            return None
+        pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
+        results = [left + right for left, right in pairs]
+        names = sorted(set(results))
+        if not all(set(name) <= bytes_of.keys() and name in vocab for name in {*names, *(n for p in pairs for n in p)}):
+            return None
+        left_R, right_R, result_R = (
+            np.array([vocab[name] for name in column], np.int32)
+            for column in ([left for left, _ in pairs], [right for _, right in pairs], results)
+        )
+        num_merges = len(pairs)
+        last_V = np.empty(len(names), np.int32)
+        byte_ids = [[vocab[character] for character in name] for name in names]
+        offsets_V1 = np.cumsum([0, *map(len, byte_ids)], dtype=np.int32)
+        tokens_M = np.array([number for ids in byte_ids for number in ids], np.int32)
+        merges_H2 = _pair_table(left_R, right_R, np.arange(num_merges, dtype=np.int32))
+        last_merges(tokens_M, offsets_V1, merges_H2, result_R, last_V)
+
+        rank_of = {vocab[character]: byte for character, byte in bytes_of.items()}
+        rank_of |= {vocab[name]: 256 + last for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0}
+        ranks = np.full(max(vocab.values()) + 1, -1, np.int32)
+        ranks[list(rank_of)] = list(rank_of.values())
+        left_R, right_R, result_R = ranks[left_R], ranks[right_R], np.arange(256, 256 + num_merges, dtype=np.int32)
+        used_R = (left_R >= 0) & (right_R >= 0)  # a merge of a token that BPE never makes never happens
+        if (np.maximum(left_R, right_R)[used_R] >= result_R[used_R]).any():
+            return None
+
+        text_of = {rank: bytes([byte]) for byte, rank in enumerate(range(256))}
+        made = [(256 + last, name) for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0]
+        text_of |= {rank: bytes(bytes_of[character] for character in name) for rank, name in made}
+        known = {text: rank for rank, text in text_of.items()}
+        num_ranks = 256 + num_merges
+        prefix_K, length_K, id_K = (np.full(num_ranks, -1, np.int32) for _ in range(3))
+        for rank, text in text_of.items():
+            shorter = (known[text[:size]] for size in range(len(text) - 1, 0, -1) if text[:size] in known)
+            prefix_K[rank] = next(shorter, -1)
+            length_K[rank] = len(text)
+        id_K[list(rank_of.values())] = list(rank_of)
+        bytes_256 = np.arange(256, dtype=np.int32)
+        parts_K2 = np.vstack([np.stack([bytes_256, bytes_256], 1), np.stack([left_R, right_R], 1)])
+        trie_S3 = trie_of([(_symbols(text), rank) for rank, text in text_of.items()], [], num_symbols=256)
+        pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
+        return cls(trie_S3, parts_K2, prefix_K, length_K, pairs_H2, id_K)
+
+
+def _pair_table(left_R: NDArray[np.int32], right_R: NDArray[np.int32], result_R: NDArray[np.int32]) -> NDArray[np.int64]:
+    pairs_H2 = np.full((max(64, 1 << (2 * len(left_R)).bit_length()), 2), -1, np.int64)
+    add_pairs(left_R, right_R, result_R, pairs_H2)
+    return pairs_H2
