@@ -16,6 +16,7 @@ from transforms.kernels.byte_level import (
     LETTER,
     NUMBER,
     OTHER,
+    SEEN_BITS,
     SPACE,
     UNKNOWN,
     add_pairs,
@@ -47,6 +48,7 @@ class ByteLevel:
         self._tables = tables
         self._prefix_blank = bool(json.loads(tokenizer.to_str())["pre_tokenizer"]["add_prefix_space"])
         self._forms = forms
+        self._seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
         self._class_C = np.full(0x110000, UNKNOWN, np.uint8)
         self._added_S3 = trie_of([(_symbols(text), a) for a, (text, _) in enumerate(added)], [], num_symbols=256)
         self._added_length_A = np.array([len(text) for text, _ in added], np.int32)
@@ -107,6 +109,7 @@ class ByteLevel:
                 self._added_length_A,
                 self._added_id_A,
                 *self._tables.arrays,
+                self._seen_J,
                 document,
                 num_ids,
                 ids_T,
@@ -224,17 +227,17 @@ class _Tables:
         text_of |= {rank: bytes(bytes_of[character] for character in name) for rank, name in made}
         known = {text: rank for rank, text in text_of.items()}
         num_ranks = 256 + num_merges
-        prefix_K, length_K, id_K = (np.full(num_ranks, -1, np.int32) for _ in range(3))
+        token_K4 = np.full((num_ranks, 4), -1, np.int32)
+        id_K = np.full(num_ranks, -1, np.int32)
         for rank, text in text_of.items():
             shorter = (known[text[:size]] for size in range(len(text) - 1, 0, -1) if text[:size] in known)
-            prefix_K[rank] = next(shorter, -1)
-            length_K[rank] = len(text)
+            token_K4[rank, 2:] = next(shorter, -1), len(text)
         id_K[list(rank_of.values())] = list(rank_of)
-        bytes_256 = np.arange(256, dtype=np.int32)
-        parts_K2 = np.vstack([np.stack([bytes_256, bytes_256], 1), np.stack([left_R, right_R], 1)])
+        token_K4[:256, :2] = np.arange(256)[:, None]
+        token_K4[256:, 0], token_K4[256:, 1] = left_R, right_R
         trie_S3 = trie_of([(_symbols(text), rank) for rank, text in text_of.items()], [], num_symbols=256)
         pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
-        return cls(trie_S3, parts_K2, prefix_K, length_K, pairs_H2, id_K)
+        return cls(trie_S3, token_K4, pairs_H2, id_K)
 
 
 def _pair_table(left_R: NDArray[np.int32], right_R: NDArray[np.int32], result_R: NDArray[np.int32]) -> NDArray[np.int64]:

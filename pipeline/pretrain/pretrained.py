@@ -142,9 +142,8 @@ def take_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         if name not in tensors and name.startswith(_NEXT_SENTENCE):
             continue
         if name not in tensors:
-            raise ValueError(
-                f"pretrain.init_from: the checkpoint has no {name}; it needs its masked language model head"
-            )
+            missing = f"the checkpoint has no {name}; it needs its masked language model head"
+            raise ValueError(f"pretrain.init_from: {missing}")
         if tensors[name].shape != parameter.shape:
             shapes = f"{list(tensors[name].shape)}, expected {list(parameter.shape)}"
             raise ValueError(f"pretrain.init_from: {name} has the shape {shapes}")

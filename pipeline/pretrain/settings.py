@@ -28,8 +28,8 @@ class Settings:
         layers: number of layers, instead of the preset's.
         width: width of the residual stream, instead of the preset's; the feed-forward width follows in proportion.
         heads: number of attention heads, instead of the preset's.
-        init_from: directory or hub name of a Hugging Face checkpoint to go on with, such as another run's `model/` for a
-            second phase on longer rows; its architecture is taken, `model` is not. Empty for fresh weights.
+        init_from: directory or hub name of a Hugging Face checkpoint to go on with, such as another run's `model/`
+            for a second phase on longer rows; its architecture is taken, `model` is not. Empty for fresh weights.
         objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.
         mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
         whole_word: mask all tokens of a word or none.

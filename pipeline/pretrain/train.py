@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,8 @@ def train(
     )
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
-        f"{settings.init_from or settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in {len(rows):,} rows, "
-        f"steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
+        f"{settings.init_from or settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in "
+        f"{len(rows):,} rows, steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
         f"{world.size} x {device}, {execution.threads} threads"
     )
 
@@ -130,17 +131,19 @@ def train(
         set_lr_share(optimizers, lr_factor)
         num_rows = rows_of_step(settings, step)
         rows_N = rows_at(rows_before(settings, step), num_rows, num_rows=len(rows), seed=settings.seed)
+        begun = time.monotonic()
         batches = [
             read_microbatch(
                 rows, rows_N[start : start + micro_rows], settings=settings, step=step, vocabulary=vocabulary
             )
             for start in range(world.rank * micro_rows, num_rows, world.size * micro_rows)
         ]
+        read_s = time.monotonic() - begun
         taken = take_step(model, losses, optimizers, batches, num_rows=num_rows, clip=settings.clip, world=world)
 
         # Nothing below changes a weight.
         done = step + 1
-        watch.add(done, settings.lr * lr_factor, taken)
+        watch.add(done, settings.lr * lr_factor, taken, read_s)
         reading = done % LOG_EVERY == 0 or done == settings.steps
         stopping = (reading or world.size == 1) and _any(stop(), world)
         looking = done % settings.eval_every == 0 and done < settings.steps

@@ -48,7 +48,7 @@ class Watch:
         self.tokens = tokens
         self._log, self._say, self._steps, self._first_step = log, say, steps, first_step
         self._first_tokens, self._begun, self._earlier_s = tokens, time.monotonic(), seconds
-        self._said = self._begun
+        self._said, self._read_s = self._begun, 0.0
         self._architecture, self._world, self._flops, self._peaks = architecture, world, 0.0, peaks_of(world.device)
         self._pending: list[tuple[int, float, Step]] = []
 
@@ -57,8 +57,9 @@ class Watch:
         """Seconds of training, earlier processes included."""
         return time.monotonic() - self._begun + self._earlier_s
 
-    def add(self, done: int, lr: float, step: Step) -> None:
-        """Remember the step after which `done` steps are done."""
+    def add(self, done: int, lr: float, step: Step, read_s: float) -> None:
+        """Remember the step after which `done` steps are done, and the seconds that the host spent reading its rows."""
+        self._read_s += read_s
         self._pending.append((done, lr, step))
 
     def read(self, checkpoints: Path) -> None:
@@ -76,7 +77,8 @@ class Watch:
             line = {"step": done, "loss": token_loss + next_loss, "lr": lr, "grad_norm": float(norm)}
             if next_loss:
                 line |= {"token_loss": token_loss, "next_loss": next_loss}
-            lines.append({**line, "tokens": self.tokens, "seconds": round(self.seconds, 3)})
+            clock = {"seconds": round(self.seconds, 3), "read_seconds": round(self._read_s, 3)}
+            lines.append({**line, "tokens": self.tokens, **clock})
         self._pending.clear()
         self.write(lines)
         for line in lines:

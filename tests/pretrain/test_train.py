@@ -46,7 +46,7 @@ def _run(out, **changed):
 def _curve(out):
     """The log without what the clock wrote."""
     return [
-        {key: value for key, value in line.items() if key != "seconds"}
+        {key: value for key, value in line.items() if "seconds" not in key}
         for line in read_log(out / "pretrain" / "log.jsonl")
     ]
 

@@ -17,6 +17,8 @@ UNKNOWN = 4  # the caller has to find out first
 CHANGES = 8  # added to a class: the normaliser may change the character, or what stands before it
 NO_RANK = 1 << 30
 
+SEEN_BITS = 15  # pairs of tokens whose verdict is remembered: 256 KB
+
 _U = np.uint64
 _APOSTROPHE = 0x27
 _BLANK = 0x20
@@ -113,7 +115,7 @@ def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray
 
 
 @kernel
-def _stand_together(left: int, right: int, parts_K2: NDArray[np.int32], pairs_H2: NDArray[np.int64]) -> bool:
+def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2: NDArray[np.int64]) -> bool:
     """Return whether BPE on the bytes of two tokens gives these two tokens.
 
     It undoes the merges inside both, last one first, and looks whether a merge across the border would have come before.
@@ -122,98 +124,154 @@ def _stand_together(left: int, right: int, parts_K2: NDArray[np.int32], pairs_H2
     while True:
         if _merged(left, right, pairs_H2) < before:
             return False
-        if left > right:  # the merge that made `left` was the later one, or there is none any more
+        if left > right:  # the merge that made `left` was the later one
             before = left
-            left = int(parts_K2[_U(left), 1])
+            left = int(token_K4[_U(left), 1])
             if left == before:  # a byte, and so is `right`
                 return True
         else:  # of merges of the same rank the left one comes first
             if right < 256:
                 return True
             before = right + 1
-            right = int(parts_K2[_U(right), 0])
+            right = int(token_K4[_U(right), 0])
 
 
 @kernel
-def _word(
+def _words(
+    bytes_M: NDArray[np.uint8],
+    start: int,
+    ends: NDArray[np.int32],
+    num_pieces: int,
+    trie_S3: NDArray[np.int32],
+    token_K4: NDArray[np.int32],
+    pairs_H2: NDArray[np.int64],
+    id_K: NDArray[np.int32],
+    seen_J: NDArray[np.int64],
+    dead: NDArray[np.int32],
+    ranks: NDArray[np.int32],
+    num_words: int,
+    ids_T: NDArray[np.unsignedinteger],
+    num_ids: int,
+) -> int:
+    """Write the ids of the pieces that begin at `start` and end at `ends`; return the new number of ids.
+
+    One function for all pieces of a part: with one call a word, passing the arrays cost more than most words.
+    """
+    stop = start
+    for piece in range(num_pieces):
+        begin, stop = stop, int(ends[_U(piece)])
+        position = begin
+        num_ranks = 0
+        searching = True
+        rank = -1
+        while position < stop:
+            if searching:
+                slot = np.int32(START)
+                rank = -1
+                for i in range(position, stop):
+                    child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
+                    if trie_S3[_U(child), 1] != slot:
+                        break
+                    slot = child
+                    if trie_S3[_U(slot), 2] >= 0:
+                        rank = int(trie_S3[_U(slot), 2])
+                searching = False
+            # `position` was reached by the one valid way; `rank` is the longest token here that was not tried yet.
+            if rank < 0:
+                dead[_U(position - begin)] = num_words + piece
+                num_ranks -= 1
+                rank = int(ranks[_U(num_ranks)])
+                position -= token_K4[_U(rank), 3]
+            end = position + int(token_K4[_U(rank), 3])
+            fits = end == stop or dead[_U(end - begin)] != num_words + piece
+            if fits and num_ranks > 0:
+                left = int(ranks[_U(num_ranks - 1)])
+                key = left << 32 | rank
+                place = int((_U(key) * _U(0x9E3779B97F4A7C15)) >> _U(64 - SEEN_BITS))
+                if seen_J[_U(place)] >> 1 == key:
+                    fits = seen_J[_U(place)] & 1 == 1
+                else:
+                    fits = _stand_together(left, rank, token_K4, pairs_H2)
+                    seen_J[_U(place)] = key << 1 | fits
+            if fits:
+                ranks[_U(num_ranks)] = rank
+                num_ranks += 1
+                position = end
+                searching = True
+            else:
+                rank = int(token_K4[_U(rank), 2])
+        for r in range(num_ranks):
+            ids_T[_U(num_ids)] = id_K[_U(ranks[_U(r)])]
+            num_ids += 1
+    return num_ids
+
+
+@kernel
+def _pieces(
     bytes_M: NDArray[np.uint8],
     start: int,
     stop: int,
-    trie_S3: NDArray[np.int32],
-    parts_K2: NDArray[np.int32],
-    prefix_K: NDArray[np.int32],
-    length_K: NDArray[np.int32],
-    pairs_H2: NDArray[np.int64],
-    dead: NDArray[np.bool_],
-    ranks: NDArray[np.int32],
-) -> int:
-    """Write the ranks of the tokens of one word into `ranks`; return their number."""
-    rank = _longest(bytes_M, start, stop, trie_S3)
-    num_ranks = 0
-    if start + length_K[_U(rank)] < stop:
-        dead[: stop - start + 1] = False
-    position = start
-    while True:
-        # `position` is reached by the one valid way; `rank` is the longest token here not tried yet, or -1.
-        while rank >= 0:
-            end = position + length_K[_U(rank)]
-            if (end == stop or not dead[_U(end - start)]) and (
-                num_ranks == 0 or _stand_together(int(ranks[num_ranks - 1]), rank, parts_K2, pairs_H2)
-            ):
-                break
-            rank = int(prefix_K[_U(rank)])
-        if rank >= 0:
-            ranks[num_ranks] = rank
-            num_ranks += 1
-            position += length_K[_U(rank)]
-            if position == stop:
-                return num_ranks
-            rank = _longest(bytes_M, position, stop, trie_S3)
-        else:
-            dead[position - start] = True
-            num_ranks -= 1
-            rank = int(ranks[num_ranks])
-            position -= length_K[_U(rank)]
+    class_C: NDArray[np.uint8],
+    normal: bool,
+    ends: NDArray[np.int32],
+) -> tuple[int, int]:
+    r"""Write the ends of the pieces that GPT-2's pattern makes of bytes_M[start:stop]; return their number.
 
+    The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. One pass: a change of class
+    ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
 
-@kernel
-def _class_at(bytes_M: NDArray[np.uint8], i: int, stop: int, class_C: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return the class of the character at `i` and its width."""
-    code, width = code_point(bytes_M, i, stop)
-    return int(class_C[_U(code)]) & 7, width
-
-
-@kernel
-def _end_of_piece(bytes_M: NDArray[np.uint8], i: int, stop: int, class_C: NDArray[np.uint8]) -> int:
-    r"""Return the end of the match of GPT-2's pattern that begins at `i`.
-
-    The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
+    The second number returned is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
     """
-    first = bytes_M[_U(i)]
-    if first == _APOSTROPHE and i + 1 < stop:
-        second = bytes_M[_U(i + 1)]
-        if second == 0x73 or second == 0x74 or second == 0x6D or second == 0x64:  # noqa: PLR1714 - s, t, m, d
-            return i + 2
-        if i + 2 < stop:
-            third = bytes_M[_U(i + 2)]
-            if (third == 0x65 and (second == 0x72 or second == 0x76)) or (third == 0x6C and second == 0x6C):  # noqa: PLR1714
-                return i + 3
-    kind, width = _class_at(bytes_M, i, stop, class_C)
-    if first == _BLANK and i + 1 < stop:
-        kind, width = _class_at(bytes_M, i + 1, stop, class_C)
-        width += 1
-        if kind == SPACE:
-            width = 1
-    last = i
-    end = i + width
-    while end < stop:
-        following, width = _class_at(bytes_M, end, stop, class_C)
+    num_pieces = 0
+    piece_start = start
+    last = start  # start of the last character
+    kind = -1
+    i = start
+    while i < stop:
+        if kind >= 0 and kind != SPACE:
+            while i < stop and class_C[_U(bytes_M[_U(i)])] == kind and bytes_M[_U(i)] < 0x80:
+                i += 1
+            if i == stop:
+                break
+        code, width = code_point(bytes_M, i, stop)
+        following = class_C[_U(code)]
+        if following >= UNKNOWN:
+            if following == UNKNOWN or not normal:
+                return num_pieces, code
+            following &= 7
         if following != kind:
-            # White space leaves its last character to what follows, which takes it if it is a blank.
-            return last if kind == SPACE and last > i else end
-        last = end
-        end += width
-    return end
+            if kind == SPACE:
+                if last > piece_start:
+                    ends[num_pieces] = last
+                    num_pieces += 1
+                    piece_start = last
+                if bytes_M[_U(last)] != _BLANK:
+                    ends[num_pieces] = i
+                    num_pieces += 1
+                    piece_start = i
+            elif kind >= 0:
+                ends[num_pieces] = i
+                num_pieces += 1
+                piece_start = i
+            kind = int(following)
+            if code == _APOSTROPHE and piece_start == i and i + 1 < stop:
+                second = bytes_M[_U(i + 1)]
+                third = bytes_M[_U(i + 2)] if i + 2 < stop else 0
+                if second == 0x73 or second == 0x74 or second == 0x6D or second == 0x64:  # noqa: PLR1714 - s, t, m, d
+                    width = 2
+                elif (third == 0x65 and (second == 0x72 or second == 0x76)) or (third == 0x6C and second == 0x6C):  # noqa: PLR1714
+                    width = 3
+                if width > 1:
+                    ends[num_pieces] = i + width
+                    num_pieces += 1
+                    piece_start = i + width
+                    kind = -1
+        last = i
+        i += width
+    if piece_start < stop:
+        ends[num_pieces] = stop
+        num_pieces += 1
+    return num_pieces, -1
 
 
 @kernel
@@ -227,11 +285,10 @@ def byte_level(
     added_length_A: NDArray[np.int32],
     added_id_A: NDArray[np.int32],
     trie_S3: NDArray[np.int32],
-    parts_K2: NDArray[np.int32],
-    prefix_K: NDArray[np.int32],
-    length_K: NDArray[np.int32],
+    token_K4: NDArray[np.int32],
     pairs_H2: NDArray[np.int64],
     id_K: NDArray[np.int32],
+    seen_J: NDArray[np.int64],
     first_document: int,
     num_ids: int,
     ids_T: NDArray[np.unsignedinteger],
@@ -255,11 +312,11 @@ def byte_level(
         added_length_A: int32 [A], bytes of each.
         added_id_A: int32 [A], -1 for a special token, which is text but hides shorter ones inside.
         trie_S3: trie of the bytes of the tokens, leading to their ranks.
-        parts_K2: int32 [K, 2], ranks of the two parts that merge to a token; itself for a byte.
-        prefix_K: int32 [K], rank of the longest token that a token begins with, -1 if there is none.
-        length_K: int32 [K], bytes of a token.
+        token_K4: int32 [K, 4], for each token: the ranks of the two that merge to it (itself twice for a byte), the rank of
+            the longest token that it begins with (-1 for a byte), and its bytes.
         pairs_H2: int64 [H, 2], see `pair_slot`: pairs of ranks and the rank they merge to.
         id_K: int32 [K], token ids.
+        seen_J: int64 [1 << SEEN_BITS], pairs whose verdict is known; -1 at first. Kept from call to call.
         first_document: where to begin.
         num_ids: ids already in `ids_T`.
         ids_T: uint16 or uint32, written; needs a place for each byte, and with `prefix_blank` two and one a document.
@@ -271,34 +328,27 @@ def byte_level(
     longest = 0
     for document in range(first_document, len(offsets_N1) - 1):
         longest = max(longest, int(offsets_N1[document + 1]) - int(offsets_N1[document]))
-    dead = np.empty(longest + 2, np.bool_)
+    ends = np.empty(longest + 2, np.int32)
+    dead = np.full(longest + 2, -1, np.int32)  # number of the word in which a position leads nowhere
+    num_words = 0
     ranks = np.empty(longest + 2, np.int32)
     part = np.empty(longest + 1 if prefix_blank else 0, np.uint8)
+    begins_added = np.zeros(256, np.bool_)
+    for byte in range(256):
+        begins_added[byte] = added_S3[_U(added_S3[START, 0] + byte + 1), 1] == START
     for document in range(first_document, len(offsets_N1) - 1):
         first_id = num_ids
         position, stop = int(offsets_N1[document]), int(offsets_N1[document + 1])
-        changes = False
-        i = position
-        while i < stop:
-            code, width = code_point(bytes_M, i, stop)
-            i += width
-            kind = class_C[_U(code)]
-            if kind >= UNKNOWN:
-                if kind == UNKNOWN:
-                    return document, first_id, code
-                changes = not normal
-                if changes:
-                    break
-        if changes:
-            num_tokens_N[document] = -1
-            continue
-        while position < stop:
+        code = -1
+        while position < stop and code < 0:
             number = -1
-            end = position  # of the part before the next added token
+            end = position if len(added_id_A) else stop  # of the part before the next added token
             while end < stop:
+                while end < stop and not begins_added[_U(bytes_M[_U(end)])]:
+                    end += 1
                 number = _longest(bytes_M, end, stop, added_S3)
                 if number < 0:
-                    end += 1
+                    end += end < stop
                 elif added_id_A[number] < 0:
                     end += added_length_A[number]
                     number = -1
@@ -311,19 +361,36 @@ def byte_level(
                 part[1 : part_stop - i + 1] = bytes_M[i:part_stop]
                 source = part
                 i, part_stop = 0, part_stop - i + 1
-            while i < part_stop:
-                piece_stop = _end_of_piece(source, i, part_stop, class_C)
-                num_ranks = _word(
-                    source, i, piece_stop, trie_S3, parts_K2, prefix_K, length_K, pairs_H2, dead, ranks
+            start_of_part = i
+            num_pieces, code = _pieces(source, i, part_stop, class_C, normal, ends)
+            if code < 0:
+                num_ids = _words(
+                    source,
+                    start_of_part,
+                    ends,
+                    num_pieces,
+                    trie_S3,
+                    token_K4,
+                    pairs_H2,
+                    id_K,
+                    seen_J,
+                    dead,
+                    ranks,
+                    num_words,
+                    ids_T,
+                    num_ids,
                 )
-                for r in range(num_ranks):
-                    ids_T[num_ids] = id_K[ranks[r]]
-                    num_ids += 1
-                i = piece_stop
+                num_words += num_pieces
             position = end
             if number >= 0:
                 ids_T[num_ids] = added_id_A[number]
                 num_ids += 1
                 position += added_length_A[number]
-        num_tokens_N[document] = num_ids - first_id
+        if code >= 0:
+            if class_C[code] == UNKNOWN:
+                return document, first_id, code
+            num_ids = first_id
+            num_tokens_N[document] = -1
+        else:
+            num_tokens_N[document] = num_ids - first_id
     return len(offsets_N1) - 1, num_ids, 0

@@ -28,6 +28,7 @@ from transforms.kernels.lines import (
     TOKEN_ROW,
     Tables,
     scan,
+    stripped,
     text_lines,
 )
 
@@ -208,3 +209,39 @@ def cut_lines(
     out_counts[DOC_TOKENS] = out_counts[DOC_LINES] = 0
     full = scan(lexicon, text, start, o, out_tables, out_counts)
     return -1, sentences, o if full == 0 else full
+
+
+@kernel
+def pack(
+    original_M: NDArray[np.uint8],
+    text_M: NDArray[np.uint8],
+    offsets_N1: NDArray[np.int32],
+    stop_N: NDArray[np.int32],
+    rewritten_N: NDArray[np.bool_],
+    out_offsets_N1: NDArray[np.int32],
+    out_M: NDArray[np.uint8],
+) -> None:
+    """Write documents one after the other to `out_M`: the rewritten ones from `text_M` up to `stop_N`, others as they were.
+
+    Args:
+        original_M: uint8, the documents.
+        text_M: uint8, the documents after `cut_lines`.
+        offsets_N1: int32, where they begin in both.
+        stop_N: int32, where a rewritten document ends in `text_M`.
+        rewritten_N: bool.
+        out_offsets_N1: int32, written.
+        out_M: uint8, written; as long as `original_M`.
+    """
+    o = 0
+    out_offsets_N1[0] = 0
+    for n in range(len(stop_N)):
+        start = offsets_N1[n]
+        if rewritten_N[n]:
+            for i in range(start, stop_N[n]):
+                out_M[_U(o + i - start)] = text_M[_U(i)]
+            o += stop_N[n] - start
+        else:
+            for i in range(start, offsets_N1[n + 1]):
+                out_M[_U(o + i - start)] = original_M[_U(i)]
+            o += offsets_N1[n + 1] - start
+        out_offsets_N1[n + 1] = o

@@ -35,8 +35,8 @@ TOKEN_WORD, TOKEN_LETTER, TOKEN_END, TOKEN_MARK, IS_EXCEPTION = 1 << 16, 1 << 17
 LONG_CHARS = 1000
 _LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
 
-# What is counted in `used`; minus these numbers is what a kernel returns when that array has no room.
-NUM_ROWS, NUM_BYTES, NUM_TOKENS = 1, 2, 3
+# What is counted in `used`; minus the last three is what a kernel returns when that array has no room.
+NUM_MEASURED, NUM_ROWS, NUM_BYTES, NUM_TOKENS = 0, 1, 2, 3
 
 _U = np.uint64
 _BASIS = np.uint64(0x9E3779B97F4A7C15)
@@ -45,7 +45,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 
 class Lexicon(NamedTuple):
-    """The arrays of a lexicon. `used` counts rows, bytes and tokens in use; Python makes room where one is full."""
+    """The arrays of a lexicon. `used` counts documents measured, and rows, bytes and tokens in use."""
 
     rows_R: NDArray[np.int32]
     bytes_A: NDArray[np.uint8]

@@ -171,7 +171,7 @@ def link_buckets(
     members before it that it is not connected to yet. In buckets of up to WINDOW + 1 members this joins exactly what
     all pairs would join. Nearly always the first comparison succeeds: 1.0 to 1.5 comparisons a member in real corpora.
     Comparing with the first only lost 8 % of the true pairs of man pages and 0.6 % of those of licences, where an
-    unlike document is the first; a list of eight unlike heads lost 5 % and 0.4 %.
+    unlike document is the first; a list of eight unlike heads lost 5 % and 0.4 %; this way none was lost.
     """
     num_links = 0
     for b in range(len(offsets_B1) - 1):

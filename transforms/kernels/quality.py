@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.c4 import TOO_FEW_SENTENCES, cut_lines
 from transforms.kernels.jit import kernel
-from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, STOP_WORDS, Lexicon
+from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
     BULLET,
     DOC_LINES,
@@ -77,7 +77,6 @@ def _gopher_repetition(
     counts: NDArray[np.int64],
     spare: Tables,
     room: Room,
-    document: int,
     thresholds_Q: NDArray[np.float64],
 ) -> tuple[int, float]:
     """Return the rule that a document fails (minus the number of a full array, less 1; or -1) and the value."""
@@ -107,7 +106,8 @@ def _gopher_repetition(
     if repeat_chars / chars > thresholds_Q[4]:
         return 4, repeat_chars / chars
     num_tokens, scratch = counts[DOC_TOKENS], room.scratch
-    found = measure_tokens(tables.tokens_T, num_tokens, lexicon.rows_R, document, scratch)
+    lexicon.used[NUM_MEASURED] += 1
+    found = measure_tokens(tables.tokens_T, num_tokens, lexicon.rows_R, lexicon.used[NUM_MEASURED], scratch)
     for n in range(2, 11):
         found, grams = extend(n, found, tables.tokens_T, num_tokens, scratch)
         if n <= 4:
@@ -252,6 +252,7 @@ def judge(
         document has to be given again, its text restored.
     """
     counts, out_counts = np.zeros(DOC_LINES + 1, np.int64), np.zeros(DOC_LINES + 1, np.int64)
+    cuts = np.zeros_like(cuts_C)
     for n in range(document, len(offsets_N1) - 1):
         start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
         preset_N[n], rule_N[n], value_N[n], stop_N[n] = -1, -1, 0.0, stop
@@ -266,7 +267,7 @@ def judge(
             preset, thresholds_Q = presets_P[p], thresholds_PQ[p]
             rule, value = -1, 0.0
             if preset == GOPHER_REPETITION:
-                rule, value = _gopher_repetition(lexicon, text, tables, counts, spare, room, n + 1, thresholds_Q)
+                rule, value = _gopher_repetition(lexicon, text, tables, counts, spare, room, thresholds_Q)
                 if rule < -1:
                     return n, -1 - rule
             elif preset == GOPHER_QUALITY:
@@ -275,9 +276,11 @@ def judge(
                 rule, value = _fineweb(tables, counts, room.units, room.scratch.keys_S, thresholds_Q)
             else:
                 out_counts[:] = 0
-                rule, sentences, stop = cut_lines(lexicon, text, start, tables, counts, spare, out_counts, cuts_C)
+                cuts[:] = 0
+                rule, sentences, stop = cut_lines(lexicon, text, start, tables, counts, spare, out_counts, cuts)
                 if stop < 0:
                     return n, -stop
+                cuts_C += cuts
                 if rule < 0 and sentences < thresholds_Q[TOO_FEW_SENTENCES]:
                     rule, value = TOO_FEW_SENTENCES, float(sentences)
                 tables, spare = spare, tables

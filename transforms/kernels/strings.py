@@ -21,9 +21,12 @@ def string_views(array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.uint8]]
     _, offsets, values = array.buffers()
     num_rows = len(array)
     if num_rows == 0 or offsets is None:
-        return np.zeros(1, np.int32), np.zeros(0, np.uint8)
-    offsets_N1 = np.frombuffer(offsets, np.int32)[array.offset : array.offset + num_rows + 1]
-    bytes_M = np.frombuffer(values, np.uint8) if values is not None else np.zeros(0, np.uint8)
+        offsets_N1 = np.zeros(1, np.int32)
+    else:
+        offsets_N1 = np.frombuffer(offsets, np.int32)[array.offset : array.offset + num_rows + 1]
+    bytes_M = np.frombuffer(values, np.uint8) if num_rows and values is not None else np.zeros(0, np.uint8)
+    # Arrow buffers are sometimes writable; one flag for all, or numba compiles every text kernel twice.
+    offsets_N1.flags.writeable = bytes_M.flags.writeable = False
     return offsets_N1, bytes_M
 
 

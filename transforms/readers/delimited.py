@@ -48,29 +48,26 @@ def read_delimited(
     found = lines(part.path, start=0, stop=-1, max_bytes=max_record_bytes)
     rows = Rows()
     columns: list[str] | None = None
-    empty = True
     for offset, record in _Parser(found, delimiter, max_record_bytes):
         location = f"{path}#{offset}"
-        empty = False
         if not isinstance(record, _Record):
             rule, value, threshold, excerpt = _unread(record, max_record_bytes)
             rows.add_broken(rule, location=location, value=value, threshold=threshold, excerpt=excerpt)
+        elif columns is None and record.is_utf8 and record.cells is not None:
+            columns = [record.cells[0].removeprefix("\ufeff"), *record.cells[1:]]
             continue
-        cells = record.cells
-        if cells is None and columns is not None and delimiter == "\t":
-            cells = record.stored.decode("utf-8", "replace").rstrip("\r").split(delimiter)
-            cells = cells if len(cells) == len(columns) else None
-        if cells is not None and columns is None:
-            columns = [*cells]
-            columns[0] = columns[0].removeprefix("\ufeff")
-            continue
-        if not rows.fits(len(record.stored)):
-            yield rows.take()
-        _add(rows, record._replace(cells=cells), columns or [], location=location, source=source)
-    if rows:
-        yield rows.take()
-    elif empty or columns is not None:
-        yield broken_row("empty_file", location=f"{path}#0", value=0)
+        else:
+            if not rows.fits(len(record.stored)):
+                yield rows.take()
+            _add(rows, record, columns or [], location=location, source=source)
+        columns = columns or []  # a broken line of names names none; the next line is still a record
+    yield rows.take() if rows else broken_row("empty_file", location=f"{path}#0", value=0)
+
+
+def _unquoted(line: bytes, num_columns: int) -> list[str] | None:
+    """Return the cells of a line of TSV whose quotes are mere characters, or None where it has too few or many."""
+    cells = line.decode().removesuffix("\r").split("\t")
+    return cells if len(cells) == num_columns else None
 
 
 def _unread(line: TooLong | Cut, max_bytes: int) -> tuple[str, float, float | None, bytes]:
@@ -84,16 +81,16 @@ def _add(rows: Rows, record: _Record, columns: list[str], *, location: str, sour
     if not record.is_utf8:
         rows.add_broken("bad_utf8", location=location, value=num_bytes, excerpt=record.stored)
         return
-    if record.cells is None:
+    cells = record.cells
+    if cells is None and source.format == "tsv":
+        cells = _unquoted(record.stored, len(columns))
+    if cells is None:
         rows.add_broken("bad_csv", location=location, value=num_bytes, excerpt=record.stored)
         return
-    if len(record.cells) != len(columns):
-        count = len(record.cells)
-        rows.add_broken(
-            "wrong_columns", location=location, value=count, threshold=len(columns), excerpt=record.stored
-        )
+    if (count := len(cells)) != len(columns):
+        rows.add_broken("wrong_columns", location=location, value=count, threshold=len(columns), excerpt=record.stored)
         return
-    fields = dict(zip(columns, record.cells, strict=True))
+    fields = dict(zip(columns, cells, strict=True))
     text = fields.pop(source.text, None)
     if text is None:
         rows.add_broken("missing_text", location=location, value=num_bytes, excerpt=record.stored)

@@ -17,7 +17,10 @@ from transforms.unit import Slice
 _READERS = {
     "jsonl": ("transforms.readers.jsonl", "read_jsonl"),
     "text": ("transforms.readers.plain_text", "read_text"),
+    "csv": ("transforms.readers.delimited", "read_delimited"),
+    "tsv": ("transforms.readers.delimited", "read_delimited"),
     "parquet": ("transforms.readers.parquet", "read_parquet"),
+    "arrow": ("transforms.readers.arrow_ipc", "read_arrow"),
     "datasets": ("transforms.readers.hf_datasets", "read_datasets"),
     "python": ("transforms.readers.python_prose", "read_python"),
 }

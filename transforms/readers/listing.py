@@ -50,7 +50,7 @@ def is_splittable(source: Source, path: str) -> bool:
     """
     if source.format == "jsonl":
         return suffix_codec(path) is None and not path.startswith(_WEB)
-    return source.format == "parquet"
+    return source.format in ("parquet", "arrow")
 
 
 def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:

@@ -29,7 +29,7 @@ def read_parquet(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
         try:
             parquet = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            _raise_if_io(error)
+            raise_if_io(error)
             if part.start == 0:
                 rule, value = ("corrupt_parquet", None) if part.size else ("empty_file", 0)
                 yield broken_row(rule, location=f"{path}#0", value=value)
@@ -61,11 +61,11 @@ def _row_group(parquet: pq.ParquetFile, index: int, row: int, source: Source, pa
             yield rows_of_columns(batch, source, [f"{path}#{number}" for number in range(row, row + batch.num_rows)])
             row += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        _raise_if_io(error)
+        raise_if_io(error)
         yield broken_row("corrupt_parquet", location=f"{path}#{row}", value=end - row)
 
 
-def _raise_if_io(error: Exception) -> None:
+def raise_if_io(error: Exception) -> None:
     """Arrow calls damage an OSError too, but only the system's own has a number."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-Format = Literal["jsonl", "text", "parquet", "datasets", "python"]
+Format = Literal["jsonl", "csv", "tsv", "text", "parquet", "arrow", "datasets", "python"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 
