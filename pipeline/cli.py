@@ -37,10 +37,33 @@ def _parser() -> argparse.ArgumentParser:
     add("clean", "read, normalise, filter, sign: documents/, signatures/, rejected/")
     add("dedup", "find exact and near-duplicates: deletions/")
     add("tokenize", "train or load a tokenizer, encode, pack: tokenizer/, tokens/, shards/")
-    add("pretrain", "train a masked language model on the shards: checkpoints/, model/")
+    pretrain = add("pretrain", "train a masked language model on the shards: checkpoints/, model/")
+    pretrain.add_argument("--init-from", metavar="DIR", help="begin with the weights of this transformers directory")
+    pretrain.add_argument("--suggest", action="store_true", help="only print model, batch and steps for a budget")
+    pretrain.add_argument("--gpu-hours", type=float, default=24.0, metavar="H", help="the budget of --suggest")
     add("plan", "show units, bytes, disk and memory; write nothing")
     trial = add("try", "show as JSONL what would happen to each document of a JSONL file")
     trial.add_argument("input", metavar="INPUT.jsonl")
+    finetune = add("finetune", "train a classifier from a pretrained model", runs=False)
+    finetune.add_argument("--model", required=True, metavar="DIR", help="a pretrained model, as OUT/model")
+    finetune.add_argument("--train", required=True, metavar="FILE", help="labelled .jsonl, .csv, .tsv or .parquet")
+    finetune.add_argument("--validation", required=True, metavar="FILE")
+    finetune.add_argument("--to", required=True, metavar="DIR", help="where the classifier is written")
+    finetune.add_argument("--lr", type=float, nargs="+", default=[5e-5], help="several are tried, the best is kept")
+    finetune.add_argument("--epochs", type=int, default=3)
+    finetune.add_argument("--seed", type=int, default=0)
+    evaluate = add(
+        "evaluate", "measure a classifier on labelled data, or a language model on shards", runs=False
+    )
+    evaluate.add_argument("--model", required=True, metavar="DIR")
+    what = evaluate.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", metavar="FILE", help="labelled examples: accuracy, F1, Matthews, confusion matrix")
+    what.add_argument("--shards", metavar="OUT", help="a run: masked loss on its validation rows, and what it means")
+    evaluate.add_argument("--mask-rate", type=float, default=0.3)
+    for command in (finetune, evaluate):
+        command.add_argument("--text", default="text", help="column of the text")
+        command.add_argument("--other", help="column of the second text, for pairs")
+        command.add_argument("--label", default="label", help="column of the label")
     report = add("report", "write OUT/report/index.html again", runs=False)
     report.add_argument("out", metavar="OUT")
     add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
@@ -104,9 +127,23 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         print(write_report(options.out))
         return EXIT_DONE
 
+    if command in ("finetune", "evaluate"):
+        from pipeline.classify import evaluate, finetune  # noqa: PLC0415
+
+        report = (finetune if command == "finetune" else evaluate)(options, say)
+        print(json.dumps(report, indent=1))
+        return EXIT_DONE
+
     from pipeline.config import load_config  # noqa: PLC0415
 
-    config = load_config(options.config, options.overrides)
+    init_from = getattr(options, "init_from", None)
+    overrides = [*options.overrides, *([f"pretrain.init_from={json.dumps(init_from)}"] if init_from else [])]
+    config = load_config(options.config, overrides)
+    if getattr(options, "suggest", False):
+        from pipeline.classify import suggest  # noqa: PLC0415
+
+        print("\n".join(suggest(config, options.gpu_hours)))
+        return EXIT_DONE
     if command == "plan":
         from pipeline.estimate import describe_plan  # noqa: PLC0415
 

@@ -44,20 +44,53 @@ class Clean(Section):
 
 
 class MinHash(Section):
-    """Near-duplicate detection: `bands` x `rows` permutations over `ngram`-word shingles."""
+    """Near-duplicate detection: `bands` x `rows` permutations over `ngram`-word shingles.
+
+    `permutations` instead of bands and rows lets the threshold choose them, as datasketch does.
+    """
 
     bands: Annotated[int, Field(ge=1, le=256)] = 14
     rows: Annotated[int, Field(ge=1, le=256)] = 8
+    permutations: Annotated[int, Field(ge=2, le=4096)] | None = None
     ngram: Annotated[int, Field(ge=1, le=64)] = 5
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.75
-    verify: Literal["none", "signature"] = "signature"
+    verify: Literal["none", "signature", "jaccard"] = "signature"
+
+    @model_validator(mode="after")
+    def _bands_are_chosen_once(self) -> "MinHash":
+        if self.permutations is None:
+            return self
+        from transforms.fingerprint import MinHashParameters  # noqa: PLC0415 - numba, which --help does not wait for
+
+        chosen = MinHashParameters.for_threshold(self.threshold, self.permutations)
+        for name in ("bands", "rows"):
+            value = getattr(chosen, name)
+            if name in self.model_fields_set and getattr(self, name) != value:
+                raise ValueError(
+                    f"permutations {self.permutations} at threshold {self.threshold} choose {chosen.bands} bands of"
+                    f" {chosen.rows} rows; give either permutations or bands and rows"
+                )
+            object.__setattr__(self, name, value)  # the section is frozen for everybody else
+        return self
 
 
 class Dedup(Section):
-    """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone."""
+    """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
+
+    `against` names the directories of earlier runs; `policy` says whose documents survive, theirs or this run's.
+    """
 
     exact: bool = True
+    url: bool = False
     minhash: MinHash | None = MinHash()
+    against: tuple[str, ...] = ()
+    policy: Literal["old", "new"] = "old"
+
+    @model_validator(mode="after")
+    def _earlier_runs_have_no_text(self) -> "Dedup":
+        if self.against and self.minhash is not None and self.minhash.verify == "jaccard":
+            raise ValueError("verify: jaccard needs the text of both documents; against earlier runs use signature")
+        return self
 
 
 class TokenizerChoice(Section):

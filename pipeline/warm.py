@@ -29,7 +29,7 @@ def warm(say: Say) -> None:
             runner=Runner(engine="FnApiRunner"),
             tokenize=Tokenize(tokenizer=TokenizerChoice(train="wordpiece", vocab_size=300), seq_length=64),
         )
-        with_rules = config.model_copy(update={"clean": Clean(quality=PRESETS)})  # which no such text survives
+        with_rules = config.model_copy(update={"clean": Clean(quality=tuple(PRESETS))})  # which no such text survives
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
         for packing in ("best_fit", "concat"):
             tokenize = config.tokenize.model_copy(update={"packing": packing})

@@ -5,7 +5,7 @@ Shapes: see transforms.kernels.byte_level.
 
 import json
 import unicodedata
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from transforms.kernels.byte_level import (
     SEEN_BITS,
     SPACE,
     UNKNOWN,
+    WORD_BITS,
     add_pairs,
     byte_level,
     last_merges,
@@ -40,15 +41,19 @@ class ByteLevel:
     """Encodes as a byte-level BPE tokenizer does, special tokens read as text. Use `of` to make one.
 
     The class of a character is asked of the tokenizer's own pre-tokeniser, a block of 256 code points when a text first
-    has one of them; `unicodedata` differs from it on 9,396. In memory: 1 MB of classes, and 7 MB for 50,000 merges.
+    has one of them; `unicodedata` differs from it on 9,396. In memory: 1 MB of classes, 1 MB of
+    pairs and words seen last, and 5 MB for 50,000 merges.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tables: "_Tables", added: list[tuple[bytes, int]], forms: list[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, tables: "_Tables", added: list[tuple[bytes, int]], forms: list[str]
+    ) -> None:
         self._tokenizer = tokenizer
         self._tables = tables
         self._prefix_blank = bool(json.loads(tokenizer.to_str())["pre_tokenizer"]["add_prefix_space"])
         self._forms = forms
         self._seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
+        self._word_W4 = np.full((1 << WORD_BITS, 4), -1, np.int64)
         self._class_C = np.full(0x110000, UNKNOWN, np.uint8)
         self._added_S3 = trie_of([(_symbols(text), a) for a, (text, _) in enumerate(added)], [], num_symbols=256)
         self._added_length_A = np.array([len(text) for text, _ in added], np.int32)
@@ -61,13 +66,12 @@ class ByteLevel:
         forms = _forms(description["normalizer"])
         pre_tokenizer, model = description["pre_tokenizer"] or {}, description["model"]
         known = (
-            forms is not None
-            and pre_tokenizer.get("type") == "ByteLevel"
+            pre_tokenizer.get("type") == "ByteLevel"
             and pre_tokenizer["use_regex"]
             and model["type"] == "BPE"
             and not any(model[option] for option in _UNKNOWN_OPTIONS)
         )
-        if not known or forms is None:
+        if forms is None or not known:
             return None
         added = _added_tokens(tokenizer, description["added_tokens"])
         tables = _Tables.of(model["vocab"], model["merges"])
@@ -93,8 +97,8 @@ class ByteLevel:
         """Write the ids of all documents into `ids_T`; see the kernel.
 
         Returns:
-            int32 [N], tokens of each document; -1 for one that the normaliser may change, unless `normal` says that they
-            are normalised: such a document is left out.
+            int32 [N], tokens of each document; -1 for one that the normaliser may change, unless `normal` says that
+            they are normalised: such a document is left out.
         """
         num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
         document, num_ids = 0, 0
@@ -108,8 +112,12 @@ class ByteLevel:
                 self._added_S3,
                 self._added_length_A,
                 self._added_id_A,
-                *self._tables.arrays,
+                self._tables.trie,
+                self._tables.tokens,
+                self._tables.pairs,
+                self._tables.ids,
                 self._seen_J,
+                self._word_W4,
                 document,
                 num_ids,
                 ids_T,
@@ -131,6 +139,7 @@ class ByteLevel:
         return kind | CHANGES if any(_may_change(character, form) for form in self._forms) else kind
 
 
+_NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # GPT-NeoX has no tokens for them
 _LIKE = ((LETTER, "a"), (NUMBER, "1"), (OTHER, "!"))
 _UNKNOWN_OPTIONS = (
     "dropout",
@@ -158,16 +167,18 @@ def _forms(normalizer: dict[str, Any] | None) -> list[str] | None:
 
 
 def _may_change(character: str, form: str) -> bool:
-    if form == "Lowercase":  # each character by itself; a character that this Python does not know yet may have a small form
-        return character.lower() != character or unicodedata.category(character) == "Cn"
-    # Normalisation of assigned characters is the same for ever (Unicode's stability policy), so any version of the tables
-    # will do for them.
-    table_C = composing_table("NFC" if form == "NFC" else "NFKC")
-    return bool(table_C[ord(character)]) or unicodedata.category(character) == "Cn"
+    """Return whether a normaliser may change the character, or one before it because of it."""
+    # What this Python does not know may change. What it knows, any other version of Unicode normalises like it does
+    # (the stability policy), and small letters are looked up character by character.
+    if unicodedata.category(character) == "Cn":
+        return True
+    if form == "Lowercase":
+        return character.lower() != character
+    return bool(composing_table("NFC" if form == "NFC" else "NFKC")[ord(character)])
 
 
 def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tuple[bytes, int]] | None:
-    """Return bytes and ids of the tokens to be matched in normalised text, -1 for special ones; None if that is not all."""
+    """Return bytes and ids of the tokens to match in normalised text, -1 for special ones; None if there are others."""
     plain = [token for token in added if not token["special"]]
     if any(token["single_word"] or token["lstrip"] or token["rstrip"] for token in plain):
         return None
@@ -184,17 +195,19 @@ def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tup
     return list(texts.items())
 
 
-class _Tables:
+class _Tables(NamedTuple):
     """The merges of a model, as the kernel wants them."""
 
-    def __init__(self, *arrays: NDArray[Any]) -> None:
-        self.arrays = arrays
+    trie: NDArray[np.int32]  # [S, 3]
+    tokens: NDArray[np.int32]  # [K, 4]
+    pairs: NDArray[np.int64]  # [H, 2]
+    ids: NDArray[np.int32]  # [K]
 
     @classmethod
     def of(cls, vocab: dict[str, int], merges: list[Any]) -> "_Tables | None":
         """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them."""
         bytes_of = {character: byte for byte, character in enumerate(byte_characters())}
-        if not all(character in vocab for character in bytes_of):
+        if not all(character in vocab for character, byte in bytes_of.items() if byte not in _NEVER_IN_UTF8):
             return None
         pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
         results = [left + right for left, right in pairs]
@@ -213,7 +226,7 @@ class _Tables:
         merges_H2 = _pair_table(left_R, right_R, np.arange(num_merges, dtype=np.int32))
         last_merges(tokens_M, offsets_V1, merges_H2, result_R, last_V)
 
-        rank_of = {vocab[character]: byte for character, byte in bytes_of.items()}
+        rank_of = {vocab[character]: byte for character, byte in bytes_of.items() if character in vocab}
         rank_of |= {vocab[name]: 256 + last for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0}
         ranks = np.full(max(vocab.values()) + 1, -1, np.int32)
         ranks[list(rank_of)] = list(rank_of.values())
@@ -222,13 +235,13 @@ class _Tables:
         if (np.maximum(left_R, right_R)[used_R] >= result_R[used_R]).any():
             return None
 
-        text_of = {rank: bytes([byte]) for byte, rank in enumerate(range(256))}
+        text_of = {byte: bytes([byte]) for byte in range(256)}
         made = [(256 + last, name) for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0]
         text_of |= {rank: bytes(bytes_of[character] for character in name) for rank, name in made}
         known = {text: rank for rank, text in text_of.items()}
         num_ranks = 256 + num_merges
         token_K4 = np.full((num_ranks, 4), -1, np.int32)
-        id_K = np.full(num_ranks, -1, np.int32)
+        id_K = np.zeros(num_ranks, np.int32)
         for rank, text in text_of.items():
             shorter = (known[text[:size]] for size in range(len(text) - 1, 0, -1) if text[:size] in known)
             token_K4[rank, 2:] = next(shorter, -1), len(text)
@@ -240,7 +253,9 @@ class _Tables:
         return cls(trie_S3, token_K4, pairs_H2, id_K)
 
 
-def _pair_table(left_R: NDArray[np.int32], right_R: NDArray[np.int32], result_R: NDArray[np.int32]) -> NDArray[np.int64]:
+def _pair_table(
+    left_R: NDArray[np.int32], right_R: NDArray[np.int32], result_R: NDArray[np.int32]
+) -> NDArray[np.int64]:
     pairs_H2 = np.full((max(64, 1 << (2 * len(left_R)).bit_length()), 2), -1, np.int64)
     add_pairs(left_R, right_R, result_R, pairs_H2)
     return pairs_H2

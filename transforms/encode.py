@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from transforms.byte_level import ByteLevel
 from transforms.kernels.strings import string_views
 from transforms.schema import token_type
 from transforms.wordpiece import WordPiece
@@ -26,6 +27,10 @@ class Encoder:
 
     Args:
         tokenizer: copied; its truncation, padding and post-processor are not used.
+
+    Attributes:
+        vocab_size: every id is below it.
+        is_fast: whether there is a kernel for this tokenizer.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -36,8 +41,9 @@ class Encoder:
         # The largest id, not the number of tokens: a vocabulary may have holes.
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self._type = token_type(self.vocab_size)
-        self._kernel = WordPiece.of(self._tokenizer)
-        self._room_T = np.empty(_CHUNK_BYTES, self._type.to_pandas_dtype())
+        self._kernel = WordPiece.of(self._tokenizer) or ByteLevel.of(self._tokenizer)
+        self.is_fast = self._kernel is not None
+        self._room_T: NDArray[np.unsignedinteger] = np.empty(_CHUNK_BYTES, self._type.to_pandas_dtype())
 
     def encode(self, texts: pa.Array) -> pa.ListArray:
         """Return the ids of each text without special tokens.
@@ -71,21 +77,30 @@ class Encoder:
         return pa.ListArray.from_arrays(pa.array(token_offsets_N1), pa.array(ids_T))
 
     def _encode_fast(self, texts: pa.Array) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+        ids_T, num_tokens_N = self._run_kernel(texts, normal=False)
+        left_out = np.flatnonzero(num_tokens_N < 0)
+        if not len(left_out):
+            return ids_T, num_tokens_N
+        num_tokens_N[left_out] = 0
+        rest = texts.take(pa.array(left_out))
+        if isinstance(self._kernel, ByteLevel):
+            normalised = [self._kernel.normalised(text) for text in rest.to_pylist()]
+            rest_ids, num_rest = self._run_kernel(pa.array(normalised, pa.string()), normal=True)
+        else:
+            rest_ids, num_rest = self._encode_slowly(rest)
+        places = np.cumsum(num_tokens_N)[left_out]
+        num_tokens_N[left_out] = num_rest
+        return np.insert(ids_T, np.repeat(places, num_rest), rest_ids), num_tokens_N
+
+    def _run_kernel(self, texts: pa.Array, *, normal: bool) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
         assert self._kernel is not None
         offsets_N1, bytes_M = string_views(texts)
-        num_bytes = int(offsets_N1[-1] - offsets_N1[0])
-        if num_bytes > len(self._room_T):
-            self._room_T = np.empty(num_bytes, self._room_T.dtype)
-        num_tokens_N = self._kernel.encode(offsets_N1, bytes_M, self._room_T).astype(np.int64)
-        left_out = np.flatnonzero(num_tokens_N < 0)
-        num_tokens_N[left_out] = 0
-        ids_T = self._room_T[: num_tokens_N.sum()].copy()
-        if len(left_out):
-            slow_ids, num_slow = self._encode_slowly(texts.take(pa.array(left_out)))
-            places = np.cumsum(num_tokens_N)[left_out]
-            ids_T = np.insert(ids_T, np.repeat(places, num_slow), slow_ids)
-            num_tokens_N[left_out] = num_slow
-        return ids_T, num_tokens_N
+        room = self._kernel.room(len(texts), int(offsets_N1[-1] - offsets_N1[0]))
+        if room > len(self._room_T):
+            self.is_fast = self._kernel is not None
+        self._room_T = np.empty(room, self._room_T.dtype)
+        num_tokens_N = self._kernel.encode(offsets_N1, bytes_M, self._room_T, normal=normal).astype(np.int64)
+        return self._room_T[: num_tokens_N[num_tokens_N > 0].sum()].copy(), num_tokens_N
 
     def _encode_slowly(self, texts: pa.Array) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
         strings = [text or "" for text in texts.to_pylist()]

@@ -33,7 +33,7 @@ class Preset(NamedTuple):
     rules: tuple[tuple[str, float], ...]
 
 
-# datatrove 0.10 (gopher_repetition_filter, gopher_quality_filter, c4_filters, fineweb_quality_filter), FineWeb's settings.
+# From datatrove 0.10: gopher_repetition_filter, gopher_quality_filter, c4_filters, fineweb_quality_filter, for FineWeb.
 PRESETS = {
     "gopher-repetition": Preset(
         GOPHER_REPETITION,
@@ -107,7 +107,7 @@ def chosen_presets(names: Sequence[str]) -> tuple[Preset, ...]:
 
 
 class Memory:
-    """What the rules remember from batch to batch: the chunks seen and how they split. It makes no difference but time."""
+    """What the rules remember from batch to batch: how chunks split. It saves time and changes nothing else."""
 
     def __init__(self) -> None:
         self.forget()
@@ -127,8 +127,8 @@ def filter_quality(
 ) -> pa.RecordBatch:
     """Return `batch` with the living rows that fail a preset rejected by the first rule that they fail.
 
-    Presets apply in the order given; c4-fineweb cuts lines, and presets after it see what is left. The text of a row that
-    lives is then rewritten, that of a rejected row is not.
+    Presets apply in the order given; c4-fineweb cuts lines, and presets after it see what is left. The text of a row
+    that lives is rewritten then, that of a rejected row is not.
 
     Args:
         batch: rows of schema IN_FLIGHT.
@@ -163,10 +163,9 @@ def filter_quality(
     if memory.lexicon.used[NUM_ROWS] > _MAX_ROWS:
         memory.forget()
     failed_N = rule_N >= 0
-    shorter_N = alive_N & ~failed_N & (stop_N < offsets_N1[1:])
-    if shorter_N.any():
+    if C4 in kinds_P:
         out_offsets_N1, out_M = np.empty_like(offsets_N1), np.empty_like(original)
-        pack(original, text, offsets_N1, stop_N, shorter_N, out_offsets_N1, out_M)
+        pack(original, text, offsets_N1, stop_N, alive_N & ~failed_N, out_offsets_N1, out_M)
         batch = set_column(batch, "text", string_array(out_offsets_N1, out_M))
     if failed_N.any():
         batch = _with_verdicts(batch, chosen, preset_N * _MAX_RULES + rule_N, value_N, failed_N)

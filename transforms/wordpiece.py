@@ -65,8 +65,17 @@ class WordPiece:
         )
         return cls(tokenizer, model) if known else None
 
+    def room(self, num_documents: int, num_bytes: int) -> int:  # noqa: ARG002
+        """Return how many places `ids_T` must have."""
+        return num_bytes
+
     def encode(
-        self, offsets_N1: NDArray[np.int32], bytes_M: NDArray[np.uint8], ids_T: NDArray[np.unsignedinteger]
+        self,
+        offsets_N1: NDArray[np.int32],
+        bytes_M: NDArray[np.uint8],
+        ids_T: NDArray[np.unsignedinteger],
+        *,
+        normal: bool = False,
     ) -> NDArray[np.int32]:
         """Write the ids of all documents into `ids_T`; see the kernel.
 
@@ -74,6 +83,7 @@ class WordPiece:
             int32 [N], tokens of each document; -1 where a character depends on its neighbours (marks that are
             reordered, such as the virama of Balinese): such a document is left out.
         """
+        assert not normal
         num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
         document, num_ids = 0, 0
         while document < len(num_tokens_N):

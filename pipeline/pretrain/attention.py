@@ -6,12 +6,13 @@ Shapes: B rows, S tokens a row, P pieces (documents) a row at most, Q queries a 
 N = B * (P + 1) documents of a batch, padding included.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import varlen
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 BACKENDS = ("sdpa", "varlen", "flex")
 
@@ -81,7 +82,7 @@ def attend(
         return _attend_stream(q_BQHE, k_BSHE, v_BSHE, layout, is_global=is_global, slots_BQ=slots_BQ)
     q, k, v = (heads.transpose(1, 2) for heads in (q_BQHE, k_BSHE, v_BSHE))
     if layout.backend == "flex":
-        mixed_BHQE = _flex_kernel(compiled=q.is_cuda)(q, k, v, block_mask=plan)
+        mixed_BHQE = _flex_kernel(q)(q, k, v, block_mask=plan)
     else:
         mask = plan if slots_BQ is None else take_queries(plan, slots_BQ)
         mixed_BHQE = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -104,12 +105,12 @@ def take_queries(mask_B1SS: Tensor, slots_BQ: Tensor) -> Tensor:
     return mask_B1SS.squeeze(1).gather(1, slots_BQ.unsqueeze(2).expand(-1, -1, num_tokens)).unsqueeze(1)
 
 
-@functools.cache
-def _flex_kernel(*, compiled: bool) -> Any:
-    """Return FlexAttention; uncompiled it builds all scores, which is what a CPU test may do and a GPU must not."""
-    from torch.nn.attention.flex_attention import flex_attention  # noqa: PLC0415 - slow to import, for GPUs only
+_compiled_flex = torch.compile(flex_attention, dynamic=False)
 
-    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
+
+def _flex_kernel(q_BHQE: Tensor) -> Any:
+    """Return FlexAttention: compiled on a GPU, where the plain one would build all scores, unless a graph holds it."""
+    return _compiled_flex if q_BHQE.is_cuda and not torch.compiler.is_compiling() else flex_attention
 
 
 def _dense_masks(document_BS: Tensor, num_pieces: int, half: int) -> tuple[Tensor, Tensor]:
@@ -141,8 +142,6 @@ def _offsets_of(document_BQ: Tensor, num_pieces: int) -> Tensor:
 
 def _block_masks(document_BS: Tensor, num_pieces: int, half: int) -> tuple[Any, Any]:
     """Return FlexAttention's block masks of both kinds of layer."""
-    from torch.nn.attention.flex_attention import create_block_mask  # noqa: PLC0415 - slow to import, for GPUs only
-
     del num_pieces
     num_rows, num_tokens = document_BS.shape
 
@@ -164,8 +163,6 @@ def _attend_stream(
     q_BQHE: Tensor, k_BSHE: Tensor, v_BSHE: Tensor, layout: Layout, *, is_global: bool, slots_BQ: Tensor | None
 ) -> Tensor:
     """Return [B, Q, H * E] by variable-length attention over the documents of all rows in one stream."""
-    from torch.nn.attention import varlen  # noqa: PLC0415 - for GPUs only
-
     num_rows, num_queries = q_BQHE.shape[:2]
     query_offsets = layout.full
     if slots_BQ is not None:

@@ -198,6 +198,11 @@ class Bert(nn.Module):
         tokens_BQD = hidden_BQD if slots_BQ is None else hidden_BQD[:, 1:]
         return Prediction(self.cls.predictions(tokens_BQD), self.cls.seq_relationship(pooled_BD))
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers."""
+        return list(self.bert.encoder.layer)
+
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights as BERT does in `transformers`: normal with a deviation of 0.02."""

@@ -21,6 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pipeline.pretrain.sharding import like, whole
+
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"
 
 
@@ -33,14 +35,21 @@ class Checkpoint(NamedTuple):
 
 
 def collect_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Return copies on the CPU of every tensor the next step depends on: `model.NAME` and `optimizer.NAME.STATE`."""
+    """Return copies on the CPU of every tensor the next step depends on: `model.NAME` and `optimizer.NAME.STATE`.
+
+    Of a sharded model they are gathered, and every process must call this.
+    """
     tensors = {}
     for name, parameter in model.named_parameters():
         tensors[f"model.{name}"] = parameter
         for optimizer in optimizers:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
-    return {key: torch.empty_like(value, device="cpu").copy_(value.detach()) for key, value in tensors.items()}
+    return {key: _copy(whole(value.detach())) for key, value in tensors.items()}
+
+
+def _copy(value: Tensor) -> Tensor:
+    return torch.empty_like(value, device="cpu").copy_(value)
 
 
 @torch.no_grad()
@@ -48,11 +57,11 @@ def restore_tensors(tensors: dict[str, Tensor], model: nn.Module, optimizers: li
     """Put `tensors` of `collect_tensors` back in place, bit by bit."""
     owners = {id(p): o for o in optimizers for group in o.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[f"model.{name}"])
+        parameter.copy_(like(tensors[f"model.{name}"], parameter))
         prefix = f"optimizer.{name}."
         state = {key[len(prefix) :]: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
         if state:
-            owners[id(parameter)].state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+            owners[id(parameter)].state[parameter] = {key: like(value, parameter) for key, value in state.items()}
 
 
 def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[str, Any], *, keep: int) -> Path:
@@ -118,6 +127,11 @@ class CheckpointWriter:
         if self._error:
             error, self._error = self._error, None
             raise error
+
+    def last(self) -> str:
+        """Return the name of the newest checkpoint on disk, `none` where there is none."""
+        self.wait()
+        return max((path.name for path in self._directory.glob("step-*")), default="none")
 
     def _write(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         try:

@@ -77,9 +77,7 @@ def choose_execution(
     if smallest_batch(settings) % (micro_rows * world.size):
         between = f"{world.size} processes with microbatches of {micro_rows} rows"
         raise ValueError(f"pretrain.batch_rows: {smallest_batch(settings)} rows cannot be shared by {between}")
-    threads = (
-        settings.threads or kept.get("threads") or (1 if architecture.width < _NARROW else torch.get_num_threads())
-    )
+    threads = settings.threads or kept.get("threads") or usual_threads(architecture)
     attention = kept.get("attention", "sdpa") if settings.attention == "auto" else settings.attention
     if settings.attention == "auto" and device == "cuda" and kept.get("device") != "cuda":
         lengths_BP = rows.read(rows_at(0, micro_rows, num_rows=len(rows), seed=settings.seed)).lengths_BP
@@ -96,6 +94,11 @@ def choose_execution(
     return Execution(
         torch=str(torch.__version__), device=device, threads=threads, micro_rows=micro_rows, attention=attention
     )
+
+
+def usual_threads(architecture: Architecture) -> int:
+    """Return the CPU threads for a model: in a narrow one they wait for each other more than they work."""
+    return 1 if architecture.width < _NARROW else torch.get_num_threads()
 
 
 def compute_dtype(settings: Settings, device: torch.device) -> torch.dtype | None:

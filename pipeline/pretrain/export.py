@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -23,20 +25,28 @@ def export_model(model: Model, tokenizer: Path, to: Path, *, special_ids: dict[s
         to: OUT/model.
         special_ids: ids of `cls` and `sep`.
     """
+    with replace_directory(to) as draft:
+        shutil.copytree(tokenizer, draft, dirs_exist_ok=True)
+        tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
+        save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
+        config = hugging_face_config(model.architecture, special_ids)
+        (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        tokenizer_config = draft / "tokenizer_config.json"
+        about = json.loads(tokenizer_config.read_text(encoding="utf-8")) if tokenizer_config.exists() else {}
+        about["model_max_length"] = model.architecture.positions
+        types = ["token_type_ids"] if model.architecture.family == "bert" else []
+        about["model_input_names"] = ["input_ids", *types, "attention_mask"]
+        tokenizer_config.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replace_directory(to: Path) -> Iterator[Path]:
+    """Give an empty directory to fill; when it is full it takes the place of `to`, which is never half written."""
     draft, old = to.with_name(f".tmp-{to.name}-{os.getpid()}"), to.with_name(f".tmp-{to.name}-old")
     for stale in to.parent.glob(f".tmp-{to.name}-*"):
         shutil.rmtree(stale)
-    shutil.copytree(tokenizer, draft)
-    tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
-    save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
-    config = hugging_face_config(model.architecture, special_ids)
-    (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    tokenizer_config = draft / "tokenizer_config.json"
-    about = json.loads(tokenizer_config.read_text()) if tokenizer_config.exists() else {}
-    about["model_max_length"] = model.architecture.positions
-    types = ["token_type_ids"] if model.architecture.family == "bert" else []
-    about["model_input_names"] = ["input_ids", *types, "attention_mask"]
-    tokenizer_config.write_text(json.dumps(about, indent=2) + "\n")
+    draft.mkdir(parents=True)
+    yield draft
     if to.exists():
         to.rename(old)
     draft.rename(to)

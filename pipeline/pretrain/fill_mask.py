@@ -34,20 +34,31 @@ def fill(model: Model, ids: list[int], position: int, tokenizer: Tokenizer) -> l
     ]
 
 
-def fill_prompts(model: Model, tokenizer_json: Path, prompts: tuple[str, ...], mask_id: int) -> list[dict[str, Any]]:
-    """Return for each prompt with one [MASK] its text and the predictions.
+def encode_prompts(tokenizer_json: Path, prompts: tuple[str, ...], mask_id: int, longest: int) -> list[list[int]]:
+    """Return the ids of each prompt, in which [MASK] stands for the tokenizer's own mask token.
 
     Raises:
-        ValueError: a prompt is longer than the model's longest document.
+        ValueError: a prompt is longer than `longest` tokens, or the tokenizer does not know its mask token in a text.
     """
     tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    examples = []
+    encoded = []
     for prompt in prompts:
         ids = tokenizer.encode(prompt.replace("[MASK]", str(tokenizer.id_to_token(mask_id)))).ids
-        if len(ids) > model.architecture.positions:
-            raise ValueError(f"pretrain.prompts: {len(ids)} tokens, the longest is {model.architecture.positions}")
-        examples.append({"text": prompt, "predictions": fill(model, ids, ids.index(mask_id), tokenizer)})
-    return examples
+        if len(ids) > longest or ids.count(mask_id) != 1:
+            found = f"{len(ids)} tokens with {ids.count(mask_id)} masks, at most {longest} with one are possible"
+            raise ValueError(f"pretrain.prompts: {prompt!r} has {found}")
+        encoded.append(ids)
+    return encoded
+
+
+def fill_prompts(model: Model, tokenizer_json: Path, prompts: tuple[str, ...], mask_id: int) -> list[dict[str, Any]]:
+    """Return for each prompt with one [MASK] its text and the predictions."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    encoded = encode_prompts(tokenizer_json, prompts, mask_id, model.architecture.positions)
+    return [
+        {"text": prompt, "predictions": fill(model, ids, ids.index(mask_id), tokenizer)}
+        for prompt, ids in zip(prompts, encoded, strict=True)
+    ]
 
 
 def fill_rows(model: Model, tokenizer_json: Path, rows: Rows, *, seed: int) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
-"""The log: one JSON object a line, one line a step or a validation; the report draws its curves from it."""
+"""The log: one JSON object a line, one line a step or a validation; report and TensorBoard draw from it."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from pipeline.pretrain.events import EventFile
+
 
 class Log:
-    """Appends lines to `path`. Losses are written in groups, just before the checkpoint that covers them.
+    """Appends lines to `path`, and their numbers to an event file in `tensorboard/` beside it.
 
     On a resume lines after the checkpoint's step are dropped, so that the log reads as if nothing had happened.
     """
@@ -19,19 +21,23 @@ class Log:
         draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
         draft.replace(path)
         self._file = path.open("a")
+        self._events = EventFile(path.parent / "tensorboard" / "events.out.tfevents.gristmill")
+        self._events.write(kept)
 
     def write(self, lines: list[dict[str, Any]]) -> None:
         """Append `lines` and hand them to the operating system."""
         self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
+        self._events.write(lines)
 
     def sync(self) -> None:
         """Return when all lines are on disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
+        """Close both files."""
         self._file.close()
+        self._events.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -165,6 +165,11 @@ class ModernBert(nn.Module):
         hidden_BQD = self.model(ids_BS, layout, slots_BQ, dtype or self.decoder.weight.dtype)
         return Prediction(self.decoder(self.head(hidden_BQD)), None)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers."""
+        return list(self.model.layers)
+
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the weights as ModernBERT does: normal, cut at two deviations; maps into the stream scaled by depth."""

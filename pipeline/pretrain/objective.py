@@ -4,7 +4,7 @@ Shapes: B rows, S tokens a row, P pieces a row at most, K slots a row, V vocabul
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,24 +41,29 @@ def read_microbatch(
     rows: Rows, rows_B: NDArray[np.int64], *, settings: Settings, step: int, vocabulary: Vocabulary
 ) -> Microbatch:
     """Return the rows `rows_B`, masked for `step`, on the device of `vocabulary`."""
-    batch = rows.read(rows_B)
+    batch, pairs = rows.read(rows_B), settings.objective == "mlm+nsp"
     device = vocabulary.maskable_V.device
     masked = mask_rows(
-        torch.from_numpy(batch.ids_BS).to(device).long(),
-        torch.from_numpy(rows_B).to(device),
+        _on(device, batch.ids_BS).long(),
+        _on(device, rows_B),
         seed=settings.seed,
         step=step,
         mask_rate=settings.mask_rate,
         whole_word=settings.whole_word,
         vocabulary=vocabulary,
     )
-    pairs = settings.objective == "mlm+nsp"
     return Microbatch(
         masked,
-        torch.from_numpy(batch.lengths_BP).to(device),
-        torch.from_numpy(batch.types_BS).to(device).long() if pairs else None,
-        torch.from_numpy(batch.next_B).to(device) if pairs else None,
+        _on(device, batch.lengths_BP),
+        _on(device, batch.types_BS).long() if batch.types_BS is not None and pairs else None,
+        _on(device, batch.next_B) if batch.next_B is not None and pairs else None,
     )
+
+
+def _on(device: torch.device, values: NDArray[Any]) -> Tensor:
+    """Return `values` on `device`; from pinned memory, or else the host would wait for all earlier work of the GPU."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def layout_for(model: Model, batch: Microbatch, backend: str = "sdpa") -> Layout:

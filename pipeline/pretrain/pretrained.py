@@ -132,14 +132,14 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def take_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put `tensors` into `model`; only the next-sentence head may be missing from them.
+def take_weights(model: nn.Module, tensors: dict[str, Tensor], may_lack: tuple[str, ...] = _NEXT_SENTENCE) -> None:
+    """Put `tensors` into `model`; only weights whose names begin with one of `may_lack` may be missing from them.
 
     Raises:
         ValueError: another weight is missing (the masked language model head, for instance), or has another shape.
     """
     for name, parameter in model.named_parameters():
-        if name not in tensors and name.startswith(_NEXT_SENTENCE):
+        if name not in tensors and name.startswith(may_lack):
             continue
         if name not in tensors:
             missing = f"the checkpoint has no {name}; it needs its masked language model head"

@@ -15,7 +15,7 @@ COMPILES = ("auto", "no")
 
 # Changing one of these changes no weight, so a run may be resumed with another value.
 WATCHING = frozenset(
-    {"checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile"}
+    ("checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile", "shard")
 )
 
 
@@ -47,6 +47,8 @@ class Settings:
         precision: `float32`, `bfloat16` (weights and optimizer stay float32), or `auto`: bfloat16 on a GPU.
         attention: `sdpa`, `varlen`, `flex`, or `auto`: on a GPU the fastest of a short race. Kept in the checkpoint.
         compile: compile the model; `auto` does so on a GPU, `no` never does.
+        shard: divide weights, gradients and optimizer state among the processes (FSDP2; AdamW only), for models too
+            large for one GPU.
         seed: determines initial weights, order of rows and masks, and nothing else does.
         threads: CPU threads; 0 takes one for a narrow model and all for others. Kept in the checkpoint.
         checkpoint_every: steps between checkpoints.
@@ -80,6 +82,7 @@ class Settings:
     precision: str = "auto"
     attention: str = "auto"
     compile: str = "auto"
+    shard: bool = False
     seed: int = 0
     threads: int = 0
     checkpoint_every: int = 1000
@@ -126,6 +129,8 @@ class Settings:
             raise ValueError(
                 f"pretrain.warmup + pretrain.decay: {self.warmup} + {self.decay} is more than the whole run"
             )
+        if self.shard and self.optimizer != "adamw":
+            raise ValueError(f"pretrain.shard: {self.optimizer} needs whole tensors; set optimizer to adamw")
         if self.batch_warmup and self.batch_rows % 8:
             raise ValueError(f"pretrain.batch_rows: {self.batch_rows} is not a multiple of 8, as batch_warmup needs")
         if self.init_from and (self.layers or self.width or self.heads):

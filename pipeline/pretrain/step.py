@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pipeline.pretrain.flops import attended_pairs
 from pipeline.pretrain.model import Model
 from pipeline.pretrain.objective import Losses, Microbatch
+from pipeline.pretrain.sharding import is_sharded, whole
 from pipeline.pretrain.world import World
 
 
@@ -57,14 +58,18 @@ def take_step(
     world.sum_(counts_4)
     means_2 = torch.stack((counts_4[0].clamp(min=1), torch.full_like(counts_4[0], num_rows))).float()
     total_2 = torch.zeros(2, device=world.device)
+    sharded = is_sharded(model)
     for batch in batches:
         losses_2 = losses(model, batch) / means_2
-        losses_2.sum().backward()
+        # Sharding takes the mean of the processes' gradients, where their sum is wanted.
+        (losses_2.sum() * (world.size if sharded else 1)).backward()
         total_2 += losses_2.detach()
     parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
-    if world.size > 1:
+    if sharded:
+        world.sum_(total_2)
+    elif world.size > 1:
         total_2 = _sum_gradients(parameters, total_2, world)
-    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    norm = whole(nn.utils.clip_grad_norm_(parameters, clip))
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()

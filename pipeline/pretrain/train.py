@@ -16,8 +16,9 @@ from pipeline.pretrain.batch import rows_before, rows_of_step
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, restore_tensors
 from pipeline.pretrain.execution import choose_execution, compute_dtype
 from pipeline.pretrain.export import export_model
-from pipeline.pretrain.fill_mask import fill_prompts, fill_rows
+from pipeline.pretrain.fill_mask import encode_prompts, fill_prompts, fill_rows
 from pipeline.pretrain.log import Log, read_log
+from pipeline.pretrain.masking import LONGEST_ROW
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
@@ -27,6 +28,7 @@ from pipeline.pretrain.resume import finished_summary, last_checkpoint
 from pipeline.pretrain.rows import Rows, ShardMetadata
 from pipeline.pretrain.schedule import lr_share
 from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.sharding import shard_model
 from pipeline.pretrain.splitmix import fold
 from pipeline.pretrain.step import take_step
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
@@ -77,6 +79,8 @@ def train(
         raise ValueError(f"{out / 'shards' / 'train'}: no rows to train on")
     if settings.objective == "mlm+nsp" and not rows.are_pairs:
         raise ValueError("pretrain.objective: mlm+nsp needs sentence pairs, but the shards hold packed documents")
+    if metadata.seq_length > LONGEST_ROW:
+        raise ValueError(f"{rows.directory}: rows of {metadata.seq_length} tokens, at most {LONGEST_ROW} are possible")
     identity = {"settings": settings.trajectory(), "shards": [rows.fingerprint, held_out.fingerprint]}
     if summary := finished_summary(out, identity):
         say(f"already trained: {summary['steps']} steps, validation loss {summary['validation_loss']}")
@@ -91,18 +95,22 @@ def train(
         say(f"resumed with {other}: the last bits of the weights will differ from those of an undisturbed run")
     torch.set_num_threads(execution.threads)
     micro_rows, dtype = execution.micro_rows, compute_dtype(settings, device)
-    losses = losses_with(
-        backend=execution.attention, dtype=dtype, compiled=settings.compile == "auto" and device.type == "cuda"
-    )
+    sharded = settings.shard and world.size > 1
+    compiled = settings.compile == "auto" and device.type == "cuda"
+    losses = losses_with(backend=execution.attention, dtype=dtype, compiled=compiled and not sharded)
 
     model = build_model(architecture, seed=fold(settings.seed, 0) >> 1)
     if weights:
         take_weights(model, weights)
     model.to(device)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    if sharded:
+        shard_model(model, world, compiled=compiled)
     optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
     if checkpoint:
         restore_tensors(checkpoint.tensors, model, optimizers)
     vocabulary = read_vocabulary(metadata, tokenizer_json).to(device)
+    encode_prompts(tokenizer_json, settings.prompts, vocabulary.mask_id, architecture.positions)  # not after the night
     held_out_batches = validation_batches(held_out, settings=settings, micro_rows=micro_rows, vocabulary=vocabulary)
 
     first_step = kept.get("step", 0)
@@ -118,7 +126,6 @@ def train(
         tokens=kept.get("tokens", 0),
         seconds=kept.get("seconds", 0),
     )
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
         f"{settings.init_from or settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in "
         f"{len(rows):,} rows, steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
@@ -149,7 +156,7 @@ def train(
         looking = done % settings.eval_every == 0 and done < settings.steps
         saving = done % settings.checkpoint_every == 0 or done == settings.steps or stopping
         if reading or looking or saving:
-            watch.read(out / "checkpoints")
+            watch.read(writer.last)
         if looking and held_out_batches:
             validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
             watch.write([{"step": done, **_measured(validation._asdict())}])
@@ -157,11 +164,13 @@ def train(
                 f"step {done}/{settings.steps}  validation loss {validation.loss:.3f}  "
                 f"accuracy {validation.accuracy:.1%}"
             )
+        if saving and (log or sharded):
+            tensors = collect_tensors(model, optimizers)
         if saving and log:
             log.sync()
             record: dict[str, Any] = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds}
             record |= {**identity, "execution": dataclasses.asdict(execution)}
-            writer.save(collect_tensors(model, optimizers), record)
+            writer.save(tensors, record)
         if stopping and done < settings.steps:
             writer.wait()
             raise TrainingStoppedError(f"stopped after step {done} of {settings.steps}; the same command resumes there")
@@ -169,6 +178,10 @@ def train(
     writer.wait()
     seconds = watch.seconds
     validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
+    if sharded:  # What follows is done by the first process alone, which cannot run a sharded model.
+        tensors = collect_tensors(model, [])
+        model = build_model(architecture, seed=0).to(device)
+        restore_tensors(tensors, model, [])
     summary = {}
     if log:
         counts_V = rows.token_counts() * vocabulary.maskable_V.cpu().numpy()

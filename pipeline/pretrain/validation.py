@@ -67,10 +67,14 @@ def validate(
     """Return the means over `batches`, of which each process looks at every `world.size`-th; equal bits on all."""
     # token loss, right tokens, tokens, next loss, right labels, labels
     sums_N6 = torch.zeros((len(batches), 6), dtype=torch.float64, device=world.device)
-    for index in range(world.rank, len(batches), world.size):
+    # Every process runs the model equally often, on some batch again if need be: a sharded model is run by all at once.
+    for start in range(0, len(batches), world.size):
+        index = min(start + world.rank, len(batches) - 1)
         batch = batches[index]
         token_BKV, next_B2 = predict(model, batch, layout_for(model, batch, backend), dtype)
         masked = batch.masked
+        if start + world.rank > index:
+            continue
         sums_N6[index, 0] = token_loss_sum(token_BKV, masked)
         sums_N6[index, 1] = ((token_BKV.argmax(2) == masked.labels_BK) * masked.weight_BK).sum()
         sums_N6[index, 2] = masked.weight_BK.sum()

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pipeline.pretrain.architecture import Architecture
@@ -62,7 +61,7 @@ class Watch:
         self._read_s += read_s
         self._pending.append((done, lr, step))
 
-    def read(self, checkpoints: Path) -> None:
+    def read(self, last_checkpoint: Callable[[], str]) -> None:
         """Log the remembered steps.
 
         Raises:
@@ -83,10 +82,10 @@ class Watch:
         self.write(lines)
         for line in lines:
             if not (math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"])):
-                last = max((path.name for path in checkpoints.glob("step-*")), default="none")
                 raise TrainingStoppedError(
                     f"step {line['step']}: loss {line['loss']}, gradient norm {line['grad_norm']}: not finite; "
-                    f"last good checkpoint: {last}; lower pretrain.lr or lengthen pretrain.warmup"
+                    f"last good checkpoint: {last_checkpoint()}; the same command would come to the same end: "
+                    "lower pretrain.lr or lengthen pretrain.warmup"
                 )
         now, done = time.monotonic(), lines[-1]["step"] if lines else 0
         if lines and (now - self._said > _SAY_EVERY_S or done == self._steps):

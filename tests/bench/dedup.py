@@ -26,17 +26,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.dedup import (
-    SignatureRows,
     band_run,
-    cluster_counts,
+    cluster_size,
     components,
     deletions,
     exact_run,
     link_exact,
     link_minhash,
+    origins,
     prefix_bounds,
+    similarities,
+    spanning_forest,
     split_clusters,
 )
+from transforms.evidence import SignatureRows
 from transforms.fingerprint import MinHashParameters, metadata
 from transforms.schema import signatures_schema
 
@@ -58,7 +61,7 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.work, given.one, verify=bool(given.verify))))
         return
-    print("| documents | verify | runs | links | components | clusters | deletions | documents/s | deleted | MB |")
+    print("| documents | verify | runs | origins | links | clusters | deletions | documents/s | deleted | MB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     anonymous: dict[int, list[float]] = {0: [], 1: []}
     with tempfile.TemporaryDirectory(dir=given.work) as work:
@@ -123,31 +126,45 @@ def measure(work: Path, num_documents: int, *, verify: bool) -> dict[str, object
                 signatures = read(work / f"signatures-{u}")
                 write(work / f"exact-{u}", exact_run(signatures))
                 write(work / f"bands-{u}", band_run(signatures, PARAMETERS))
+        with clock(seconds, "origins"):
+            for part in range(num_partitions):
+                write(work / f"equal-{part}", link_exact(*partition(work, "exact", units, part, num_partitions)))
+            equal = (read(work / f"equal-{part}") for part in range(num_partitions))
+            origin_N, replaced_N = origins([], equal, num_documents)
+            write(work / "origins", pa.table({"origin": origin_N, "replaced": replaced_N}))
+            del origin_N, replaced_N
         with clock(seconds, "links"):
             rows = signature_rows_of(work, units) if verify else None
+            origin_N = column(work / "origins", "origin")
             for part in range(num_partitions):
-                key_E, check_E, dense_E = partition(work, "exact", units, part, num_partitions)
-                write(work / f"edges-{part}", link_exact(key_E, check_E, dense_E))
                 key_E, dense_E = partition(work, "bands", units, part, num_partitions)
-                write(
-                    work / f"edges-{num_partitions + part}",
-                    link_minhash(key_E, dense_E, threshold=THRESHOLD, signatures=rows),
-                )
-        with clock(seconds, "components"):
-            parent_N = components((read(work / f"edges-{part}") for part in range(2 * num_partitions)), num_documents)
+                alone_E = origin_N[dense_E] == dense_E
+                edges = link_minhash(key_E[alone_E], dense_E[alone_E], threshold=THRESHOLD, evidence=rows)
+                write(work / f"edges-{part}", edges)
         with clock(seconds, "clusters"):
+            tables = (read(work / f"edges-{part}") for part in range(num_partitions))
             if verify:
-                split_clusters(parent_N, signature_rows_of(work, units), threshold=THRESHOLD)
+                survivor_N, pair_F = spanning_forest(tables, num_documents)
+                split_clusters(survivor_N, pair_F, signature_rows_of(work, units), threshold=THRESHOLD)
+                del pair_F
+            else:
+                survivor_N = components(tables, num_documents)
+            for u in units:
+                part = slice(u * UNIT, (u + 1) * UNIT)
+                survivor_N[part] = survivor_N[origin_N[part]]
+            size_N = cluster_size(survivor_N)
         with clock(seconds, "deletions"):
             rows = signature_rows_of(work, units)
+            replaced_N = np.zeros(UNIT, np.bool_)
             deleted = 0
             for u in units:
-                table = deletions(parent_N[u * UNIT : (u + 1) * UNIT], u * UNIT, rows)
+                part = slice(u * UNIT, (u + 1) * UNIT)
+                places = (survivor_N[part], origin_N[part], replaced_N, u * UNIT)
+                table = deletions(*places, signatures=rows, evidence=rows)
                 deleted += table.num_rows
                 write(work / f"deletions-{u}", table)
                 assert not verify or table.num_rows == 0 or table.column("similarity").to_numpy().min() >= THRESHOLD
-    counts = cluster_counts(parent_N)
-    assert deleted == num_documents - sum(counts.values())
+    assert deleted == num_documents - np.count_nonzero(size_N)
     return {"seconds": seconds, "anonymous": peak[0], "deleted": deleted}
 
 
@@ -174,6 +191,11 @@ def write(path: Path, table: pa.Table) -> None:
         writer.write_table(table.combine_chunks(), max_chunksize=4000 if path.name.startswith("signatures") else None)
 
 
+def column(path: Path, name: str) -> NDArray:
+    """Map one column of a file of one batch."""
+    return read(path).column(name).chunk(0).to_numpy()
+
+
 def read(path: Path) -> pa.Table:
     """Map a file."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -187,13 +209,16 @@ def warm_up() -> None:
     unit = pa.table([np.arange(2), pa.array([b"\0" * 16] * 2, pa.binary(16)), minhash], schema=schema)
     rows = SignatureRows([unit], [0])
     key_E, check_E, dense_E = (column.to_numpy() for column in exact_run(unit).columns)
-    edges = [link_exact(key_E, check_E, dense_E)]
+    origin_N, replaced_N = origins([], [link_exact(key_E, check_E, dense_E)], 2)
     key_E, dense_E = (column.to_numpy() for column in band_run(unit, PARAMETERS).columns)
-    edges += [link_minhash(key_E, dense_E, threshold=THRESHOLD, signatures=rows)]
-    parent_N = components(edges, 2)
-    split_clusters(parent_N, rows, threshold=THRESHOLD)
-    cluster_counts(parent_N)
-    assert deletions(parent_N, 0, rows).num_rows == 1
+    link_minhash(key_E, dense_E, threshold=THRESHOLD, evidence=None)
+    edges = [link_minhash(key_E, dense_E, threshold=THRESHOLD, evidence=rows)]
+    components(edges, 2)
+    survivor_N, pair_F = spanning_forest(edges, 2)
+    split_clusters(survivor_N, pair_F, rows, threshold=THRESHOLD)
+    cluster_size(survivor_N)
+    assert deletions(survivor_N, origin_N, replaced_N, 0, signatures=rows, evidence=rows).num_rows == 1
+    similarities(survivor_N, survivor_N, rows)
     ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 

@@ -90,4 +90,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["bert-base-uncased", "bert-base-chinese"])
+    main(sys.argv[1:] or ["bert-base-uncased", "bert-base-chinese", "gpt2", "roberta-base", "gpt-neox-20b-olmo"])

@@ -88,3 +88,9 @@ def test_the_report_is_one_safe_page(directory, capsys):
     assert "http://" not in page.replace("http://www.w3.org", "")
     for heading in ("From records to documents", "Rejected, by rule", "Tokens"):
         assert heading in page
+
+
+def test_warm_calls_every_kernel(capsys):
+    """All stages with kernels run once over a few words; what is compiled is told."""
+    assert main(["warm"]) == 0
+    assert "kernels compiled" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
     """14 bands of 8 rows over 5-word shingles at 0.75, rows of 512 by best fit, 0.5% validation."""
     config = load(tmp_path)
     assert config.dedup.minhash.model_dump() == {
-        "bands": 14, "rows": 8, "ngram": 5, "threshold": 0.75, "verify": "signature",
+        "bands": 14, "rows": 8, "permutations": None, "ngram": 5, "threshold": 0.75, "verify": "signature",
     }  # fmt: skip
     assert (config.tokenize.seq_length, config.tokenize.packing, config.tokenize.validation) == (512, "best_fit", 0.005)
     assert config.pretrain is None
@@ -46,6 +46,11 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"output": "${env:GRISTMILL_NOT_SET}"}, "GRISTMILL_NOT_SET is not set"),
         ({"seed": -1}, "seed"),
         ({"pretrain": {"model": "bert-huge"}}, "bert-huge"),
+        (
+            {"dedup": {"minhash": {"permutations": 128, "bands": 14}}},
+            "permutations 128 at threshold 0.75 choose 11 bands of 11 rows; give either permutations or bands and rows",
+        ),
+        ({"dedup": {"minhash": {"permutations": 128, "threshold": 1.0}}}, "no bands for threshold 1.0"),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(tmp_path, changes, line):
@@ -113,8 +118,9 @@ def test_the_set_of_keys_is_frozen():
         "name", "output", "seed", "sources", "unit_bytes", "pretrain",
         "clean", "clean.unicode", "clean.quality", "clean.language",
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
-        "dedup", "dedup.exact", "dedup.minhash", "dedup.minhash.bands", "dedup.minhash.rows", "dedup.minhash.ngram",
-        "dedup.minhash.threshold", "dedup.minhash.verify",
+        "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.minhash",
+        "dedup.minhash.bands", "dedup.minhash.rows", "dedup.minhash.ngram",
+        "dedup.minhash.permutations", "dedup.minhash.threshold", "dedup.minhash.verify",
         "tokenize", "tokenize.tokenizer", "tokenize.tokenizer.train", "tokenize.tokenizer.load",
         "tokenize.tokenizer.vocab_size", "tokenize.tokenizer.sample_bytes", "tokenize.seq_length", "tokenize.packing",
         "tokenize.validation",

@@ -14,7 +14,7 @@ from tests.pipeline.processes import children, num_commits, start, wait_for_comm
 
 TABLES = {
     "clean": {"documents", "signatures", "rejected"},
-    "dedup": {"deletions", "rejected"},
+    "dedup": {"clusters", "deletions", "rejected"},
     "tokenizer": {"tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json"},
     "tokenize": {"tokens"},
     "shards": {"shards/train", "shards/validation"},

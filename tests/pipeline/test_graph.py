@@ -84,7 +84,8 @@ def jobs(tmp_path_factory):
 def test_all_jobs_are_looked_at(jobs):
     """A stage that is added is looked at too."""
     assert set(jobs) == {
-        "clean", "dedup-runs", "dedup-links", "dedup-clusters", "dedup", "tokenizer", "tokenize", "shards",
+        "clean", "dedup-runs", "dedup-identity", "dedup-origins", "dedup-links", "dedup-clusters", "dedup", "tokenizer",
+        "tokenize", "shards",
     }  # fmt: skip
 
 

@@ -3,8 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.pretrain.shards import make_rows, write_split, write_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Models of tests are small: a second thread waits more than it works, and much more on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The objective as one compiled graph."""
 
+import dataclasses
 import functools
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,8 +19,6 @@ from tests.pretrain.shards import IDS, SEQ_LENGTH
 @pytest.mark.parametrize("name", ["bert-tiny", "modernbert-demo"])
 def test_one_graph_for_all_microbatches(out, monkeypatch, name):
     """Rows with other numbers and lengths of documents never break the graph and never compile it again."""
-    import numpy as np
-
     # The graph is traced and guarded as on a GPU; only the code generator, which costs minutes, is left out.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     torch._dynamo.reset()
@@ -44,3 +44,49 @@ def test_one_graph_for_all_microbatches(out, monkeypatch, name):
             assert torch.equal(losses, expected)
             assert torch.equal(gradient, next(model.parameters()).grad)
     assert len(set(seen)) > 1
+
+
+def _batches(out, count):
+    rows = Rows(out / "shards" / "train")
+    vocabulary = read_vocabulary(rows.metadata, out / "tokenizer" / "tokenizer.json")
+    for step in range(count):
+        numbers = np.arange(step * 5, step * 5 + 5)
+        yield read_microbatch(rows, numbers, settings=Settings(), step=step, vocabulary=vocabulary)
+
+
+def _model(name):
+    """Layers of both kinds, with a window smaller than a row."""
+    architecture = architecture_of(
+        name, vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0, width=32, heads=2, layers=3
+    )
+    return build_model(dataclasses.replace(architecture, window=6), seed=0).requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["bert-tiny", "modernbert-demo"])
+def test_flex_is_one_graph(out, monkeypatch, name):
+    """With block masks the losses are those of dense masks, in one graph that new masks do not compile again."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    model = _model(name)
+    losses, dense = (losses_with(backend=kind, dtype=None, compiled=kind == "flex") for kind in ("flex", "sdpa"))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for batch in _batches(out, 3):
+            assert torch.allclose(losses(model, batch), dense(model, batch), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert-tiny", "modernbert-demo"])
+def test_stream_kernel_is_traced(out, monkeypatch, name):
+    """Variable-length attention, which a CPU cannot run, is at least traced into one graph, once a layer."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append([str(node.target) for node in graph.graph.nodes if node.op == "call_function"])
+        raise InterruptedError("traced")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=keep))
+    losses = losses_with(backend="varlen", dtype=torch.bfloat16, compiled=True)
+    with pytest.raises(Exception, match="traced"):
+        losses(_model(name), next(_batches(out, 1)))
+    assert len(graphs) == 1
+    assert sum("varlen_attn" in target for target in graphs[0]) == 3

@@ -74,6 +74,17 @@ def test_disagreeing_files_are_refused(tmp_path):
         Rows(tmp_path / "train")
 
 
+def test_most_pieces_of_any_file(tmp_path):
+    """Each file states the most pieces of its own rows; the widest decides the shape of every batch."""
+    write_split(tmp_path / "train", [[[2, 5, 3]]] * 4, max_pieces=1)
+    write_split(tmp_path / "other", [[[2, 5, 3]] * 3] * 4, max_pieces=3)
+    name = "data-00001-of-00002.arrow"
+    (tmp_path / "other" / name).replace(tmp_path / "train" / name)
+    rows = Rows(tmp_path / "train")
+    assert rows.read(np.array([0])).lengths_BP.tolist() == [[3, 0, 0]]
+    assert rows.read(np.array([3])).lengths_BP.tolist() == [[3, 3, 3]]
+
+
 def test_missing_and_cut_files_are_refused(tmp_path):
     """A missing file, a stream cut at a message, garbage, and an empty directory are each refused in one line."""
     directory = tmp_path / "train"

@@ -29,6 +29,10 @@ def test_defaults_are_valid():
         ({"lr": float("nan")}, "pretrain.lr"),
         ({"warmup": 0.9, "decay": 0.2}, "more than the whole run"),
         ({"batch_rows": 10, "micro_rows": 4}, "not a multiple"),
+        ({"shard": True, "optimizer": "muon"}, "pretrain.shard: muon needs whole tensors"),
+        ({"init_from": "x", "width": 64}, "has its own layers, width and heads"),
+        ({"objective": "mlm+nsp", "model": "modernbert-base"}, "needs a model of the bert family"),
+        ({"batch_warmup": 0.5, "batch_rows": 12}, "not a multiple of 8"),
         ({"prompts": ["no gap"]}, "must contain"),
     ],
 )

@@ -148,23 +148,47 @@ def test_growing_batch_visits_each_row_once(out, monkeypatch):
     assert sorted(taken[:40]) == sorted(taken[40:80]) == list(range(40))
 
 
-def _torchrun(out, processes):
+def _torchrun(out, processes, **changed):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
-        [*command, *_command(out)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [*command, *_command(out, **changed)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
 
 
 def test_two_processes_equal_one(out, twin):
     """Two gloo processes with a microbatch each, stopped and resumed, are bit-equal to one process with two."""
-    _train(out)
+    three_looks = {"validation_rows": 12}
+    _train(out, **three_looks)
     asked = iter([False] * 9 + [True])
     with pytest.raises(TrainingStoppedError):
-        _train(twin, stop=lambda: next(asked))
-    result = _torchrun(twin, 2)
+        _train(twin, stop=lambda: next(asked), **three_looks)
+    result = _torchrun(twin, 2, **three_looks)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stderr.count("2 x cpu") == 1, "only the first rank speaks"
     _same_result(out, twin)
+
+
+def test_sharded_weights(out, twin):
+    """Two processes that share the weights learn what one learns that has them all; one goes on from theirs."""
+    plain = {"model": "bert-tiny", "optimizer": "adamw"}
+    _train(out, **plain)
+    asked = iter([False] * 9 + [True])
+    with pytest.raises(TrainingStoppedError):
+        _train(twin, stop=lambda: next(asked), **plain)
+    result = _torchrun(twin, 2, **plain, shard=True, validation_rows=12)
+    assert result.returncode == 0, result.stderr[-3000:]
+    for one, other in zip(_curve(out), _curve(twin), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+            assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+    name = "checkpoints/step-00000024/state.safetensors"
+    whole, gathered = load_file(out / name), load_file(twin / name)
+    assert {key: value.shape for key, value in whole.items()} == {key: value.shape for key, value in gathered.items()}
+    for key, value in whole.items():
+        assert torch.allclose(value, gathered[key], rtol=1e-2, atol=1e-4), key
+    assert (twin / "model" / "model.safetensors").exists()
+    (twin / "pretrain" / "summary.json").unlink()
+    assert _train(twin, **plain)[0]["steps"] == 24
 
 
 def test_finished_run_is_left_alone(out):
@@ -244,12 +268,14 @@ def test_killed_run_resumes_bit_equal(out, twin):
     [
         ({"modle": "x"}, "pretrain.modle: unknown key, did you mean model?"),
         ({"seed": 1}, "checkpoints/step-00000024: made with seed 0, now 1: "),
+        ({"prompts": ["kada " * 40 + "[MASK]"]}, "has 43 tokens with 1 masks, at most 32 with one are possible"),
         ({"batch_rows": 7, "micro_rows": 3}, "pretrain.batch_rows: 7 is not a multiple of micro_rows 3"),
     ],
 )
 def test_mistakes_exit_with_two(out, capsys, values, line):
     """A mistake exits 2 with one line, whether the settings, the shards or the checkpoint show it."""
     _train(out)
+    (out / "pretrain" / "summary.json").unlink()
     assert main(_command(out, **values)[3:]) == 2
     error = capsys.readouterr().err
     assert line in error

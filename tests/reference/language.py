@@ -1,7 +1,8 @@
-"""Slow twin of transforms.kernels.language: langdetect's own n-gram state machine, floats, one dict a profile."""
+"""Slow twin of transforms.kernels.language: langdetect's own n-gram state machine, floats, a dict for each profile."""
 
 import json
 import math
+import unicodedata
 from functools import cache
 from importlib.resources import files
 
@@ -39,16 +40,20 @@ def windows(text):
     return parts
 
 
+def is_symbol(char):
+    return "\U00010000" <= char < "\U00020000" or (char >= "\x80" and unicodedata.category(char)[0] == "S")
+
+
 def posteriors(text):
     """Label -> mean posterior; empty if no n-gram is known."""
-    parts = windows(text)
-    latin = sum("A" <= ch <= "z" for part in parts for ch in part)
-    far = sum(ch >= "\u0300" for part in parts for ch in part)
+    parts = ["".join(" " if is_symbol(ch) else ch for ch in part) for part in windows(text)]
     state, votes, total = NGram(), dict.fromkeys(profiles(), 0.0), 0
     for part in parts:
         sums, hits = dict.fromkeys(profiles(), 0.0), 0
+        latin = sum("A" <= ch <= "z" for ch in part)
+        far = sum(ch >= "\u0300" for ch in part)
         for ch in part:
-            if 2 * latin < far and "A" <= ch <= "z":
+            if latin < 3 * far and "A" <= ch <= "z":
                 continue
             state.add_char(ch)
             known = False
@@ -60,6 +65,8 @@ def posteriors(text):
                 for label, p in profiles().items():
                     sums[label] += math.log1p(p["freq"].get(gram, 0) / p["n_words"][n - 1] * 20_000)
             hits += known
+        if not any("\uac00" <= ch <= "\ud7af" for ch in part):
+            sums["ko"] = 0.0
         if hits:
             best = max(sums.values())
             norm = sum(math.exp(s - best) for s in sums.values())

@@ -1,6 +1,7 @@
 """From signatures to deletions: against brute force, in any order, cut into any partitions."""
 
 import json
+import random
 import time
 from itertools import combinations, pairwise
 
@@ -18,19 +19,23 @@ from transforms.dedup import (
     BAND_RUN,
     EDGES,
     EXACT_RUN,
-    SignatureRows,
     band_run,
     cluster_counts,
+    cluster_size,
     components,
     deletions,
+    edge_table,
     exact_run,
-    least_equal,
     link_exact,
     link_minhash,
+    origins,
     prefix_bounds,
+    spanning_forest,
     split_clusters,
 )
+from transforms.evidence import ShingleRows, SignatureRows, least_equal, shingle_rows
 from transforms.fingerprint import MinHashParameters, fingerprint, metadata, probability, signature_rows
+from transforms.kernels.components import SURVIVORS
 from transforms.kernels.lsh import WINDOW, band_keys
 from transforms.kernels.minhash import shingles
 from transforms.kernels.strings import string_views
@@ -66,7 +71,7 @@ def edges_of(units, first_dense, num_partitions=1, parameters=PARAMETERS, thresh
         key_E, check_E, dense_E = slices(exact_runs, first_dense, num_partitions, part)
         tables.append(link_exact(key_E, check_E, dense_E))
         key_E, dense_E = slices(band_runs, first_dense, num_partitions, part)
-        tables.append(link_minhash(key_E, dense_E, threshold=threshold, signatures=signatures))
+        tables.append(link_minhash(key_E, dense_E, threshold=threshold, evidence=signatures))
     return tables
 
 
@@ -86,6 +91,19 @@ def survivors(units, **options):
     return components(edges_of(units, first_dense[:-1], **options), first_dense[-1]).tolist()
 
 
+def deleted(survivor_N, unit, first=0):
+    """The deletions of one unit that is alone, or of a slice of several."""
+    origin_N, replaced_N = origins([], [link_exact(*slices([exact_run(unit)], [0], 1, 0))], unit.num_rows)
+    rows = SignatureRows([unit], [0])
+    return deletions(np.asarray(survivor_N, np.uint32), origin_N, replaced_N, first, signatures=rows, evidence=rows)
+
+
+def split(parent_N, tables, evidence, threshold=0.75):
+    """Cut the components `parent_N` of the edges in `tables`, in place."""
+    _, pair_F = spanning_forest(tables, len(parent_N))
+    split_clusters(parent_N, pair_F, evidence, threshold=threshold)
+
+
 PROSE = " ".join(f"word{number}" for number in range(200))
 NEAR = PROSE.replace("word100 ", "changed ")
 
@@ -96,7 +114,7 @@ def test_exact_near_and_short():
     unit = sign(texts)
     parent_N = np.array(survivors([unit]), np.uint32)
     assert parent_N.tolist() == [0, 1, 0, 3, 1, 5, 6, 0, 5]
-    found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+    found = deleted(parent_N, unit)
     assert found.schema.equals(DELETIONS)
     assert found.drop_columns("similarity").to_pylist() == [
         {"doc_id": 2, "reason": "minhash", "twin_id": 0, "twin_run": None},
@@ -106,7 +124,8 @@ def test_exact_near_and_short():
     ]
     sig_NK, _ = signature_rows(unit.column("minhash").combine_chunks())
     assert found.column("similarity").to_pylist() == [np.float32((sig_NK[2] == sig_NK[0]).mean()), 1.0, 1.0, 1.0]
-    assert cluster_counts(parent_N) == {1: 2, 2: 2, 3: 1}
+    assert cluster_size(parent_N).tolist() == [3, 2, 0, 1, 0, 2, 1, 0, 0]
+    assert cluster_counts(cluster_size(parent_N)) == {1: 2, 2: 2, 3: 1}
 
 
 def test_exact_without_minhash():
@@ -115,7 +134,7 @@ def test_exact_without_minhash():
     edges = link_exact(*slices([exact_run(unit)], [0], 1, 0))
     parent_N = components([edges], 4)
     assert parent_N.tolist() == [0, 1, 0, 1]
-    found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+    found = deleted(parent_N, unit)
     assert found.column("reason").to_pylist() == ["exact", "exact"]
     assert found.column("similarity").to_pylist() == [1.0, 1.0]
 
@@ -135,9 +154,15 @@ def test_priority_decides_the_survivor():
     rows = SignatureRows([early, late], [1, 0])
     parent_N = components(edges_of([early, late], [1, 0]), 3)
     assert parent_N.tolist() == [0, 0, 2]
-    found = deletions(parent_N[1:], 1, rows)
-    assert found.select(["doc_id", "twin_id"]).to_pylist() == [{"doc_id": 0, "twin_id": 100}]
-    assert deletions(parent_N[:1], 0, rows).num_rows == 0
+    options = {"signatures": rows, "evidence": rows}
+    own_N, none_N = np.arange(3, dtype=np.uint32), np.zeros(3, np.bool_)
+    found = deletions(parent_N[1:], own_N[1:], none_N[1:], 1, **options)
+    assert found.select(["doc_id", "twin_id", "twin_run"]).to_pylist() == [
+        {"doc_id": 0, "twin_id": 100, "twin_run": None}
+    ]
+    assert deletions(parent_N[:1], own_N[:1], none_N[:1], 0, **options).num_rows == 0
+    found = deletions(parent_N[1:], own_N[1:], none_N[1:], 1, **options, runs=[(0, "runs/old"), (1, None)])
+    assert found.column("twin_run").to_pylist() == ["runs/old"]
 
 
 def test_rows_by_dense_index():
@@ -159,10 +184,10 @@ def test_empty_tables():
     for unit in (sign([]), sign(["short", "brief"])):
         assert band_run(unit, PARAMETERS).equals(BAND_RUN.empty_table())
         rows = SignatureRows([unit], [0])
-        edges = link_minhash(*slices([band_run(unit, PARAMETERS)], [0], 4, 3), threshold=0.75, signatures=rows)
+        edges = link_minhash(*slices([band_run(unit, PARAMETERS)], [0], 4, 3), threshold=0.75, evidence=rows)
         assert edges.equals(EDGES.empty_table())
         parent_N = components([edges], unit.num_rows)
-        assert deletions(parent_N, 0, rows).equals(DELETIONS.empty_table())
+        assert deleted(parent_N, unit).equals(DELETIONS.empty_table())
     assert exact_run(sign([])).equals(EXACT_RUN.empty_table())
 
 
@@ -231,7 +256,7 @@ def test_chunks_do_not_change_the_edges(monkeypatch):
     sig_NK = np.repeat(rng.integers(0, 1 << 32, (60, 112), np.uint32), rng.integers(1, 60, 60), axis=0)
     unit = generated(sig_NK)
     whole = edges_of([unit], [0])[1]
-    monkeypatch.setattr(dedup, "_CHUNK", 16)
+    monkeypatch.setattr(SignatureRows, "chunk", 16)
     assert edges_of([unit], [0])[1].equals(whole)
     assert whole.num_rows == len(sig_NK) - 60
 
@@ -254,7 +279,7 @@ def test_a_bucket_of_equal_documents_is_linear():
         unit = generated(np.repeat(np.arange(112, dtype=np.uint32)[None], num_copies, axis=0))
         started = time.process_time()
         parent_N = components(edges_of([unit], [0]), num_copies)
-        found = deletions(parent_N, 0, SignatureRows([unit], [0]))
+        found = deleted(parent_N, unit)
         seconds.append(time.process_time() - started)
         assert found.num_rows == num_copies - 1
         assert not parent_N.any()
@@ -302,41 +327,105 @@ def test_real_documents_against_brute_force(neardup):
     assert survivors(parts, num_partitions=32) == found
 
 
-@pytest.mark.parametrize("split", [False, True])
-def test_every_cluster_keeps_exactly_one(neardup, split):
+@pytest.mark.parametrize("cut", [False, True])
+def test_every_cluster_keeps_exactly_one(neardup, cut):
     """Survivors and deletions tile the documents, each twin is a survivor, and like its copy once chains are cut."""
     unit = sign(neardup)
-    parent_N = np.array(survivors([unit]), np.uint32)
-    signatures = SignatureRows([unit], [0])
-    if split:
-        split_clusters(parent_N, signatures, threshold=0.75)
-    found = deletions(parent_N, 0, signatures)
-    deleted = dict(zip(found.column("doc_id").to_pylist(), found.column("twin_id").to_pylist(), strict=True))
-    alive = set(range(len(neardup))) - set(deleted)
-    assert set(deleted.values()) <= alive
+    tables = edges_of([unit], [0])
+    parent_N = components(tables, len(neardup))
+    if cut:
+        split(parent_N, tables, SignatureRows([unit], [0]))
+    found = deleted(parent_N, unit)
+    twins = dict(zip(found.column("doc_id").to_pylist(), found.column("twin_id").to_pylist(), strict=True))
+    alive = set(range(len(neardup))) - set(twins)
+    assert set(twins.values()) <= alive
     assert alive == set(parent_N.tolist())
-    assert sum(size * count for size, count in cluster_counts(parent_N).items()) == len(neardup)
-    assert sum(cluster_counts(parent_N).values()) == len(alive)
-    assert (min(found.column("similarity").to_pylist()) >= 0.75) is split
+    counts = cluster_counts(cluster_size(parent_N))
+    assert sum(size * count for size, count in counts.items()) == len(neardup)
+    assert sum(counts.values()) == len(alive)
+    assert (min(found.column("similarity").to_pylist()) >= 0.75) is cut
 
 
 def test_chains_are_cut_alike_in_any_chunks(neardup, monkeypatch):
-    """The survivors do not depend on how many signatures are in memory at once."""
-    unit = sign(neardup)
-    whole = np.array(survivors([unit]), np.uint32)
+    """The survivors are the twin's, however many signatures are in memory at once, whatever the parts of the forest."""
+    texts = random.Random(0).sample(neardup, len(neardup))  # clusters are not neighbours
+    unit = sign(texts)
+    tables = edges_of([unit], [0], num_partitions=16)
+    whole = components(tables, len(texts))
     cut = whole.copy()
-    split_clusters(whole, SignatureRows([unit], [0]), threshold=0.75)
-    monkeypatch.setattr(dedup, "_CHUNK", 64)
-    split_clusters(cut, SignatureRows([unit], [0]), threshold=0.75)
+    split(whole, tables, SignatureRows([unit], [0]))
+    monkeypatch.setattr(SignatureRows, "chunk", 64)
+    monkeypatch.setattr(dedup, "_FOREST_EDGES", 10)
+    split(cut, tables[::-1], SignatureRows([unit], [0]))
     assert (cut == whole).all()
+    sig_NK = SignatureRows([unit], [0]).minhash(np.arange(len(texts), dtype=np.uint32))
+    expected = reference_components.choose_survivors(
+        len(texts),
+        sorted((edge["a"], edge["b"]) for table in tables for edge in table.to_pylist()),
+        lambda a, b: (sig_NK[a] == sig_NK[b]).sum() >= 84,
+        SURVIVORS,
+    )
+    assert whole.tolist() == expected
 
 
-def test_short_copies_stay_deleted():
-    """Documents without a signature are alike by their text alone."""
-    unit = sign(["a b", "c d", "a b"], parameters=None)
-    parent_N = np.array([0, 1, 0], np.uint32)
-    split_clusters(parent_N, SignatureRows([unit], [0]), threshold=0.75)
-    assert parent_N.tolist() == [0, 1, 0]
+def test_earlier_documents_do_not_know_later_ones(neardup):
+    """The survivors of the first documents are the same without the others."""
+    found = []
+    for texts in (neardup, neardup[:333]):
+        unit = sign(texts)
+        tables = edges_of([unit], [0])
+        parent_N = components(tables, len(texts))
+        split(parent_N, tables, SignatureRows([unit], [0]))
+        found.append(parent_N.tolist())
+    assert found[0][:333] == found[1]
+
+
+def test_origins_of_pages_and_copies():
+    """A replaced page stands for nothing; the copies of its text have the smallest of the others."""
+    older = edge_table(*(np.array(column, np.uint32) for column in ([0, 4], [5, 3])))
+    equal = edge_table(*(np.array(column, np.uint32) for column in ([1, 2, 3], [0, 0, 0])))
+    origin_N, replaced_N = origins([older], [equal], 6)
+    assert origin_N.tolist() == [5, 1, 1, 1, 1, 5]
+    assert replaced_N.tolist() == [True, False, False, False, True, False]
+    rows = SignatureRows([sign(list("abcdef"))], [0])
+    found = deletions(np.array([5, 1, 1, 1, 1, 5], np.uint32), origin_N, replaced_N, 0, signatures=rows, evidence=rows)
+    assert found.select(["doc_id", "reason", "twin_id", "similarity"]).to_pylist() == [
+        {"doc_id": 0, "reason": "url", "twin_id": 5, "similarity": None},
+        {"doc_id": 2, "reason": "exact", "twin_id": 1, "similarity": 1.0},
+        {"doc_id": 3, "reason": "exact", "twin_id": 1, "similarity": 1.0},
+        {"doc_id": 4, "reason": "url", "twin_id": 1, "similarity": None},
+    ]
+
+
+def shingle_table(texts):
+    """The shingles of one unit, a document without any among them."""
+    rows = np.arange(len(texts), dtype=np.uint32)
+    return pa.Table.from_batches([shingle_rows(pa.array(texts), rows, PARAMETERS.ngram)])
+
+
+def test_jaccard_is_exact(neardup):
+    """Every link and every deletion is at least 0.75 similar by the sets of shingles themselves: precision 1."""
+    unit, rows = sign(neardup), ShingleRows([shingle_table(neardup)], [0])
+    key_E, dense_E = slices([band_run(unit, PARAMETERS)], [0], 1, 0)
+    edges = link_minhash(key_E, dense_E, threshold=0.75, evidence=rows)
+    sets = shingle_sets(neardup)
+
+    def jaccard(a, b):
+        return len(sets[a] & sets[b]) / len(sets[a] | sets[b])
+
+    assert edges.num_rows > 200
+    for edge in edges.to_pylist():
+        assert edge["similarity"] == pytest.approx(jaccard(edge["a"], edge["b"]))
+        assert edge["similarity"] >= 0.75
+    expected = []
+    keys = band_key_rows(signature_rows(unit.column("minhash").combine_chunks())[0])
+    for a, b in combinations([n for n, own in enumerate(sets) if own], 2):
+        if (keys[a] == keys[b]).any() and jaccard(a, b) >= 0.75:
+            expected.append((b, a))
+    parent_N = components([edges], len(neardup))
+    assert parent_N.tolist() == reference_components.components(len(neardup), expected)
+    split(parent_N, [edges], rows)
+    assert all(jaccard(n, twin) >= 0.75 for n, twin in enumerate(parent_N.tolist()) if n != twin)
 
 
 def planted(words, edit, share, rng):

@@ -1,6 +1,7 @@
 """Byte-level BPE: from the bytes of texts to token ids in one pass, without a queue of merges.
 
-A token is known here by a rank: 0 to 255 for the bytes, 256 + r for the result of merge r. Merges are tried in that order.
+A token is known here by a rank: 0 to 255 for the bytes, 256 + r for the result of merge r. Merges are tried in that
+order.
 
 Shapes: N documents, M bytes, K ranks, S slots of a trie, H places of a hash table, T tokens, C code points.
 """
@@ -18,6 +19,7 @@ CHANGES = 8  # added to a class: the normaliser may change the character, or wha
 NO_RANK = 1 << 30
 
 SEEN_BITS = 15  # pairs of tokens whose verdict is remembered: 256 KB
+WORD_BITS = 14  # words of 2 to 4 tokens and at most 15 bytes that are remembered: 512 KB
 
 _U = np.uint64
 _APOSTROPHE = 0x27
@@ -118,7 +120,8 @@ def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray
 def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2: NDArray[np.int64]) -> bool:
     """Return whether BPE on the bytes of two tokens gives these two tokens.
 
-    It undoes the merges inside both, last one first, and looks whether a merge across the border would have come before.
+    It undoes the merges inside both, last one first, and looks whether a merge across the border would have come
+    before.
     """
     before = NO_RANK  # a merge across the border below this rank would have come first
     while True:
@@ -147,6 +150,7 @@ def _words(
     pairs_H2: NDArray[np.int64],
     id_K: NDArray[np.int32],
     seen_J: NDArray[np.int64],
+    word_W4: NDArray[np.int64],
     dead: NDArray[np.int32],
     ranks: NDArray[np.int32],
     num_words: int,
@@ -155,11 +159,44 @@ def _words(
 ) -> int:
     """Write the ids of the pieces that begin at `start` and end at `ends`; return the new number of ids.
 
-    One function for all pieces of a part: with one call a word, passing the arrays cost more than most words.
+    A piece is tried as one token, then looked up among the words seen last, and only then taken apart. One function for
+    all pieces of a part: with one call a word, passing the arrays cost more than most words.
     """
     stop = start
     for piece in range(num_pieces):
         begin, stop = stop, int(ends[_U(piece)])
+        slot = np.int32(START)
+        i = begin
+        while i < stop:
+            child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
+            if trie_S3[_U(child), 1] != slot:
+                break
+            slot = child
+            i += 1
+        if i == stop and trie_S3[_U(slot), 2] >= 0:  # nine English words of ten, half of the German ones
+            ids_T[_U(num_ids)] = id_K[_U(trie_S3[_U(slot), 2])]
+            num_ids += 1
+            continue
+        size = stop - begin
+        low, high, home = 0, size, 0
+        if size < 16:
+            for i in range(begin, min(begin + 8, stop)):
+                low = low << 8 | int(bytes_M[_U(i)])
+            for i in range(begin + 8, stop):
+                high = high << 8 | int(bytes_M[_U(i)])
+            mixed = (_U(low) ^ _U(high) * _U(0x9E3779B97F4A7C15)) * _U(0xBF58476D1CE4E5B9)
+            home = int(mixed >> _U(64 - WORD_BITS))
+            if word_W4[_U(home), 0] == low and word_W4[_U(home), 1] == high:
+                pair = word_W4[_U(home), 2]
+                ids_T[_U(num_ids)] = pair & 0xFFFFFFFF
+                ids_T[_U(num_ids + 1)] = pair >> 32
+                num_ids += 2
+                pair = word_W4[_U(home), 3]
+                while pair > 0:
+                    ids_T[_U(num_ids)] = (pair & 0xFFFFFFFF) - 1
+                    num_ids += 1
+                    pair >>= 32
+                continue
         position = begin
         num_ranks = 0
         searching = True
@@ -178,6 +215,7 @@ def _words(
                 searching = False
             # `position` was reached by the one valid way; `rank` is the longest token here that was not tried yet.
             if rank < 0:
+                assert num_ranks > 0  # the tokens that BPE gives always lead to the end
                 dead[_U(position - begin)] = num_words + piece
                 num_ranks -= 1
                 rank = int(ranks[_U(num_ranks)])
@@ -201,8 +239,15 @@ def _words(
             else:
                 rank = int(token_K4[_U(rank), 2])
         for r in range(num_ranks):
-            ids_T[_U(num_ids)] = id_K[_U(ranks[_U(r)])]
-            num_ids += 1
+            ids_T[_U(num_ids + r)] = id_K[_U(ranks[_U(r)])]
+        if size < 16 and 2 <= num_ranks <= 4:
+            third = int(ids_T[_U(num_ids + 2)]) + 1 if num_ranks > 2 else 0
+            fourth = int(ids_T[_U(num_ids + 3)]) + 1 if num_ranks > 3 else 0
+            word_W4[_U(home), 0] = low
+            word_W4[_U(home), 1] = high
+            word_W4[_U(home), 2] = int(ids_T[_U(num_ids)]) | int(ids_T[_U(num_ids + 1)]) << 32
+            word_W4[_U(home), 3] = third | fourth << 32
+        num_ids += num_ranks
     return num_ids
 
 
@@ -217,8 +262,8 @@ def _pieces(
 ) -> tuple[int, int]:
     r"""Write the ends of the pieces that GPT-2's pattern makes of bytes_M[start:stop]; return their number.
 
-    The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. One pass: a change of class
-    ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
+    The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. One pass: a change of
+    class ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
 
     The second number returned is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
     """
@@ -289,6 +334,7 @@ def byte_level(
     pairs_H2: NDArray[np.int64],
     id_K: NDArray[np.int32],
     seen_J: NDArray[np.int64],
+    word_W4: NDArray[np.int64],
     first_document: int,
     num_ids: int,
     ids_T: NDArray[np.unsignedinteger],
@@ -312,11 +358,14 @@ def byte_level(
         added_length_A: int32 [A], bytes of each.
         added_id_A: int32 [A], -1 for a special token, which is text but hides shorter ones inside.
         trie_S3: trie of the bytes of the tokens, leading to their ranks.
-        token_K4: int32 [K, 4], for each token: the ranks of the two that merge to it (itself twice for a byte), the rank of
-            the longest token that it begins with (-1 for a byte), and its bytes.
+        token_K4: int32 [K, 4], for each token: the ranks of the two that merge to it (itself twice for a byte), the
+            rank of the longest token that it begins with (-1 for a byte), and its bytes.
         pairs_H2: int64 [H, 2], see `pair_slot`: pairs of ranks and the rank they merge to.
         id_K: int32 [K], token ids.
-        seen_J: int64 [1 << SEEN_BITS], pairs whose verdict is known; -1 at first. Kept from call to call.
+        seen_J: int64 [1 << SEEN_BITS], -1 at first, kept from call to call: the pairs asked about last, `left << 33 |
+            right << 1 | verdict`.
+        word_W4: int64 [1 << WORD_BITS, 4], -1 at first, kept from call to call: words seen last, their bytes and
+            number of bytes in two columns, their ids in two.
         first_document: where to begin.
         num_ids: ids already in `ids_T`.
         ids_T: uint16 or uint32, written; needs a place for each byte, and with `prefix_blank` two and one a document.
@@ -374,6 +423,7 @@ def byte_level(
                     pairs_H2,
                     id_K,
                     seen_J,
+                    word_W4,
                     dead,
                     ranks,
                     num_words,

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel
-from transforms.kernels.lexicon import FLAGS, IS_LONG, IS_SUSPECT, TOKEN_END, TOKEN_MARK, Lexicon, contains, lower
+from transforms.kernels.lexicon import FLAGS, IS_LONG, IS_SUSPECT, TOKEN_END, TOKEN_MARK, Lexicon, contains
 from transforms.kernels.lines import (
-    DOC_LINES,
     AFTER_GAP,
+    DOC_LINES,
     DOC_TOKENS,
     L_CHUNKS,
     L_COLUMNS,
@@ -221,7 +221,7 @@ def pack(
     out_offsets_N1: NDArray[np.int32],
     out_M: NDArray[np.uint8],
 ) -> None:
-    """Write documents one after the other to `out_M`: the rewritten ones from `text_M` up to `stop_N`, others as they were.
+    """Write documents one after the other to `out_M`: rewritten ones from `text_M` up to `stop_N`, others as they were.
 
     Args:
         original_M: uint8, the documents.

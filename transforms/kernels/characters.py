@@ -29,7 +29,8 @@ SENTENCE_END = 1 << 14  # as a token of its own ends a sentence
 MARK = 1 << 15  # category P
 
 AFFIXES = (
-    ",:;!?()[]{}<>_#*&\xa1\xb7\xbf\u060c\u061b\u061f\u066a\u06d4\u0964\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\uff5e"
+    ",:;!?()[]{}<>_#*&\xa1\xb7\xbf\u2026"
+    "\u060c\u061b\u061f\u066a\u06d4\u0964\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\uff5e"
 )
 QUOTES = (
     "'\",`\xab\xb4\xbb\u2018\u2019\u201a\u201c\u201d\u201e\u2329\u232a\u27e6\u27e7\u3008\u3009\u300a\u300b\u300c\u300d"
@@ -37,21 +38,23 @@ QUOTES = (
 )
 CURRENCY = "$\xa3\xa5\u0e3f\ufdfc" + "".join(map(chr, range(0x20A0, 0x20C0)))
 
-# Behind a digit these split off. Latin, Cyrillic and Arabic, as one pattern of the reference has them.
-UNITS = (
-    "km km\xb2 km\xb3 m m\xb2 m\xb3 dm dm\xb2 dm\xb3 cm cm\xb2 cm\xb3 mm mm\xb2 mm\xb3 ha \xb5m nm yd in ft kg g mg \xb5g t lb "
-    "oz m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % "
+# Behind a digit these split off: Latin, Cyrillic and Arabic.
+_UNITS = (
+    "km km\xb2 km\xb3 m m\xb2 m\xb3 dm dm\xb2 dm\xb3 cm cm\xb2 cm\xb3 mm mm\xb2 mm\xb3 ha \xb5m nm yd in ft kg g mg "
+    "\xb5g t lb oz m/s km/h kmh mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K % "
     "\u043a\u043c \u043a\u043c\xb2 \u043a\u043c\xb3 \u043c \u043c\xb2 \u043c\xb3 \u0434\u043c \u0434\u043c\xb2 "
     "\u0434\u043c\xb3 \u0441\u043c \u0441\u043c\xb2 \u0441\u043c\xb3 \u043c\u043c \u043c\u043c\xb2 \u043c\u043c\xb3 "
     "\u043d\u043c \u043a\u0433 \u0433 \u043c\u0433 \u043c/\u0441 \u043a\u043c/\u0447 \u043a\u041f\u0430 \u041f\u0430 "
-    "\u043c\u0431\u0430\u0440 \u041a\u0431 \u041a\u0411 \u043a\u0431 \u041c\u0431 \u041c\u0411 \u043c\u0431 \u0413\u0431 "
-    "\u0413\u0411 \u0433\u0431 \u0422\u0431 \u0422\u0411 \u0442\u0431 \u0643\u0645 \u0643\u0645\xb2 \u0643\u0645\xb3 "
-    "\u0645 \u0645\xb2 \u0645\xb3 \u0633\u0645 \u0633\u0645\xb2 \u0633\u0645\xb3 \u0645\u0645 \u0645\u0645\xb2 "
-    "\u0645\u0645\xb3 \u063a\u0631\u0627\u0645 \u062c\u0631\u0627\u0645 \u062c\u0645 \u0643\u063a \u0645\u0644\u063a "
-    "\u0643\u0648\u0628 \u0627\u0643\u0648\u0627\u0628"
-).split(" ")
+    "\u043c\u0431\u0430\u0440 \u041a\u0431 \u041a\u0411 \u043a\u0431 \u041c\u0431 \u041c\u0411 \u043c\u0431 "
+    "\u0413\u0431 \u0413\u0411 \u0433\u0431 "
+    "\u0422\u0431 \u0422\u0411 \u0442\u0431\u0643\u0645 \u0643\u0645 \u0643\u0645\xb2 "
+    "\u0643\u0645\xb3 \u0645 \u0645\xb2 \u0645\xb3 \u0633\u0645 \u0633\u0645\xb2 \u0633\u0645\xb3 \u0645\u0645 "
+    "\u0645\u0645\xb2 \u0645\u0645\xb3 \u063a\u0631\u0627\u0645 \u062c\u0631\u0627\u0645 \u062c\u0645 \u0643\u063a "
+    "\u0645\u0644\u063a \u0643\u0648\u0628 \u0627\u0643\u0648\u0627\u0628"
+)
+UNITS = tuple(_UNITS.split(" "))
 
-# datatrove's PUNCTUATION: ASCII punctuation, controls but tab and line feed, and these. U+FF11 is a digit, and in the list.
+# datatrove's PUNCTUATION: ASCII punctuation, controls but tab and line feed, and these; U+FF11 is a digit, and in it.
 _PUNCTUATION = (
     "\xab\xb4\xbb\u2013\u2014\u2019\u201c\u201d\u201e\u2026\u2236\u2501\u25ba\u3001\u3002\u3008\u3009\u300a\u300b\u300c"
     "\u300d\u3010\u3011\uff01\uff05\uff08\uff09\uff0c\uff0e\uff11\uff1a\uff1b\uff1f\uff5e"
@@ -72,7 +75,12 @@ _TERMINAL_ONLY = """
 11F43-11F44 16E98
 """  # not ends of sentences for spaCy's sentencizer, whose list is older
 
-_NOT_ALPHA = (range(0xAA, 0xC0), range(0x2B0, 0x370), range(0x1D2C, 0x1D6B), range(0x2071, 0x20A0))  # diacritics, modifiers
+_NOT_ALPHA = (
+    range(0xAA, 0xC0),
+    range(0x2B0, 0x370),
+    range(0x1D2C, 0x1D6B),
+    range(0x2071, 0x20A0),
+)  # diacritics, modifiers
 
 
 def code_points(ranges: str) -> list[int]:

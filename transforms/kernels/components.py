@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel
+from transforms.kernels.likeness import likeness
 
 SURVIVORS = 64  # survivors of one component that a further member is compared with
 
@@ -87,44 +88,151 @@ def collect_clusters(
 
 
 @kernel
+def span_edges(pair_L: NDArray[np.uint64], parent_N: NDArray[np.uint32]) -> int:
+    """Keep the edges that connect the documents up to every index: a minimum spanning forest (Kruskal, 1956).
+
+    Args:
+        pair_L: uint64, ascending; larger end << 32 | smaller end. Changed: the kept ones stand at its beginning.
+        parent_N: uint32, output, not compressed: the components of the edges.
+
+    Returns:
+        How many edges are kept, at most N - 1.
+
+    The weight of an edge is its larger end, so for every n the kept edges among documents up to n connect exactly what
+    all edges among them connect. The forest of two forests is the forest of all their edges.
+    """
+    for n in range(len(parent_N)):
+        parent_N[n] = np.uint32(n)
+    kept = 0
+    for edge in range(len(pair_L)):
+        pair = pair_L[edge]
+        a, b = _root(parent_N, int(pair >> np.uint64(32))), _root(parent_N, int(pair & np.uint64(0xFFFFFFFF)))
+        if a != b:
+            parent_N[max(a, b)] = np.uint32(min(a, b))
+            pair_L[kept] = pair
+            kept += 1
+    return kept
+
+
+@kernel
+def choose_origins(parent_N: NDArray[np.uint32], excluded_N: NDArray[np.bool_], first_N: NDArray[np.uint32]) -> None:
+    """Point every document of a component at the smallest one that is not excluded.
+
+    Args:
+        parent_N: uint32, compressed; changed in place. Excluded documents point at themselves.
+        excluded_N: bool.
+        first_N: uint32, scratch.
+    """
+    none = np.uint32(0xFFFFFFFF)
+    first_N[:] = none
+    for n in range(len(parent_N)):
+        root = parent_N[n]
+        if excluded_N[n]:
+            parent_N[n] = np.uint32(n)
+            continue
+        if first_N[root] == none:
+            first_N[root] = np.uint32(n)
+        parent_N[n] = first_N[root]
+
+
+@kernel
 def choose_survivors(
-    offsets_C1: NDArray[np.int64],
+    a_L: NDArray[np.int64],
+    b_L: NDArray[np.int64],
     sig_MK: NDArray[np.uint32],
-    exact_M2: NDArray[np.uint64],
-    least_equal: int,
+    starts_M1: NDArray[np.int64],
+    shingle_S: NDArray[np.uint64],
+    least: float,
     twin_M: NDArray[np.uint32],
 ) -> None:
     """Give every member of a component the first survivor that it is like, or make it a survivor itself.
 
     Args:
-        offsets_C1: int64, component c is the rows from `offsets_C1[c]` to `offsets_C1[c + 1]`; its first row survives.
-        sig_MK: uint32, signatures of the members in the order of the components; K may be 0.
-        exact_M2: uint64, their content hashes: equal ones are alike whatever the signatures.
-        least_equal: how many of the K values must be equal.
+        a_L: int64, larger row of every edge, ascending.
+        b_L: int64, smaller row of every edge.
+        sig_MK: uint32, signatures of the members of some components, ascending within a component; K may be 0.
+        starts_M1: int64, where the shingles of a member start; empty = the signatures speak (see `likeness`).
+        shingle_S: uint64, distinct shingles of each member, ascending.
+        least: the least similarity of a copy.
         twin_M: uint32, output: the row of the survivor, the member's own row if it survives.
 
-    A member is compared with the first survivor and the last SURVIVORS - 1 others, oldest first, so the cost is linear
-    even where a chain of a million documents leads from one text to another.
+    Members come in ascending order, and each sees the survivors of the component that it and the members before it
+    make: later documents never change what happens to earlier ones. It is compared with the first survivor and the last
+    SURVIVORS - 1 others, oldest first, so the cost is linear even where a chain of a million documents leads from one
+    text to another.
     """
-    survivors = np.empty(SURVIVORS, np.int64)
-    for c in range(len(offsets_C1) - 1):
-        num_survivors = 0
-        for m in range(offsets_C1[c], offsets_C1[c + 1]):
-            twin = m
-            for i in range(num_survivors):
-                survivor = survivors[i]
-                equal = 0
-                for k in range(sig_MK.shape[1]):
-                    equal += sig_MK[m, k] == sig_MK[survivor, k]
-                same = exact_M2[m, 0] == exact_M2[survivor, 0] and exact_M2[m, 1] == exact_M2[survivor, 1]
-                if same or equal >= least_equal:
-                    twin = survivor
-                    break
-            twin_M[m] = np.uint32(twin)
-            if twin == m:
-                if num_survivors == SURVIVORS:
-                    num_survivors -= 1
-                    for i in range(1, num_survivors):
-                        survivors[i] = survivors[i + 1]
-                survivors[num_survivors] = m
-                num_survivors += 1
+    num_members = len(twin_M)
+    none = np.uint32(0xFFFFFFFF)
+    root_M = np.empty(num_members, np.uint32)
+    head_M = np.full(num_members, none, np.uint32)  # of a root: its survivors, a list in ascending order
+    next_M = np.full(num_members, none, np.uint32)
+    count_M = np.zeros(num_members, np.uint32)
+    edge = 0
+    for m in range(num_members):
+        root_M[m] = np.uint32(m)
+        root = m
+        while edge < len(a_L) and a_L[edge] == m:
+            other = _root(root_M, int(b_L[edge]))
+            edge += 1
+            if other != root:
+                keep, drop = min(root, other), max(root, other)
+                root_M[drop] = np.uint32(keep)
+                _merge(head_M, next_M, count_M, keep, drop)
+                root = keep
+        twin = m
+        survivor, last = head_M[root], none
+        while survivor != none:
+            if likeness(m, int(survivor), sig_MK, starts_M1, shingle_S) >= least:
+                twin = int(survivor)
+                break
+            last = survivor
+            survivor = next_M[survivor]
+        twin_M[m] = np.uint32(twin)
+        if twin == m:
+            if last == none:
+                head_M[root] = np.uint32(m)
+            else:
+                next_M[last] = np.uint32(m)
+            count_M[root] += np.uint32(1)
+            _trim(head_M, next_M, count_M, root)
+
+
+@kernel
+def _merge(
+    head_M: NDArray[np.uint32], next_M: NDArray[np.uint32], count_M: NDArray[np.uint32], keep: int, drop: int
+) -> None:
+    """Merge the ascending survivors of the root `drop` into those of `keep`."""
+    none = np.uint32(0xFFFFFFFF)
+    left, right, last = head_M[keep], head_M[drop], none
+    while left != none or right != none:
+        if right == none or (left != none and left < right):
+            taken = left
+            left = next_M[left]
+        else:
+            taken = right
+            right = next_M[right]
+        if last == none:
+            head_M[keep] = taken
+        else:
+            next_M[last] = taken
+        last = taken
+    count_M[keep] += count_M[drop]
+    _trim(head_M, next_M, count_M, keep)
+
+
+@kernel
+def _trim(head_M: NDArray[np.uint32], next_M: NDArray[np.uint32], count_M: NDArray[np.uint32], root: int) -> None:
+    """Forget the survivors after the first one until SURVIVORS are left."""
+    while count_M[root] > SURVIVORS:
+        head = head_M[root]
+        next_M[head] = next_M[next_M[head]]
+        count_M[root] -= np.uint32(1)
+
+
+@kernel
+def _root(parent_N: NDArray[np.uint32], member: int) -> int:
+    """Return the root of `member`, halving the path."""
+    while parent_N[member] != member:
+        parent_N[member] = parent_N[parent_N[member]]
+        member = int(parent_N[member])
+    return member

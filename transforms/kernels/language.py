@@ -1,9 +1,18 @@
 """Language identification by character n-grams: naive Bayes over 1-, 2- and 3-grams.
 
 The model is the one of Nakatani Shuyo's language-detection as ported in the package `langdetect`: same profiles, same
-character classes, same treatment of capitals, Latin words in other scripts, URLs and mail addresses. The inference is
-not: langdetect draws n-grams at random until one language has won, seven times; here every n-gram of a window counts
-once, and the windows of a document vote with their posterior. Equal text gives equal labels, always.
+character classes, same treatment of capitals, URLs and mail addresses. What differs:
+
+- langdetect draws n-grams at random until one language has won, seven times. Here every n-gram of a window counts
+  once, and the windows of a document vote with their posterior. Equal text gives equal labels, always.
+- Latin letters are left out of a window where other letters are more than a third of them (langdetect: out of a
+  document, where others are more than twice as many): a Chinese character says as much as three letters.
+- Symbols separate words. The rules of a table are n-grams of Hungarian and Turkish in the profiles.
+- A window without a Hangul syllable is not Korean; rare Chinese characters would make it so.
+
+On 2525 pages in known languages, half of them full of code and tables, langdetect has 92.4 % right and 7.6 % wrong with
+a score over 0.65; its model with every n-gram once 91.9 % and 8.0 %; with windows 93.5 % and 1.0 %; and with all of
+these 98.2 % and 0.6 %. On 8339 sentences of prose it makes no difference (98.2 against 98.1 %, same label on 99.6 %).
 
 Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH), S slots of the hash table.
 """
@@ -25,13 +34,11 @@ UPPER, LATIN, FAR = 1 << 13, 1 << 14, 1 << 15  # flags beside the bits: capital;
 ROW_SHIFT = 3 * CHAR_BITS  # a slot is row << ROW_SHIFT | three characters
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
-# 16 windows of 256 bytes: on 2525 pages in known languages, half of them full of code and tables, 93.5 % are right
-# and 1.0 % wrong with a score over 0.65; one posterior over all of the text: 91.9 % and 8.0 %; langdetect: 92.4 %.
-WINDOW = 256
+WINDOW = 256  # bytes; 32 of 128 and 8 of 512 are 0.2 and 1.1 % worse on the pages
 MAX_WINDOWS = 16
 
 _U = np.uint64
-_ASTRAL = np.uint16(OTHER | FAR)
+_FAR_SPACE, _FAR_LETTER = np.uint16(SPACE), np.uint16(OTHER | FAR)
 _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
 
 
@@ -116,7 +123,10 @@ def _characters(
             i += 1
         else:
             code, width = code_point(bytes_M, i, stop)
-            char = chars_C[_U(code)] if code < 0x10000 else _ASTRAL
+            if code < 0x10000:
+                char = chars_C[_U(code)]
+            else:  # emoji and scripts without a profile, or rare Han
+                char = _FAR_SPACE if code < 0x20000 else _FAR_LETTER
             i += width
         out[_U(filled)] = char
         filled += 1
@@ -201,6 +211,8 @@ def _vote(
     slots_S: NDArray[np.uint64],
     rows_RL: NDArray[np.int16],
     num_languages: int,
+    hangul_char: int,
+    korean: int,
     sums_L: NDArray[np.int32],
     votes_L: NDArray[np.float64],
 ) -> int:
@@ -209,11 +221,6 @@ def _vote(
     The n-grams that end at one character are nested, so a row holds the sum over the longest of them and its endings:
     one look-up and one addition of a row for a character instead of three.
     """
-    latin = far = 0
-    for k in range(bounds[num_windows]):
-        latin += chars[_U(k)] & LATIN != 0
-        far += chars[_U(k)] & FAR != 0
-    skipped = LATIN if 2 * latin < far else 0
     shift = _U(64)
     for _ in range(CHAR_BITS * 3):
         if _U(1) << (_U(64) - shift) == len(slots_S):
@@ -223,7 +230,13 @@ def _vote(
     before, last, last_upper, capitals = NONE, SPACE, False, False
     total = 0
     for w in range(num_windows):
-        hits = 0
+        latin = far = hangul = hits = 0
+        for k in range(bounds[w], bounds[w + 1]):
+            flags = int(chars[_U(k)])
+            latin += flags & LATIN != 0
+            far += flags & FAR != 0
+            hangul += flags & CHAR_MASK == hangul_char
+        skipped = LATIN if latin < 3 * far else 0
         for k in range(bounds[w], bounds[w + 1]):
             flags = int(chars[_U(k)])
             if flags & skipped:
@@ -247,6 +260,8 @@ def _vote(
                     for l in range(WIDTH):
                         sums_L[_U(l)] += rows_RL[_U(row), _U(l)]
             before, last, last_upper = last, char, upper
+        if hangul == 0:
+            sums_L[korean] = 0
         if hits:
             _add_posterior(sums_L, hits, votes_L, num_languages)
             total += hits
@@ -262,6 +277,8 @@ def identify(
     slots_S: NDArray[np.uint64],
     rows_RL: NDArray[np.int16],
     num_languages: int,
+    hangul_char: int,
+    korean: int,
     kept_L: NDArray[np.bool_],
     language_N: NDArray[np.int16],
     score_N: NDArray[np.float32],
@@ -277,6 +294,8 @@ def identify(
         slots_S: uint64, the hash table; S is a power of two.
         rows_RL: int16 [R, WIDTH], the weights.
         num_languages: L without the padding.
+        hangul_char: the character that stands for all Hangul syllables.
+        korean: the language that none without one can be.
         kept_L: bool [WIDTH], the languages whose scores are summed.
         language_N: int16, written; -1 where no n-gram of a document is in any profile.
         score_N: float32, written: the language's mean posterior over the windows, weighted by their n-grams.
@@ -295,7 +314,7 @@ def identify(
             continue
         num_windows = _read(bytes_M, start, stop, chars_C, out, bounds)
         votes_L[:] = 0.0
-        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, sums_L, votes_L)
+        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, hangul_char, korean, sums_L, votes_L)
         if total:
             winner, kept = 0, 0.0
             for l in range(num_languages):

@@ -1,11 +1,11 @@
 """Strings seen before: what each chunk of text splits into, remembered.
 
-Splitting a chunk costs a microsecond, and a text repeats its chunks: 19 of 20 have been seen in the same batch. So every
-string, chunk or token, has a row, and the row of a chunk holds its tokens and their summed statistics. Rows say what is in
-the string and nothing about who saw it first, so the statistics of a document do not depend on the documents before it.
-The numbers of rows do, and may only be compared within one document.
+Splitting a chunk costs a microsecond, and a text repeats its chunks: nine of ten have been seen before. So every
+string, chunk or token, has a row, and the row of a chunk holds its tokens and their summed statistics. Rows say what is
+in the string and nothing about who saw it first, so the statistics of a document do not depend on the documents before
+it. The numbers of rows do, and may only be compared within one document.
 
-Shapes: R rows, A bytes of all strings, S slots of the hash table, T tokens of all chunks, K characters, P pieces.
+Shapes: R rows, A bytes of all strings, S slots of the hash table, T tokens of all chunks, E exceptions.
 """
 
 from typing import NamedTuple
@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
-from transforms.kernels.english import EXCEPTIONS
 from transforms.kernels.jit import kernel
-from transforms.kernels.tokens import infix_length, is_url, prefix_length, suffix_length
 from transforms.kernels.utf8 import code_point
 
 # Columns of a row.
@@ -33,7 +31,6 @@ ENDS_TERMINAL, ENDS_ELLIPSIS, STARTS_BULLET = 1 << 12, 1 << 13, 1 << 14
 TOKEN_WORD, TOKEN_LETTER, TOKEN_END, TOKEN_MARK, IS_EXCEPTION = 1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 
 LONG_CHARS = 1000
-_LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
 
 # What is counted in `used`; minus the last three is what a kernel returns when that array has no room.
 NUM_MEASURED, NUM_ROWS, NUM_BYTES, NUM_TOKENS = 0, 1, 2, 3
@@ -53,6 +50,7 @@ class Lexicon(NamedTuple):
     slots_S: NDArray[np.uint64]
     used: NDArray[np.int64]
     flags_C: NDArray[np.uint16]
+    filter_F: NDArray[np.bool_]  # by hash: whether there may be such an exception
 
 
 @kernel
@@ -124,7 +122,8 @@ def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, s
     for k in range(length):
         lexicon.bytes_A[place + k] = text[start + k]
     new = lexicon.rows_R[row]
-    new[:] = 0
+    for c in range(COLUMNS):
+        new[c] = 0
     new[START], new[LENGTH] = place, length
     new[HASH_LOW] = np.int32(state & _LOW)
     new[CHARS], new[FLAGS] = _describe(text, start, start + length, lexicon.flags_C)
@@ -156,20 +155,30 @@ def contains(text: NDArray[np.uint8], start: int, stop: int, needle: NDArray[np.
     return False
 
 
-_SUSPECTS = (b"javascript", b"lorem", b"policy", b"cookie", b"terms")  # and { and [: what the C4 rules look for
+# With { and [, what the C4 rules look for: no two begin alike, so the first letter tells which one to compare with.
+_SUSPECTS = (b"javascript", b"lorem", b"policy", b"cookie", b"terms")
 _SUSPECTS_M = np.frombuffer(b"".join(_SUSPECTS), np.uint8)
-_SUSPECTS_N1 = np.cumsum([0, *map(len, _SUSPECTS)])
+_SUSPECT_FIRST, _SUSPECT_LENGTH = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+for _suspect in _SUSPECTS:
+    for _letter in (_suspect[0], _suspect[0] - 32):
+        _SUSPECT_FIRST[_letter] = b"".join(_SUSPECTS).index(_suspect)
+        _SUSPECT_LENGTH[_letter] = len(_suspect)
 
 
 @kernel
-def _describe(
-    text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.uint16]
-) -> tuple[int, int]:
+def _describe(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
     """Return the number of characters of a string, and its flags."""
     chars = dots = flags = 0
     any_of, all_of, of_last, code = 0, 0xFFFF, 0, 0
     i = start
     while i < stop:
+        length = int(_SUSPECT_LENGTH[text[i]])
+        if length and i + length <= stop:
+            k = 1
+            while k < length and lower(text[i + k]) == _SUSPECTS_M[_SUSPECT_FIRST[text[i]] + k]:
+                k += 1
+            if k == length:
+                flags |= IS_SUSPECT
         code, width = code_point(text, i, stop)
         of_last = int(flags_C[code])
         any_of |= of_last
@@ -191,9 +200,6 @@ def _describe(
         flags |= ENDS_TERMINAL
     if chars > LONG_CHARS:
         flags |= IS_LONG
-    for n in range(len(_SUSPECTS_N1) - 1):
-        if contains(text, start, stop, _SUSPECTS_M[_SUSPECTS_N1[n] : _SUSPECTS_N1[n + 1]]):
-            flags |= IS_SUSPECT
     if any_of & WORD:
         flags |= TOKEN_WORD
     if any_of & LETTER:
@@ -206,157 +212,10 @@ def _describe(
 
 
 @kernel
-def _exception(
-    lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.int64], start: int, stop: int
-) -> int:
-    """Return the row of an exception that characters `start` to `stop` of a chunk are, or -1."""
-    if stop <= start or stop - start > _LONGEST_EXCEPTION:
-        return -1
-    first, last = places_K1[start], places_K1[stop]
-    state = hash_bytes(text, first, last)
-    row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, first, last - first, state)
-    return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
-
-
-@kernel
-def _pieces(
-    lexicon: Lexicon,
-    text: NDArray[np.uint8],
-    places_K1: NDArray[np.int64],
-    codes_K: NDArray[np.int32],
-    flags_K: NDArray[np.uint16],
-    start: int,
-    stop: int,
-    heed_exceptions: bool,
-    bounds_P1: NDArray[np.int64],
-) -> int:
-    """Write where the pieces of characters `start` to `stop` begin, and `stop`; return the number of pieces.
-
-    Pieces that come off in front are written from the left. Those that come off behind are written from the right end
-    of `bounds_P1`, and moved down when the middle is known.
-    """
-    left, right = 0, len(bounds_P1)
-    end = stop
-    bounds_P1[0] = start
-    middle = -1
-    while start < end:
-        middle = _exception(lexicon, text, places_K1, start, end) if heed_exceptions else -1
-        if middle >= 0:
-            break
-        prefix = prefix_length(codes_K, flags_K, start, end)
-        suffix = suffix_length(codes_K, flags_K, start + prefix, end) if start + prefix < end else 0
-        if prefix and heed_exceptions:
-            middle = _exception(lexicon, text, places_K1, start + prefix, end)
-            if middle >= 0:
-                suffix = 0
-        if suffix and middle < 0 and heed_exceptions:
-            middle = _exception(lexicon, text, places_K1, start, end - suffix)
-            if middle >= 0:
-                prefix = 0
-        if prefix:
-            start += prefix
-            left += 1
-            bounds_P1[left] = start
-        if suffix:
-            right -= 1
-            bounds_P1[right] = end
-            end -= suffix
-        if middle >= 0 or prefix + suffix == 0:
-            break
-    if middle >= 0:
-        row = lexicon.rows_R[middle]
-        at = start
-        for k in range(row[TOKENS]):
-            at += lexicon.rows_R[lexicon.tokens_T[row[FIRST] + k], CHARS]
-            left += 1
-            bounds_P1[left] = at
-    elif start < end:
-        if not is_url(codes_K, flags_K, start, end):
-            i = start
-            while i < end:
-                infix = infix_length(codes_K, flags_K, start, i, end)
-                if infix and i > start:
-                    if i > bounds_P1[left]:
-                        left += 1
-                        bounds_P1[left] = i
-                    left += 1
-                    bounds_P1[left] = i + infix
-                i += max(infix, 1)
-        if bounds_P1[left] < end:
-            left += 1
-            bounds_P1[left] = end
-    for k in range(right, len(bounds_P1)):
-        left += 1
-        bounds_P1[left] = bounds_P1[k]
-    return left
-
-
-@kernel
-def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
-    """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
-    rows_R, tokens_T, used = lexicon.rows_R, lexicon.tokens_T, lexicon.used
-    chars, stop = rows_R[row, CHARS], start + rows_R[row, LENGTH]
-    places_K1 = np.empty(chars + 1, np.int64)
-    codes_K = np.empty(chars, np.int32)
-    flags_K = np.empty(chars, np.uint16)
-    i = start
-    for k in range(chars):
-        code, width = code_point(text, i, stop)
-        places_K1[k], codes_K[k], flags_K[k] = i, code, lexicon.flags_C[code]
-        i += width
-    places_K1[chars] = stop
-    bounds_P1 = np.empty(2 * chars + 2, np.int64)
-    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, 0, chars, True, bounds_P1)
-    merged_P = np.full(pieces, -1, np.int64)  # row of the exception that begins here
-    ends_P = np.arange(1, pieces + 1)  # piece after it; 0 inside
-    again_P1 = np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
-    for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
-        for first in range(pieces - size + 1):
-            free = True
-            for k in range(first, first + size):
-                free &= ends_P[k] == k + 1 and merged_P[k] < 0
-            if not free:
-                continue
-            exception = _exception(lexicon, text, places_K1, bounds_P1[first], bounds_P1[first + size])
-            if exception < 0:
-                continue
-            left, right = bounds_P1[first], bounds_P1[first + size]
-            same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, False, again_P1) == size
-            for k in range(size):
-                same &= again_P1[k] == bounds_P1[first + k]
-            if same:
-                merged_P[first] = exception
-                ends_P[first] = first + size
-                ends_P[first + 1 : first + size] = 0
-    count, room = 0, len(tokens_T) - used[NUM_TOKENS]
-    k = 0
-    while k < pieces:
-        if merged_P[k] >= 0:
-            inner = rows_R[merged_P[k]]
-            if count + inner[TOKENS] > room:
-                return -NUM_TOKENS
-            for j in range(inner[TOKENS]):
-                tokens_T[used[NUM_TOKENS] + count] = tokens_T[inner[FIRST] + j]
-                count += 1
-        else:
-            if count == room:
-                return -NUM_TOKENS
-            first, last = places_K1[bounds_P1[k]], places_K1[bounds_P1[k + 1]]
-            token = intern(lexicon, text, first, last - first, hash_bytes(text, first, last))
-            if token < 0:
-                return token
-            tokens_T[used[NUM_TOKENS] + count] = token
-            count += 1
-        k = ends_P[k]
-    summarise(lexicon, row, used[NUM_TOKENS], count)
-    used[NUM_TOKENS] += count
-    return 0
-
-
-@kernel
 def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
-    """Write a chunk's tokens and their sums to its row."""
+    """Write a chunk's tokens, which stand at `first` in tokens_T, and their sums to its row."""
     rows_R = lexicon.rows_R
+    lexicon.used[NUM_TOKENS] = first + count
     chunk = rows_R[row]
     chunk[FIRST], chunk[TOKENS] = first, count
     flags = chunk[FLAGS] & (0xFFFF ^ STOP_WORDS)
@@ -391,17 +250,18 @@ def seed(
     for e in range(len(chunks_E1) - 1):
         first, last = chunks_E1[e], chunks_E1[e + 1]
         start, stop = pieces_P1[first], pieces_P1[last]
-        row = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
+        state = hash_bytes(text, start, stop)
+        row = intern(lexicon, text, start, stop - start, state)
         if e < num_stop_words:
             lexicon.rows_R[row, FLAGS] |= 1 << e
             continue
         lexicon.rows_R[row, FLAGS] |= IS_EXCEPTION
+        lexicon.filter_F[state & _U(len(lexicon.filter_F) - 1)] = True
         at = lexicon.used[NUM_TOKENS]
         for p in range(first, last):
             start, stop = pieces_P1[p], pieces_P1[p + 1]
             token = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
             lexicon.tokens_T[at + p - first] = token
-        lexicon.used[NUM_TOKENS] += last - first
         summarise(lexicon, row, at, last - first)
 
 

@@ -1,7 +1,7 @@
 """One pass over a document: its tokens, and for each line what the quality rules ask about lines.
 
-Lines end at each character at which `str.splitlines` breaks; CR LF counts as LF. For rules that split at line feeds only,
-`feed_lines` joins lines that ended otherwise. The last line has no end, and is empty if the document ends in a line end.
+Lines end at each character at which `str.splitlines` breaks; CR LF counts as LF. For rules that split at line feeds
+only, `feed_lines` joins lines that ended otherwise. The last line has no end, and is empty if the document ends in one.
 
 Shapes: L lines, T tokens of a document.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import SPACE
+from transforms.kernels.chunks import split
 from transforms.kernels.jit import kernel
 from transforms.kernels.lexicon import (
     CHUNK_FLAGS,
@@ -27,7 +28,6 @@ from transforms.kernels.lexicon import (
     find,
     hash_step,
     intern,
-    split,
 )
 from transforms.kernels.utf8 import code_point
 
@@ -65,7 +65,7 @@ class Tables(NamedTuple):
     """What a pass over a document leaves: its tokens (rows of the lexicon), its lines and their hashes."""
 
     tokens_T: NDArray[np.int32]
-    lines_L: NDArray[np.int32]
+    lines_L: NDArray[np.int64]
     hashes_L: NDArray[np.uint64]
 
 
@@ -89,14 +89,14 @@ def _wide_space(text: NDArray[np.uint8], i: int, stop: int, flags_C: NDArray[np.
 @kernel
 def breaks_line(code: int) -> bool:
     """Whether `str.splitlines` breaks at this white space."""
-    return 0x0A <= code <= 0x0D or 0x1C <= code <= 0x1E or code == 0x85 or code == 0x2028 or code == 0x2029  # noqa: PLR1714
+    return 0x0A <= code <= 0x0D or 0x1C <= code <= 0x1E or code == 0x85 or 0x2028 <= code <= 0x2029
 
 
 @kernel
 def scan(
     lexicon: Lexicon, text: NDArray[np.uint8], start: int, stop: int, tables: Tables, counts: NDArray[np.int64]
 ) -> int:
-    """Append the lines of text[start:stop], and their tokens, to `tables`; return 0 or minus the number of a full array.
+    """Append the lines of text[start:stop], and their tokens, to `tables`; return 0, or minus a full array's number.
 
     Args:
         lexicon: chunks seen before; new ones are added.
@@ -247,14 +247,14 @@ def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
 
 
 @kernel
-def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
+def text_lines(lines_L: NDArray[np.int64], num_lines: int) -> int:
     """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
     last = _U(num_lines - 1)
     return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])
 
 
 @kernel
-def stripped(lines_L: NDArray[np.int32], num_lines: int, start: int) -> tuple[int, int]:
+def stripped(lines_L: NDArray[np.int64], num_lines: int, start: int) -> tuple[int, int]:
     """Return where the text of a document begins and ends without the white space around it."""
     first, last = start, start
     blank = True

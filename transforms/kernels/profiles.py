@@ -4,6 +4,7 @@ Built in half a second from the installed package, once a process: cheaper than 
 """
 
 import json
+import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -29,12 +30,15 @@ SMOOTHING = 0.5 / 10_000  # langdetect's alpha over its base frequency
 
 
 class Model(NamedTuple):
-    """Tables of `identify`, and the labels of its language numbers."""
+    """The labels of the languages, and the tables of `identify` in the order in which it takes them."""
 
     labels: tuple[str, ...]
     chars_C: NDArray[np.uint16]
     slots_S: NDArray[np.uint64]
     rows_RL: NDArray[np.int16]
+    num_languages: int
+    hangul_char: int
+    korean: int
 
 
 @cache
@@ -65,14 +69,25 @@ def langdetect_model() -> Model:
     assert rows_RL.max() <= np.iinfo(np.int16).max
     numbers = {" ": SPACE} | {char: OTHER + 1 + i for i, char in enumerate(sorted(set("".join(rows)) - {" "}))}
     labels = tuple(profile["name"] for profile in profiles)
-    return Model(labels, _character_table(numbers), _slots(rows, numbers), rows_RL.astype(np.int16))
+    return Model(
+        labels=labels,
+        chars_C=_character_table(numbers),
+        slots_S=_slots(rows, numbers),
+        rows_RL=rows_RL.astype(np.int16),
+        num_languages=len(labels),
+        hangul_char=numbers["\uac00"],
+        korean=labels.index("ko"),
+    )
 
 
 def _character_table(numbers: dict[str, int]) -> NDArray[np.uint16]:
-    """Return number and flags of every code point of the first plane, after langdetect's own character classes."""
+    """Return number and flags of every code point of the first plane, by langdetect's classes; symbols are spaces."""
     chars_C = np.empty(0x10000, np.uint16)
     for code in range(0x10000):
         char = NGram.normalize(chr(code))
+        if code >= 0x80 and unicodedata.category(chr(code))[0] == "S":
+            chars_C[code] = SPACE
+            continue
         flags = UPPER * char.isupper() | LATIN * (0x41 <= code <= 0x7A) | FAR * (code >= 0x300)
         chars_C[code] = numbers.get(char, OTHER) | flags
     return chars_C

@@ -1,6 +1,6 @@
 """The quality rules on the tables of a document, and the pass over a batch that applies presets in their order.
 
-Each rule compares one number with its threshold, and the first that fails is the verdict. A threshold of NaN never fails.
+Each rule compares one number with its threshold, and the first that fails is the verdict. Against NaN nothing fails.
 
 Shapes: N documents, M bytes, P presets, Q rules of a preset, L lines, T tokens.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.c4 import TOO_FEW_SENTENCES, cut_lines
-from transforms.kernels.jit import kernel
+from transforms.kernels.c4 import NUM_CUTS, TOO_FEW_SENTENCES, cut_lines
+from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
     BULLET,
@@ -61,7 +61,7 @@ class Room(NamedTuple):
 
 
 @kernel
-def _num_chars(lines_L: NDArray[np.int32], num_lines: int) -> int:
+def _num_chars(lines_L: NDArray[np.int64], num_lines: int) -> int:
     """Return the length of a document in characters, line ends included."""
     chars = num_lines - 1
     for l in range(num_lines):
@@ -88,7 +88,7 @@ def _gopher_repetition(
     num_units = feed_lines(tables, num_lines, units)
     first, last = stripped(lines_L, num_lines, start)
     if first > start or last < stop:
-        spare_counts = np.zeros_like(counts)
+        spare_counts = np.zeros(DOC_LINES + 1, np.int64)
         full = scan(lexicon, text, first, last, spare, spare_counts)
         if full < 0:
             return full - 1, 0.0
@@ -186,7 +186,11 @@ def _symbols(text: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
 
 @kernel
 def _fineweb(
-    tables: Tables, counts: NDArray[np.int64], units: Units, keys_S: NDArray[np.uint64], thresholds_Q: NDArray[np.float64]
+    tables: Tables,
+    counts: NDArray[np.int64],
+    units: Units,
+    keys_S: NDArray[np.uint64],
+    thresholds_Q: NDArray[np.float64],
 ) -> tuple[int, float]:
     """Return the rule that a document fails, or -1, and the value."""
     num_units = feed_lines(tables, counts[DOC_LINES], units)
@@ -248,17 +252,17 @@ def judge(
         cuts_C: int64, to which the lines cut by C4 are added by reason.
 
     Returns:
-        The document to go on with (N when all are done), and the number of the full array or 0. With room made, the same
-        document has to be given again, its text restored.
+        The document to go on with (N when all are done), and the number of the full array or 0. With room made, the
+        same document has to be given again, its text restored.
     """
     counts, out_counts = np.zeros(DOC_LINES + 1, np.int64), np.zeros(DOC_LINES + 1, np.int64)
-    cuts = np.zeros_like(cuts_C)
+    cuts = np.zeros(NUM_CUTS, np.int64)
     for n in range(document, len(offsets_N1) - 1):
-        start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
+        start, stop = wide(offsets_N1[n]), wide(offsets_N1[n + 1])
         preset_N[n], rule_N[n], value_N[n], stop_N[n] = -1, -1, 0.0, stop
         if skip_N[n]:
             continue
-        counts[:] = 0
+        counts[DOC_TOKENS] = counts[DOC_LINES] = 0
         tables, spare = room.first, room.second
         full = scan(lexicon, text, start, stop, tables, counts)
         if full < 0:
@@ -275,16 +279,17 @@ def judge(
             elif preset == FINEWEB:
                 rule, value = _fineweb(tables, counts, room.units, room.scratch.keys_S, thresholds_Q)
             else:
-                out_counts[:] = 0
-                cuts[:] = 0
+                out_counts[DOC_TOKENS] = out_counts[DOC_LINES] = 0
                 rule, sentences, stop = cut_lines(lexicon, text, start, tables, counts, spare, out_counts, cuts)
                 if stop < 0:
                     return n, -stop
-                cuts_C += cuts
+                for c in range(NUM_CUTS):
+                    cuts_C[c] += cuts[c]
+                    cuts[c] = 0
                 if rule < 0 and sentences < thresholds_Q[TOO_FEW_SENTENCES]:
                     rule, value = TOO_FEW_SENTENCES, float(sentences)
                 tables, spare = spare, tables
-                counts[:] = out_counts
+                counts[DOC_TOKENS], counts[DOC_LINES] = out_counts[DOC_TOKENS], out_counts[DOC_LINES]
                 stop_N[n] = stop
             if rule >= 0:
                 preset_N[n], rule_N[n], value_N[n] = p, rule, value

@@ -102,9 +102,7 @@ def measure_tokens(
 
 
 @kernel
-def extend(
-    n: int, found: int, tokens_T: NDArray[np.int32], num_tokens: int, scratch: Scratch
-) -> tuple[int, int]:
+def extend(n: int, found: int, tokens_T: NDArray[np.int32], num_tokens: int, scratch: Scratch) -> tuple[int, int]:
     """Go from the repeated (n-1)-grams in `scratch` to the repeated n-grams.
 
     Args:

@@ -24,6 +24,7 @@ def new_lexicon() -> Lexicon:
         slots_S=np.zeros(4 * _ROWS, np.uint64),
         used=np.zeros(4, np.int64),
         flags_C=character_table(),
+        filter_F=np.zeros(1 << 14, np.bool_),
     )
     exceptions = [*((word,) for word in STOP_WORDS), *EXCEPTIONS.values()]
     pieces = [piece.encode() for exception in exceptions for piece in exception]
@@ -40,7 +41,7 @@ def new_room(num_rows: int, num_tokens: int = _DOC, num_lines: int = _DOC // 4) 
     first, second = (
         Tables(
             tokens_T=np.zeros(num_tokens, np.int32),
-            lines_L=np.zeros((num_lines, L_COLUMNS), np.int32),
+            lines_L=np.zeros((num_lines, L_COLUMNS), np.int64),
             hashes_L=np.zeros(num_lines, np.uint64),
         )
         for _ in range(2)

@@ -21,6 +21,8 @@ _READERS = {
     "tsv": ("transforms.readers.delimited", "read_delimited"),
     "parquet": ("transforms.readers.parquet", "read_parquet"),
     "arrow": ("transforms.readers.arrow_ipc", "read_arrow"),
+    "warc": ("transforms.readers.warc", "read_warc"),
+    "wet": ("transforms.readers.warc", "read_warc"),
     "datasets": ("transforms.readers.hf_datasets", "read_datasets"),
     "python": ("transforms.readers.python_prose", "read_python"),
 }

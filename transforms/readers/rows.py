@@ -68,6 +68,7 @@ class Rows:
         rule: str,
         *,
         location: str,
+        url: str | None = None,
         value: float | None = None,
         threshold: float | None = None,
         excerpt: bytes = b"",
@@ -75,7 +76,7 @@ class Rows:
         """Append a record that cannot be read, with the beginning of its bytes for the ledger."""
         self._broken[len(self)] = (rule, value, threshold)
         text = excerpt[:EXCERPT_BYTES].decode("utf-8", "replace")
-        self.add(text, location=location, num_bytes=len(text))
+        self.add(text, location=location, url=url, num_bytes=len(text))
 
     def take(self) -> pa.RecordBatch:
         """Return the collected rows (schema ROWS) and start again."""

@@ -4,8 +4,11 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-Format = Literal["jsonl", "csv", "tsv", "text", "parquet", "arrow", "datasets", "python"]
+Format = Literal["jsonl", "csv", "tsv", "text", "parquet", "arrow", "warc", "wet", "datasets", "python"]
+Extractor = Literal["resiliparse", "trafilatura"]
 FORMATS: tuple[str, ...] = get_args(Format)
+
+_ONLY = {"datasets": ("config", "split", "revision"), "warc": ("extractor",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +27,7 @@ class Source:
         config: `datasets` only: name of the configuration.
         split: `datasets` only: name of the split; `train` if not given.
         revision: `datasets` only: commit or tag; pinned by the plan if not given.
+        extractor: `warc` only: what finds the text in HTML; `resiliparse` if not given, `trafilatura` is an extra.
 
     Raises:
         ValueError: a value that cannot be meant.
@@ -41,6 +45,7 @@ class Source:
     config: str | None = None
     split: str | None = None
     revision: str | None = None
+    extractor: Extractor | None = None
 
     def __post_init__(self) -> None:
         for key in ("name", "path", "text"):
@@ -54,6 +59,7 @@ class Source:
             raise ValueError(f"weight of source {self.name!r} is {self.weight}, but must be a number above 0")
         if self.text == self.url:
             raise ValueError(f"text and url of source {self.name!r} are both the field {self.text!r}; name two fields")
-        given = [key for key in ("config", "split", "revision") if getattr(self, key) is not None]
-        if given and self.format != "datasets":
-            raise ValueError(f"{given[0]} of source {self.name!r} is only for format: datasets, not {self.format}")
+        for only, keys in _ONLY.items():
+            given = [key for key in keys if getattr(self, key) is not None]
+            if given and self.format != only:
+                raise ValueError(f"{given[0]} of source {self.name!r} is only for format: {only}, not {self.format}")

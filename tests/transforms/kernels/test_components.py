@@ -8,12 +8,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.reference import components as reference
+from transforms.evidence import NOTHING
 from transforms.kernels.components import (
     SURVIVORS,
+    choose_origins,
     choose_survivors,
     cluster_sizes,
     collect_clusters,
     compress,
+    span_edges,
     union_edges,
 )
 
@@ -98,38 +101,90 @@ def test_clusters_are_collected(graph):
     assert found == [cluster for cluster in expected if len(cluster) > 1]
 
 
-def kernel_survivors(sig_MK, exact_M2, least):
-    """The twins of one component."""
+def kernel_survivors(sig_MK, edges, least):
+    """The twins of some components; `least` values must be equal."""
     twin_M = np.empty(len(sig_MK), np.uint32)
-    choose_survivors(np.array([0, len(sig_MK)]), sig_MK, exact_M2, least, twin_M)
-    return dict(enumerate(twin_M.tolist()))
+    a_L, b_L = (np.array([edge[i] for edge in sorted(edges)], np.int64) for i in (0, 1))
+    compared = NOTHING._replace(sig_MK=sig_MK)
+    choose_survivors(a_L, b_L, *compared, (least - 0.5) / sig_MK.shape[1], twin_M)
+    return twin_M.tolist()
 
 
-def reference_survivors(sig_MK, exact_M2, least):
+def reference_survivors(sig_MK, edges, least):
     """The same from the twin."""
     return reference.choose_survivors(
-        list(range(len(sig_MK))),
-        lambda a, b: (sig_MK[a] == sig_MK[b]).sum() >= least or (exact_M2[a] == exact_M2[b]).all(),
-        SURVIVORS,
+        len(sig_MK), sorted(edges), lambda a, b: (sig_MK[a] == sig_MK[b]).sum() >= least, SURVIVORS
     )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(1, 200), st.integers(1, 4), st.integers(2, 9), st.integers(0, 1 << 30))
-@example(num_members=400, least=3, num_values=9, seed=0)
-def test_survivors_equal_twin(num_members, least, num_values, seed):
-    """Also with more survivors than are compared with, and texts that are equal where signatures are not."""
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(2, 9), st.floats(0, 2), st.integers(0, 1 << 30))
+@example(num_members=300, least=4, num_values=9, degree=1.5, seed=0)
+def test_survivors_equal_twin(num_members, least, num_values, degree, seed):
+    """Several components that grow together; also with more survivors than are compared with."""
     rng = np.random.default_rng(seed)
     sig_MK = rng.integers(0, num_values, (num_members, 4), np.uint32)
-    exact_M2 = rng.integers(0, 40, (num_members, 2), np.uint64)
-    assert kernel_survivors(sig_MK, exact_M2, least) == reference_survivors(sig_MK, exact_M2, least)
+    drawn = rng.integers(0, num_members, (round(degree * num_members), 2))
+    edges = [(int(max(pair)), int(min(pair))) for pair in drawn if pair[0] != pair[1]]
+    found = kernel_survivors(sig_MK, edges, least)
+    assert found == reference_survivors(sig_MK, edges, least)
+    for some in (num_members // 3, num_members - 1):  # later members never change what happens to earlier ones
+        earlier = [edge for edge in edges if edge[0] < some]
+        assert kernel_survivors(sig_MK[:some], earlier, least) == found[:some]
 
 
 @pytest.mark.parametrize("choose", [kernel_survivors, reference_survivors])
 def test_a_chain_is_cut(choose):
     """Each revision is like the one before; each that is unlike the survivors so far is one."""
     sig_MK = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]], np.uint32)
-    exact_M2 = np.arange(10, dtype=np.uint64).reshape(5, 2)
-    assert choose(sig_MK, exact_M2, 3) == {0: 0, 1: 0, 2: 2, 3: 2, 4: 4}
-    exact_M2[4] = exact_M2[0]
-    assert choose(sig_MK, exact_M2, 3)[4] == 0
+    edges = [(m + 1, m) for m in range(4)]
+    assert choose(sig_MK, edges, 3) == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.parametrize("choose", [kernel_survivors, reference_survivors])
+def test_a_bridge_does_not_reach_back(choose):
+    """Two documents that only a later one connects both survive, and the later one is the copy of the first."""
+    sig_MK = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]], np.uint32)
+    assert choose(sig_MK, [(2, 0), (2, 1)], 3) == [0, 1, 0]
+
+
+@pytest.mark.parametrize("choose", [kernel_survivors, reference_survivors])
+def test_the_oldest_survivor_but_one_is_forgotten(choose):
+    """One more survivor than are compared with: the second one no longer has copies, the third one still has."""
+    values = [*range(SURVIVORS + 1), 2, 1]
+    sig_MK = np.repeat(np.array(values, np.uint32)[:, None], 4, axis=1)
+    found = choose(sig_MK, [(m, 0) for m in range(1, len(values))], 4)
+    assert found == [*range(SURVIVORS + 1), 2, SURVIVORS + 2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs, st.randoms(use_true_random=False))
+def test_spanning_edges_equal_twin(graph, random):
+    """The kept edges connect the documents up to any one as all edges do, in whatever parts they come."""
+    num_documents, drawn = graph
+    edges = [(max(edge), min(edge)) for edge in drawn if edge[0] != edge[1]]
+    expected = reference.span_edges(num_documents, edges)
+    for n in range(num_documents):
+        up_to = [[edge for edge in some if edge[0] <= n] for some in (edges, expected)]
+        assert reference.components(n + 1, up_to[0]) == reference.components(n + 1, up_to[1])
+    parent_N, kept = np.empty(num_documents, np.uint32), np.empty(0, np.uint64)
+    random.shuffle(edges)
+    middle = random.randint(0, len(edges))
+    for part in (edges[:middle], edges[middle:]):
+        pair_L = np.sort(np.concatenate([kept, np.array([a << 32 | b for a, b in part], np.uint64)]))
+        kept = pair_L[: span_edges(pair_L, parent_N)]
+    assert [(pair >> 32, pair & 0xFFFFFFFF) for pair in kept.tolist()] == expected
+    compress(parent_N)
+    assert parent_N.tolist() == reference.components(num_documents, edges)
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs, st.integers(0, (1 << 40) - 1))
+def test_origins_equal_twin(graph, drawn):
+    """The smallest of a component, excluded ones left out."""
+    num_documents, edges = graph
+    roots = reference.components(num_documents, edges)
+    excluded = [bool(drawn >> n & 1) for n in range(num_documents)]
+    parent_N = np.array(roots, np.uint32)
+    choose_origins(parent_N, np.array(excluded), np.empty(num_documents, np.uint32))
+    assert parent_N.tolist() == reference.choose_origins(roots, excluded)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.reference import components
 from tests.reference import lsh as reference
+from transforms.evidence import NOTHING
 from transforms.kernels.lsh import WINDOW, band_keys, collect_buckets, group_equal, link_buckets
 
 
@@ -38,10 +39,16 @@ def kernel_links(bucket, signatures, least, window):
     """The links of one bucket, and that the agreement stated is the true one."""
     assert window == WINDOW
     sig_MK = np.array([signatures[member] for member in bucket], np.uint32)
-    root_M, member_L, earlier_L, equal_L = (np.empty(len(bucket), np.uint32) for _ in range(4))
-    num_links = link_buckets(np.array([0, len(bucket)]), sig_MK, least, root_M, member_L, earlier_L, equal_L)
+    num_values = sig_MK.shape[1]
+    root_M, member_L, earlier_L = (np.empty(len(bucket), np.uint32) for _ in range(3))
+    similarity_L = np.empty(len(bucket), np.float32)
+    compared = NOTHING._replace(sig_MK=sig_MK)
+    num_links = link_buckets(
+        np.array([0, len(bucket)]), *compared, (least - 0.5) / num_values, root_M, member_L, earlier_L, similarity_L
+    )
     links = list(zip(member_L[:num_links].tolist(), earlier_L[:num_links].tolist(), strict=True))
-    assert equal_L[:num_links].tolist() == [(sig_MK[a] == sig_MK[b]).sum() for a, b in links]
+    agreed = [(sig_MK[a] == sig_MK[b]).sum() / num_values for a, b in links]
+    assert similarity_L[:num_links].tolist() == pytest.approx(agreed)
     return [(bucket[a], bucket[b]) for a, b in links]
 
 

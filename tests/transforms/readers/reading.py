@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lz4.frame
 import zstandard
 
 from transforms.readers.dispatch import read_slice
@@ -18,9 +19,10 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, mtime=0),
     "bzip2": bz2.compress,
     "xz": lzma.compress,
+    "lz4": lambda data: lz4.frame.compress(data, content_checksum=True),
     "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
 }
-SUFFIX = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}
+SUFFIX = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "lz4": ".lz4", "zstd": ".zst"}
 
 
 def source_of(path: str | Path, form: str = "jsonl", **fields: Any) -> Source:

@@ -61,6 +61,17 @@ def test_ranges_tile(tmp_path_factory, num_rows, rows, cuts, stream):
     assert texts_and_rules(found) == expected
 
 
+def test_a_batch_stands_in_the_middle_of_its_share(tmp_path):
+    """The first of two batches stands at a quarter of the file, and belongs to the range that begins there."""
+    path = tmp_path / "x.arrow"
+    path.write_bytes(stored(table(6)))
+    size = path.stat().st_size
+    for cut, first in ((size // 4, 0), (size // 4 + 1, 3), (3 * size // 4, 3)):
+        parts = (Slice("test", str(path), 0, 0, 0, cut, size, ""), Slice("test", str(path), 0, 1, cut, size, size, ""))
+        counts = [sum(batch.num_rows for batch in read_slice(source_of(path, "arrow"), part)) for part in parts]
+        assert counts == [first, 6 - first]
+
+
 def test_large_batches_are_cut(tmp_path):
     """A batch of more rows than fit into one of ours comes out in pieces, numbered through."""
     path = tmp_path / "x.arrow"

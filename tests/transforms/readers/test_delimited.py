@@ -63,7 +63,13 @@ def test_quote_that_closes_far_below(tmp_path):
     data = b'id,text\n1,"open\n2,b\n3,"x\n4,d\n'
     assert texts_and_rules(read(write(tmp_path, data), "csv")) == ["<bad_csv>", "b", "<bad_csv>", "d"]
     data = b'id,text\n1,"open\n2,b\n\n3,c\n4,"x" "y\n5"\n'  # the line that breaks begins anew
-    assert texts_and_rules(read(write(tmp_path, data), "csv")) == ["<bad_csv>", "b", "c", "<bad_csv>", "<wrong_columns>"]
+    assert texts_and_rules(read(write(tmp_path, data), "csv")) == [
+        "<bad_csv>",
+        "b",
+        "c",
+        "<bad_csv>",
+        "<wrong_columns>",
+    ]
 
 
 def test_tsv(tmp_path):
@@ -119,6 +125,13 @@ def test_record_too_large(tmp_path):
     assert texts_and_rules(read_with_limit(path, 1000)) == ["<bad_csv>", "<record_too_large>", "b"]
     path = write(tmp_path, b'id,text\n1,"open\n' + b"2,a\n" * 1000 + b'3,"b\n"\n')
     assert texts_and_rules(read_with_limit(path, 1000)) == ["<bad_csv>", *["a"] * 1000, "b\n"]
+
+
+def test_record_at_the_limit(tmp_path):
+    """The lines of a record count together, newlines too."""
+    path = write(tmp_path, b'a,text\n1,"2\n345"\n')
+    assert texts_and_rules(read_with_limit(path, 9)) == ["2\n345"]
+    assert texts_and_rules(read_with_limit(path, 8)) == ["<bad_csv>", "<wrong_columns>"]
 
 
 def test_hostile_quotes_cost_linear_time(tmp_path):

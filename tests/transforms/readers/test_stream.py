@@ -109,7 +109,7 @@ def test_junk_between_members(tmp_path, codec):
     first, second = COMPRESS[codec](LINES[:5000]), COMPRESS[codec](LINES[5000:])
     path = write(tmp_path, "x" + SUFFIX[codec], first + b"<junk>" * 5 + second)
     assert good(path) == LINES
-    assert damage(path) == [Damage(f"corrupt_{codec}", len(first))]
+    assert damage(path) == [Damage(f"corrupt_{codec}", len(first), between=True)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -128,6 +128,29 @@ def test_gzip_decoder_holds_nothing_back(limit, runs, cut):
         content += (out := decoder.decompress(b"", limit))
         assert len(out) <= limit
     assert content == zlib.decompressobj(31).decompress(stored)
+
+
+@pytest.mark.parametrize("system", [0, 3, 11, 19, 255])
+def test_members_of_all_writers_are_found(tmp_path, system):
+    """Behind junk a gzip member is found whatever system it says it was written on (macOS says 19)."""
+    member = bytearray(gzip.compress(LINES, mtime=0))
+    member[9] = system
+    path = write(tmp_path, "x.gz", gzip.compress(b"first") + b"<junk>" * 5 + bytes(member))
+    assert good(path) == b"first" + LINES
+
+
+@pytest.mark.parametrize("codec", COMPRESS)
+def test_damage_says_whether_it_has_touched_what_came_before(tmp_path, codec):
+    """What came out before is sound if the damaged member gave nothing, and not if its checksum is wrong."""
+    first, second = COMPRESS[codec](b"first"), bytearray(COMPRESS[codec](NOISE))
+    second[{"gzip": 10, "xz": 12}.get(codec, 4)] = 0xFF  # in gzip a block of a kind that does not exist
+    (item,) = damage(write(tmp_path, "x" + SUFFIX[codec], first + bytes(second)))
+    assert (item.rule, item.between) == (f"corrupt_{codec}", True)
+    if codec in ("gzip", "zstd", "lz4"):
+        second = bytearray(COMPRESS[codec](NOISE))
+        second[-6 if codec == "gzip" else -1] ^= 1
+        (item,) = damage(write(tmp_path, "x" + SUFFIX[codec], first + bytes(second)))
+        assert (item.rule, item.between) == (f"corrupt_{codec}", False)
 
 
 def test_false_starts_are_one_damage(tmp_path):

@@ -1,0 +1,404 @@
+"""What each job of the dedup stage does with one unit: read committed tables, call `transforms.dedup`, commit."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.dedup import (
+    EDGES,
+    band_run,
+    by_prefix,
+    cluster_counts,
+    cluster_size,
+    components,
+    deletions,
+    edge_table,
+    exact_run,
+    link_exact,
+    link_minhash,
+    origins,
+    prefix_bounds,
+    spanning_forest,
+    split_clusters,
+)
+from transforms.each_unit import EachUnit
+from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
+from transforms.fingerprint import MinHashParameters, check_metadata
+from transforms.page_url import URL_RUN, newest, url_rows
+from transforms.schema import DELETIONS, REJECTED
+from transforms.unit import WorkUnit
+
+SURVIVOR_TABLE = "work/survivors"
+STAGE = "dedup"
+
+CLUSTERS = pa.schema(
+    [
+        pa.field("doc_id", pa.int64(), nullable=False),  # a survivor
+        pa.field("size", pa.uint32(), nullable=False),  # documents of its cluster, itself included: two or more
+    ]
+)
+SUPERSEDED = pa.schema(
+    [
+        pa.field("run", pa.string(), nullable=False),  # the earlier run as `dedup.against` names it
+        pa.field("doc_id", pa.int64(), nullable=False),  # its document, which survived there
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("twin_id", pa.int64(), nullable=False),  # of this run
+        pa.field("similarity", pa.float32()),
+    ]
+)
+_ORIGINS = pa.schema(
+    [pa.field("origin", pa.uint32(), nullable=False), pa.field("replaced", pa.bool_(), nullable=False)]
+)
+_SURVIVORS = pa.schema(
+    [pa.field("survivor", pa.uint32(), nullable=False), pa.field("size", pa.uint32(), nullable=False)]
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signed:
+    """One unit of signatures, of this run or of an earlier one."""
+
+    out: str
+    run: str | None  # None = this one
+    unit: str
+    label: str  # unique over all runs
+    first_dense: int  # dense index of its first document
+    num_documents: int
+    level: int  # rank of run and source priority: of two pages of a URL the one of the smaller level is kept
+    contents: str  # hash of its signatures
+    documents: str  # hash of its documents
+
+    def record(self) -> Record:
+        """The commit record of the clean stage."""
+        return load_record(self.out, "clean", self.unit)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DedupContext:
+    """What the functions of all jobs need; pickled to the workers."""
+
+    out: str
+    exact: bool
+    url: bool
+    parameters: MinHashParameters | None
+    threshold: float
+    verify: Literal["none", "signature", "jaccard"]
+    units: tuple[Signed, ...]  # in the order of dense indices
+    num_documents: int
+    contents_key: str  # of all signatures and their order, so that a process may keep them mapped between units
+    num_partitions: int = 1
+
+    def named(self, label: str) -> Signed:
+        """Return the unit with this label."""
+        return next(signed for signed in self.units if signed.label == label)
+
+    def runs(self) -> list[tuple[int, str | None]]:
+        """Return the dense index of the first document of each run, and its name."""
+        starts: list[tuple[int, str | None]] = []
+        for signed in self.units:
+            if not starts or starts[-1][1] != signed.run:
+                starts.append((signed.first_dense, signed.run))
+        return starts or [(0, None)]
+
+
+def _write_runs(unit: WorkUnit, context: DedupContext) -> None:
+    signed = context.named(unit.name)
+    signatures = read_table(signed.out, signed.record(), "signatures")
+    check_metadata(signatures.schema, context.parameters)
+    tables = {}
+    if context.exact:
+        tables["exact"] = exact_run(signatures)
+    if context.parameters is not None:
+        tables["bands"] = band_run(signatures, context.parameters)
+    if context.url:
+        tables["url"] = _url_run(signed)
+    writer = UnitWriter(context.out, "dedup-runs", unit)
+    for name, run in tables.items():
+        writer.write(f"work/{name}", run)
+    writer.commit({name: tables[name].num_rows if name in tables else 0 for name in ("exact", "bands", "url")})
+
+
+def _url_run(signed: Signed) -> pa.Table:
+    parts, row = [URL_RUN.empty_table()], 0
+    for batch in read_batches(signed.out, signed.record(), "documents", columns=("url", "metadata")):
+        parts.append(url_rows(batch.column("url"), batch.column("metadata"), row))
+        row += batch.num_rows
+    return by_prefix(pa.concat_tables(parts).combine_chunks())
+
+
+def graph_runs(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_runs, context=context)
+
+
+def _write_identity(unit: WorkUnit, context: DedupContext) -> None:
+    older, equal = EDGES.empty_table(), EDGES.empty_table()
+    if context.url:
+        key_E, check_E, time_E, dense_E = _partition(context, unit.number, "work/url")
+        level_E = _levels(context, dense_E)
+        older = edge_table(*newest(key_E, check_E, time_E, dense_E, level_E))
+    if context.exact:
+        equal = link_exact(*_partition(context, unit.number, "work/exact"))
+    writer = UnitWriter(context.out, "dedup-identity", unit)
+    for name, table in (("work/older", older), ("work/equal", equal)):
+        writer.open(name, EDGES)
+        writer.write(name, table)
+    writer.commit({"url_edges": older.num_rows, "exact_edges": equal.num_rows})
+
+
+def _levels(context: DedupContext, dense_E: NDArray[np.uint32]) -> NDArray[np.int64]:
+    first = np.array([signed.first_dense for signed in context.units], np.int64)
+    level = np.array([signed.level for signed in context.units], np.int64)
+    return level[np.searchsorted(first, dense_E, side="right") - 1] if len(level) else np.empty(0, np.int64)
+
+
+def _partition(context: DedupContext, part: int, table: str) -> list[NDArray[Any]]:
+    """Return the columns of partition `part` of all runs, one after the other; the last one as dense indices."""
+    columns: list[list[NDArray[Any]]] = []
+    records = load_records(context.out, "dedup-runs")
+    origin = _origins(context) if table == "work/bands" else {}
+    for signed in context.units:
+        run = map_table(context.out, records[signed.label], table)
+        columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
+        if run.num_rows == 0:
+            continue
+        (batch,) = run.combine_chunks().to_batches()
+        bounds = prefix_bounds(batch.column("key").to_numpy(), context.num_partitions)
+        *values_e, row_e = (column.to_numpy()[bounds[part] : bounds[part + 1]] for column in batch.columns)
+        values_e.append(row_e + np.uint32(signed.first_dense))
+        if origin:  # another document stands for a copy
+            alone_e = origin[signed.label][row_e] == values_e[-1]
+            values_e = [column[alone_e] for column in values_e]
+        for values, column in zip(columns, values_e, strict=True):
+            values.append(column)
+    return [np.concatenate(values) for values in columns]
+
+
+def graph_identity(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_identity, context=context)
+
+
+def _write_origins(unit: WorkUnit, context: DedupContext) -> None:
+    origin_N, replaced_N = origins(
+        _tables(context, "dedup-identity", "work/older"),
+        _tables(context, "dedup-identity", "work/equal"),
+        context.num_documents,
+    )
+    writer = UnitWriter(context.out, "dedup-origins", unit)
+    _write_arrays(writer, context, "work/origins", _ORIGINS, origin_N, replaced_N)
+    writer.commit({})
+
+
+def _tables(context: DedupContext, job: str, table: str) -> Iterator[pa.Table]:
+    return (read_table(context.out, record, table) for record in load_records(context.out, job).values())
+
+
+def _write_arrays(
+    writer: UnitWriter, context: DedupContext, table: str, schema: pa.Schema, *arrays_N: NDArray[Any]
+) -> None:
+    """Write one record batch a unit, so that a unit's rows are read back without copying."""
+    writer.open(table, schema)
+    for signed in context.units:
+        place = slice(signed.first_dense, signed.first_dense + signed.num_documents)
+        parts = [pa.array(array_N[place]) for array_N in arrays_N]
+        writer.write(table, pa.RecordBatch.from_arrays(parts, schema=schema))
+
+
+def graph_origins(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_origins, context=context)
+
+
+@functools.lru_cache(maxsize=1)
+def _origins(context: DedupContext) -> dict[str, NDArray[np.uint32]]:
+    """Return the unit's slice of `origin_N` by label, mapped."""
+    record = load_record(context.out, "dedup-origins", "all")
+    chunks = map_table(context.out, record, "work/origins").column("origin").chunks
+    written = [signed.label for signed in context.units if signed.num_documents]
+    return {label: chunk.to_numpy() for label, chunk in zip(written, chunks, strict=True)}
+
+
+def _write_candidates(unit: WorkUnit, context: DedupContext) -> None:
+    candidates = link_minhash(*_partition(context, unit.number, "work/bands"), threshold=0.0, evidence=None)
+    writer = UnitWriter(context.out, "dedup-candidates", unit)
+    writer.open("work/candidates", candidates.schema)
+    writer.write("work/candidates", candidates)
+    writer.commit({})
+
+
+def graph_candidates(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_candidates, context=context)
+
+
+def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
+    assert context.parameters is not None
+    signed = context.named(unit.name)
+    wanted_n = np.zeros(signed.num_documents, np.bool_)
+    for table in _tables(context, "dedup-candidates", "work/candidates"):
+        for name in ("a", "b"):
+            row_L = table.column(name).to_numpy().astype(np.int64) - signed.first_dense
+            wanted_n[row_L[(row_L >= 0) & (row_L < signed.num_documents)]] = True
+    writer = UnitWriter(context.out, "dedup-shingles", unit)
+    writer.open("work/shingles", SHINGLES)
+    row = 0
+    for batch in read_batches(signed.out, signed.record(), "documents", columns=("text",)):
+        row_d = np.flatnonzero(wanted_n[row : row + batch.num_rows])
+        texts = batch.column("text").take(pa.array(row_d))
+        writer.write("work/shingles", shingle_rows(texts, (row_d + row).astype(np.uint32), context.parameters.ngram))
+        row += batch.num_rows
+    writer.commit({})
+
+
+def graph_shingles(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_shingles, context=context)
+
+
+@functools.lru_cache(maxsize=1)
+def _signatures(context: DedupContext) -> SignatureRows:
+    tables = [map_table(signed.out, signed.record(), "signatures") for signed in context.units]
+    return SignatureRows(tables, [signed.first_dense for signed in context.units])
+
+
+@functools.lru_cache(maxsize=1)
+def _evidence(context: DedupContext) -> Evidence:
+    """Return what pairs are verified by; signatures also tell similarities where nothing is verified."""
+    if context.verify != "jaccard":
+        return _signatures(context)
+    records = load_records(context.out, "dedup-shingles")
+    tables = [map_table(context.out, records[signed.label], "work/shingles") for signed in context.units]
+    return ShingleRows(tables, [signed.first_dense for signed in context.units])
+
+
+def _write_links(unit: WorkUnit, context: DedupContext) -> None:
+    edges = EDGES.empty_table()
+    if context.parameters is not None:
+        evidence = None if context.verify == "none" else _evidence(context)
+        key_E, dense_E = _partition(context, unit.number, "work/bands")
+        edges = link_minhash(key_E, dense_E, threshold=context.threshold, evidence=evidence)
+    writer = UnitWriter(context.out, "dedup-links", unit)
+    writer.open("work/edges", EDGES)
+    writer.write("work/edges", edges)
+    writer.commit({"minhash_edges": edges.num_rows})
+
+
+def graph_links(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_links, context=context)
+
+
+def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
+    edges = _tables(context, "dedup-links", "work/edges")
+    if context.verify == "none":
+        survivor_N = components(edges, context.num_documents)
+    else:
+        survivor_N, pair_F = spanning_forest(edges, context.num_documents)
+        split_clusters(survivor_N, pair_F, _evidence(context), threshold=context.threshold)
+        del pair_F
+    origin = _origins(context)
+    for signed in context.units:  # a copy's survivor is that of its origin
+        if signed.num_documents:
+            part = slice(signed.first_dense, signed.first_dense + signed.num_documents)
+            survivor_N[part] = survivor_N[origin[signed.label]]
+    size_N = cluster_size(survivor_N)
+    writer = UnitWriter(context.out, "dedup-clusters", unit)
+    _write_arrays(writer, context, SURVIVOR_TABLE, _SURVIVORS, survivor_N, size_N)
+    clusters = {size: count for size, count in cluster_counts(size_N).items() if size > 1}
+    histogram = {str(size): count for size, count in clusters.items()}
+    writer.commit({"clusters": sum(clusters.values()), "largest": max(clusters, default=1), "cluster_sizes": histogram})
+
+
+def graph_clusters(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_clusters, context=context)
+
+
+def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
+    signed = context.named(unit.name)
+    record = signed.record()
+    deleted, survivors = _deleted(context, signed)
+    writer = UnitWriter(context.out, STAGE, unit)
+    writer.open("deletions", DELETIONS)
+    writer.open("clusters", CLUSTERS)
+    writer.open("rejected", REJECTED)
+    writer.write("deletions", deleted)
+    size_n = survivors.column("size").to_numpy()
+    own_D = np.flatnonzero(size_n > 1)
+    doc_id_D = _signatures(context).doc_id((own_D + signed.first_dense).astype(np.uint32))
+    writer.write("clusters", pa.table([doc_id_D, size_n[own_D]], schema=CLUSTERS))
+    for batch in _rejected(context, record, deleted):
+        writer.write("rejected", batch)
+    reasons = {entry["values"]: entry["counts"] for entry in pc.value_counts(deleted.column("reason")).to_pylist()}
+    kept = signed.num_documents - deleted.num_rows
+    writer.commit({"input": signed.num_documents, "kept": kept, "rejected": dict(sorted(reasons.items()))})
+
+
+def _deleted(context: DedupContext, signed: Signed) -> tuple[pa.Table, pa.Table]:
+    """Return the deletions of a unit, and its rows of the survivors."""
+    place = (signed.first_dense, signed.num_documents)
+    clusters = load_record(context.out, "dedup-clusters", "all")
+    survivors = map_table(context.out, clusters, SURVIVOR_TABLE).slice(*place)
+    origin = map_table(context.out, load_record(context.out, "dedup-origins", "all"), "work/origins").slice(*place)
+    deleted = deletions(
+        survivors.column("survivor").to_numpy(),
+        origin.column("origin").to_numpy(),
+        origin.column("replaced").to_numpy(),
+        signed.first_dense,
+        signatures=_signatures(context),
+        evidence=_evidence(context),
+        runs=context.runs(),
+    )
+    return deleted, survivors
+
+
+def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield the ledger rows of the deleted documents; their text stays in documents/."""
+    deleted_id_D = deleted.column("doc_id").to_numpy()
+    position = 0
+    for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url", "location")):
+        dead = batch.filter(pa.array(np.isin(batch.column("doc_id").to_numpy(), deleted_id_D, assume_unique=True)))
+        rows = deleted.slice(position, dead.num_rows).combine_chunks()
+        position += dead.num_rows
+        if not dead.num_rows:
+            continue
+        (row,) = rows.to_batches()
+        thresholds = pa.array([None, 1.0, context.threshold], pa.float64())
+        which = pc.index_in(row.column("reason"), pa.array(["url", "exact", "minhash"]))
+        values = {
+            "doc_id": dead.column("doc_id"),
+            "stage": pa.array([STAGE] * dead.num_rows),
+            "rule": row.column("reason"),
+            "value": row.column("similarity").cast(pa.float64()),
+            "threshold": thresholds.take(which),
+            "twin_id": row.column("twin_id"),
+            "twin_run": row.column("twin_run"),
+            "url": dead.column("url"),
+            "location": dead.column("location"),
+            "text": pa.nulls(dead.num_rows, pa.string()),
+        }
+        yield pa.RecordBatch.from_arrays([values[name] for name in REJECTED.names], schema=REJECTED)
+
+
+def graph_deletions(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_deletions, context=context)
+
+
+def _write_superseded(unit: WorkUnit, context: DedupContext) -> None:
+    signed = context.named(unit.name)
+    deleted, _ = _deleted(context, signed)
+    gone = read_table(signed.out, load_record(signed.out, STAGE, signed.unit), "deletions")
+    now_N = pc.is_null(deleted.column("twin_run")).to_numpy(zero_copy_only=False)
+    now_N &= ~np.isin(deleted.column("doc_id").to_numpy(), gone.column("doc_id").to_numpy(), assume_unique=True)
+    writer = UnitWriter(context.out, "dedup-superseded", unit)
+    writer.open("superseded", SUPERSEDED)
+    found = deleted.filter(pa.array(now_N)).combine_chunks()
+    columns = [pa.array([signed.run] * found.num_rows, pa.string()), *(found.column(i) for i in (0, 1, 2, 4))]
+    writer.write("superseded", pa.table(columns, schema=SUPERSEDED))
+    writer.commit({"superseded": found.num_rows})
+
+
+def graph_superseded(units: beam.PCollection, context: DedupContext) -> None:
+    units | EachUnit(function=_write_superseded, context=context)

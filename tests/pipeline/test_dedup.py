@@ -1,0 +1,234 @@
+"""The dedup stage over whole runs: pages of one URL, exact Jaccard, earlier runs, cluster sizes."""
+
+import json
+import random
+import shutil
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from tests.pipeline.corpus import WORDS, counts, run_stages
+from transforms.commit import load_records, read_table
+
+
+def long_text(rng):
+    return " ".join(rng.choices(WORDS, k=60))
+
+
+def edited(text, rng, edits=1):
+    words = text.split(" ")
+    for _ in range(edits):
+        words[rng.randrange(len(words))] = f"edit{rng.randrange(1000)}"
+    return " ".join(words)
+
+
+def crawl(count, rng, pool):
+    """Return records: new texts, copies, and revisions of revisions, of the texts in `pool`, which grows."""
+    records = []
+    for number in range(count):
+        kind = rng.random()
+        if kind < 0.4 or not pool:
+            text = long_text(rng)
+        else:
+            text = rng.choice(pool) if kind < 0.55 else edited(rng.choice(pool), rng, rng.randint(1, 3))
+        pool.append(text)
+        page = rng.randrange(count)
+        date = f"20{rng.randrange(10, 30)}-01-01"
+        records.append({"text": text, "url": f"https://www.e.org/{page}/", "date": date, "n": number})
+    return records
+
+
+def write(path, records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def configure(directory, out, dedup, **paths):
+    """Write a configuration over named sources, the first of the highest priority."""
+    sources = [
+        {"name": name, "format": "jsonl", "path": str(path), "priority": -number}
+        for number, (name, path) in enumerate(paths.items())
+    ]
+    config = {
+        "name": "test", "output": str(directory / out), "sources": sources, "unit_bytes": 20_000, "dedup": dedup,
+        "runner": {"engine": "FnApiRunner"},
+    }  # fmt: skip
+    path = directory / f"{out}.yaml"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def read(out, stage, table):
+    """Return the rows of a table of all units, in order."""
+    records = load_records(str(out), stage)
+    return [row for record in records.values() for row in read_table(str(out), record, table).to_pylist()]
+
+
+def locations(out, run=None):
+    """Return where each document lies, by run and doc_id."""
+    return {(run, row["doc_id"]): row["location"] for row in read(out, "clean", "documents")}
+
+
+def removed(out, earlier=None):
+    """Return location -> (location of the twin, reason, similarity) of everything that a run removed."""
+    places = locations(out) | (earlier or {})
+    return {
+        places[None, row["doc_id"]]: (places[row["twin_run"], row["twin_id"]], row["reason"], row["similarity"])
+        for row in read(out, "dedup", "deletions")
+    }
+
+
+@pytest.fixture(scope="module")
+def crawls(tmp_path_factory):
+    """Two crawls that share pages and texts; the second one revises the first."""
+    directory, rng, pool = tmp_path_factory.mktemp("crawls"), random.Random(5), []
+    for name in ("old", "new"):
+        write(directory / f"{name}.jsonl", crawl(250, rng, pool))
+    return directory
+
+
+SMALL = {"ngram": 2, "threshold": 0.75, "bands": 10, "rows": 4}
+
+
+@pytest.mark.parametrize("verify", ["signature", "none"])
+@pytest.mark.parametrize("url", [False, True], ids=["texts", "urls"])
+def test_against_an_earlier_run_equals_everything_at_once(crawls, tmp_path, url, verify):
+    """Old wins: the same documents are removed as in one run over both, with the same twins in the old run."""
+    dedup = {"url": url, "minhash": {**SMALL, "verify": verify}}
+    old, new = crawls / "old.jsonl", crawls / "new.jsonl"
+    run_stages(configure(tmp_path, "first", dedup, old=old), last="dedup")
+    run_stages(configure(tmp_path, "whole", dedup, old=old, new=new), last="dedup")
+    earlier, before = locations(tmp_path / "first", str(tmp_path / "first")), removed(tmp_path / "first")
+    shutil.rmtree(tmp_path / "first" / "work")
+    if not url:
+        shutil.rmtree(tmp_path / "first" / "documents")  # the text of the earlier run is not read
+    against = {**dedup, "against": [str(tmp_path / "first")]}
+    run_stages(configure(tmp_path, "second", against, new=new), last="dedup")
+
+    whole, second = removed(tmp_path / "whole"), removed(tmp_path / "second", earlier)
+    assert second == {place: twin for place, twin in whole.items() if place.startswith(str(new))}
+    assert sum(twin.startswith(str(old)) for twin, _, _ in second.values()) > 40
+    assert {reason for _, reason, _ in second.values()} == {"exact", "minhash"} | ({"url"} if url else set())
+    if verify == "signature":  # without verification a later document may join two old clusters, which stay apart
+        assert before == {place: twin for place, twin in whole.items() if place.startswith(str(old))}
+
+
+def test_new_wins(crawls, tmp_path):
+    """Nothing of the new run gives way to the old one; what it replaces there is listed, twin and all."""
+    old, new = crawls / "old.jsonl", crawls / "new.jsonl"
+    dedup = {"minhash": SMALL}
+    run_stages(configure(tmp_path, "first", dedup, old=old), last="dedup")
+    against = {**dedup, "against": [str(tmp_path / "first")], "policy": "new"}
+    run_stages(configure(tmp_path, "second", against, new=new), last="dedup")
+    run_stages(configure(tmp_path, "alone", dedup, new=new), last="dedup")
+    assert removed(tmp_path / "second") == removed(tmp_path / "alone")
+
+    survivors = {*locations(tmp_path / "alone").values()} - {*removed(tmp_path / "alone")}
+    old_places, new_places = locations(tmp_path / "first"), locations(tmp_path / "second")
+    superseded = {
+        old_places[None, row["doc_id"]]: new_places[None, row["twin_id"]]
+        for row in read(tmp_path / "second", "dedup-superseded", "superseded")
+    }
+    assert len(superseded) > 20
+    assert not superseded.keys() & removed(tmp_path / "first").keys()
+    assert set(superseded.values()) <= survivors
+    run_stages(configure(tmp_path, "whole", dedup, new=new, old=old), last="dedup")
+    whole = removed(tmp_path / "whole")
+    assert all(whole[place][0] == twin for place, twin in superseded.items())
+
+
+def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path):
+    """One line: no run, other settings, another chain of runs, other signatures, no text."""
+    old, new = crawls / "old.jsonl", crawls / "new.jsonl"
+    run_stages(configure(tmp_path, "first", {"minhash": SMALL}, old=old), last="dedup")
+    first = str(tmp_path / "first")
+
+    def refusal(dedup):
+        with pytest.raises(UserError) as caught:
+            run_stages(configure(tmp_path, "second", dedup, new=new), last="dedup")
+        return str(caught.value)
+
+    assert "no finished dedup there" in refusal({"minhash": SMALL, "against": [str(tmp_path)]})
+    assert "its dedup.minhash is" in refusal({"minhash": {**SMALL, "rows": 5}, "against": [first]})
+    assert "its dedup.url is False" in refusal({"minhash": SMALL, "url": True, "against": [first]})
+    assert "against earlier runs use signature" in refusal(
+        {"minhash": {**SMALL, "verify": "jaccard"}, "against": [first]}
+    )
+    run = json.loads((Path(first) / "run.json").read_text())
+    (Path(first) / "run.json").write_text(
+        json.dumps({**run, "config": {**run["config"], "dedup": {**run["config"]["dedup"], "against": ["runs/zero"]}}})
+    )
+    assert "deduplicated against runs/zero; name that run too" in refusal({"minhash": SMALL, "against": [first]})
+
+
+def test_one_page_of_a_url_is_kept(tmp_path):
+    """The source of the highest priority, then the newest, then the first; what has no URL is left alone."""
+    rng = random.Random(0)
+    texts = [long_text(rng) for _ in range(8)]
+    write(
+        tmp_path / "a.jsonl",
+        [
+            {"text": texts[0], "url": "http://e.org/1", "date": "2020"},
+            {"text": texts[1], "url": "https://www.e.org/1/", "date": "2021"},
+            {"text": texts[2]},
+            {"text": texts[3]},
+            {"text": texts[0], "url": "http://e.org/2", "date": "2020"},
+            {"text": texts[7], "url": "http://e.org/3"},
+            {"text": texts[4], "url": "http://e.org/3"},
+        ],
+    )
+    write(tmp_path / "b.jsonl", [{"text": texts[5], "url": "http://e.org/1", "date": "2025"}, {"text": texts[0]}])
+    path = configure(tmp_path, "out", {"url": True}, a=tmp_path / "a.jsonl", b=tmp_path / "b.jsonl")
+    run_stages(path, last="dedup")
+    place = {
+        run_id: i
+        for i, run_id in enumerate(sorted(row["doc_id"] for row in read(tmp_path / "out", "clean", "documents")))
+    }
+    found = {
+        place[row["doc_id"]]: (place[row["twin_id"]], row["reason"])
+        for row in read(tmp_path / "out", "dedup", "deletions")
+    }
+    # 0 gives way to 1 (newer); its text lives on in 4, of which 8 is a copy; 6 ties with 5; 7 has less priority
+    assert found == {0: (1, "url"), 6: (5, "url"), 7: (1, "url"), 8: (4, "exact")}
+    ledger = {row["rule"]: (row["value"], row["threshold"]) for row in read(tmp_path / "out", "dedup", "rejected")}
+    assert ledger == {"url": (None, None), "exact": (1.0, 1.0)}
+
+
+def test_jaccard_reads_the_text_of_candidates_only(crawls, tmp_path):
+    """Every deletion is similar enough by its shingles, which exist for candidates alone; the outcome is repeatable."""
+    dedup = {"minhash": {**SMALL, "verify": "jaccard"}}
+    run_stages(configure(tmp_path, "out", dedup, old=crawls / "old.jsonl"), last="dedup")
+    out = tmp_path / "out"
+    texts = {row["doc_id"]: row["text"].split() for row in read(out, "clean", "documents")}
+    sets = {doc_id: {*pairwise(words)} for doc_id, words in texts.items()}
+    near = [row for row in read(out, "dedup", "deletions") if row["reason"] == "minhash"]
+    assert len(near) > 20
+    for row in near:
+        left, right = sets[row["doc_id"]], sets[row["twin_id"]]
+        assert row["similarity"] == pytest.approx(len(left & right) / len(left | right))
+        assert row["similarity"] >= 0.75
+    assert 0 < len(read(out, "dedup-shingles", "work/shingles")) < len(texts)
+
+
+def test_cluster_sizes_are_written(crawls, tmp_path):
+    """Every survivor that stands for others, and for how many, those of all reasons counted."""
+    out = tmp_path / "out"
+    run_stages(configure(tmp_path, "out", {"url": True, "minhash": SMALL}, old=crawls / "old.jsonl"), last="dedup")
+    expected = Counter(row["twin_id"] for row in read(out, "dedup", "deletions"))
+    sizes = {row["doc_id"]: row["size"] for row in read(out, "dedup", "clusters")}
+    assert sizes == {doc_id: copies + 1 for doc_id, copies in expected.items()}
+    histogram = counts(out)["dedup"]["cluster_sizes"]
+    assert histogram == {str(size): count for size, count in sorted(Counter(sizes.values()).items())}
+
+
+def test_no_documents_and_no_rules(tmp_path):
+    """A run whose documents are all rejected, and one that removes nothing, are runs."""
+    write(tmp_path / "a.jsonl", [{"text": long_text(random.Random(n % 2))} for n in range(4)])
+    run_stages(configure(tmp_path, "out", {"exact": False, "minhash": None}, a=tmp_path / "a.jsonl"), last="dedup")
+    assert counts(tmp_path / "out")["dedup"]["kept"] == 4
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    run_stages(configure(tmp_path, "none", {"url": True}, b=tmp_path / "b.jsonl"), last="dedup")
+    assert counts(tmp_path / "none")["dedup"] | {"cluster_sizes": {}} == counts(tmp_path / "none")["dedup"]

@@ -1,0 +1,137 @@
+"""Fine-tuning: the same network as in `transformers`, and it learns."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from pipeline.pretrain.architecture import architecture_of
+from pipeline.pretrain.classifier import load_classifier
+from pipeline.pretrain.evaluate import evaluate_masked_lm
+from pipeline.pretrain.export import export_model
+from pipeline.pretrain.finetune import _encode, _logits, evaluate_directory, finetune
+from pipeline.pretrain.labelled import Labelled, read_labelled
+from pipeline.pretrain.model import build_model
+from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.train import train
+from tests.pretrain.shards import IDS, SPECIAL_IDS, WORDS
+
+FAMILIES = ["bert-tiny", "modernbert-demo"]
+
+
+def _pretrained(out, name):
+    model = build_model(architecture_of(name, vocab_size=len(IDS), positions=32, pad_id=0, width=32, heads=2), seed=0)
+    export_model(model, out / "tokenizer", out / "model", special_ids=SPECIAL_IDS)
+    return out / "model"
+
+
+def _examples(count, seed, *, pairs=False):
+    """Texts labelled by whether one word is among them, or pairs by whether they begin alike."""
+    rng = np.random.default_rng(seed)
+    texts, others, labels = [], [], []
+    for _ in range(count):
+        words = [WORDS[i] for i in rng.integers(1, len(WORDS), int(rng.integers(3, 9)))]
+        yes = bool(rng.integers(2))
+        if yes and not pairs:
+            words[int(rng.integers(len(words)))] = WORDS[0]
+        texts.append(" ".join(words))
+        others.append((WORDS[0] if yes else WORDS[1]) if pairs else "")
+        labels.append("yes" if yes else "no")
+    return Labelled(texts, others, labels)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("pairs", [False, True])
+def test_learns_and_transformers_agrees(out, name, pairs):
+    """A rule is learned; AutoModelForSequenceClassification gives the same logits on the exported directory."""
+    import transformers
+
+    lines = []
+    validation = _examples(60, 2, pairs=pairs)
+    report = finetune(
+        _pretrained(out, name), _examples(300, 1, pairs=pairs), validation, out / "tuned",
+        lrs=(3e-3, 1e-8), epochs=4, say=lines.append,
+    )  # fmt: skip
+    assert report["accuracy"] > 0.9
+    assert report["majority"] < 0.7
+    assert report["lr"] == 3e-3
+    assert len(lines) == 8
+    # The second rate began from the pretrained weights, not from what the first had learned.
+    assert float(lines[-1].split("accuracy ")[1].split("%")[0]) < 75
+    again = evaluate_directory(out / "tuned", validation)
+    assert again == {key: report[key] for key in again}
+
+    theirs, keys = transformers.AutoModelForSequenceClassification.from_pretrained(
+        out / "tuned", output_loading_info=True
+    )
+    assert not keys["missing_keys"]
+    assert not keys["unexpected_keys"]
+    assert theirs.config.id2label == {0: "no", 1: "yes"}
+    classifier, classes = load_classifier(out / "tuned")
+    assert classes == ["no", "yes"]
+    encoded = _encode(Tokenizer.from_file(str(out / "tuned" / "tokenizer.json")), validation, 32)
+    order_N = np.arange(10)
+    with torch.no_grad():
+        (_, ours), *_ = _logits(classifier.eval(), encoded, order_N, 10)
+        for row in order_N:
+            inputs = {"input_ids": torch.tensor([encoded.ids[row]])}
+            if name == "bert-tiny":
+                inputs["token_type_ids"] = torch.tensor([encoded.types[row]])
+            expected = theirs.eval()(**inputs).logits[0]
+            assert torch.allclose(ours[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mistakes(out):
+    """Labels that were never learned, and a model that has learned none, are refused."""
+    model = _pretrained(out, "bert-tiny")
+    train_examples = _examples(8, 0)
+    with pytest.raises(ValueError, match="'perhaps' occurs in validation only"):
+        finetune(model, train_examples, Labelled(["ka"], [""], ["perhaps"]), out / "tuned", say=print)
+    with pytest.raises(ValueError, match="has learned no classes"):
+        evaluate_directory(model, train_examples)
+
+
+def test_questions_of_trec(shared_data, tmp_path):
+    """On questions of six kinds a small fresh encoder beats the majority class and its untuned self by 30 points."""
+    vocabulary = (
+        (shared_data / "tokenizers" / "bert-base-uncased" / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    )
+    ids = {token: index for index, token in enumerate(vocabulary) if token}
+    special = {name: ids[f"[{name.upper()}]"] for name in SPECIAL_IDS}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", special["cls"]), ("[SEP]", special["sep"])]
+    )
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    architecture = architecture_of("modernbert-demo", vocab_size=len(ids), positions=64, pad_id=0, width=64, heads=2)
+    export_model(build_model(architecture, seed=0), tmp_path / "tokenizer", tmp_path / "model", special_ids=special)
+    questions = shared_data / "classification" / "trec_qc"
+    train_examples, test = (read_labelled(questions / f"{name}.jsonl.zst") for name in ("train", "test"))
+    few = Labelled(*(column[::2] for column in train_examples))
+    untuned = finetune(
+        tmp_path / "model", few, test, tmp_path / "untuned", lrs=(1e-9,), epochs=1, batch_rows=512, say=print
+    )
+    tuned = finetune(tmp_path / "model", few, test, tmp_path / "tuned", lrs=(3e-3,), epochs=2, say=print)
+    assert tuned["accuracy"] > max(tuned["majority"], untuned["accuracy"]) + 0.3
+    assert tuned["f1"] > untuned["f1"] + 0.3
+
+
+def test_evaluation_of_a_masked_model(out):
+    """At the run's own rate and seed the loss is the run's, and what it means is said beside it."""
+    settings = Settings(
+        model="modernbert-demo", width=32, heads=2, steps=10, batch_rows=8, optimizer="muon", lr=0.01, threads=1, seed=5
+    )
+    summary = train(settings, out, say=lambda line: None)
+    report = evaluate_masked_lm(out / "model", out, mask_rate=settings.mask_rate, seed=5)
+    assert report["loss"] == pytest.approx(summary["validation_loss"], rel=1e-6)
+    assert report["accuracy"] == pytest.approx(summary["validation_accuracy"], rel=1e-6)
+    assert report["unigram_entropy"] == pytest.approx(summary["unigram_entropy"], rel=1e-9)
+    assert report["nats_below_unigram"] == pytest.approx(report["unigram_entropy"] - report["loss"])
+    assert report["perplexity"] == pytest.approx(np.exp(report["loss"]))
+    assert report["uniform_entropy"] == pytest.approx(np.log(len(IDS) - 5))
+    assert json.dumps(report)

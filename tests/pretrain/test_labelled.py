@@ -1,0 +1,62 @@
+"""Labelled texts from files."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.pretrain.labelled import Labelled, read_labelled
+
+ROWS = [{"text": 'a "b", c', "label": 1, "more": "x"}, {"text": "d\u00e9\u4e2d", "label": 0, "more": "y"}]
+WANTED = Labelled(['a "b", c', "d\u00e9\u4e2d"], ["", ""], ["1", "0"])
+
+
+def _write(path, rows=ROWS):
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return path
+    if ".jsonl" in path.suffixes:
+        text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n"
+    elif ".csv" in path.suffixes:
+        quoted = ['"' + str(row["text"]).replace('"', '""') + f'",{row["label"]},{row["more"]}' for row in rows]
+        text = "\ufefftext,label,more\n" + "\n".join(quoted)
+    else:
+        text = "text\tlabel\tmore\n" + "\n".join(
+            '"' + str(row["text"]).replace('"', '""') + f'"\t{row["label"]}\t{row["more"]}' for row in rows
+        )
+    data = text.encode()
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    elif path.suffix == ".zst":
+        data = pa.compress(data, codec="zstd", asbytes=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.csv.gz", "a.tsv", "a.parquet"])
+def test_formats(tmp_path, name):
+    """Every format gives the same examples; labels are names, numbers or not."""
+    path = _write(tmp_path / name)
+    assert read_labelled(path) == WANTED
+    assert read_labelled(path, other="more").others == ["x", "y"]
+    assert read_labelled(path, text="more", label="text").labels == WANTED.texts
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "words"),
+    [
+        ("a.jsonl", [{"text": "x", "label": None}], "row 1 has no 'label'"),
+        ("a.jsonl", [{"txt": "x", "label": "1"}], "row 1 has no 'text' (its columns: txt, label)"),
+        ("a.jsonl", [], "no rows"),
+        ("a.xlsx.jsonl.xlsx", ROWS, "not from '.xlsx'"),
+    ],
+)
+def test_mistakes(tmp_path, name, rows, words):
+    """A missing column, an empty label, no rows or another format are each one line."""
+    path = tmp_path / name
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    with pytest.raises(ValueError) as caught:
+        read_labelled(path)
+    assert words in str(caught.value)

@@ -1,0 +1,116 @@
+"""Kernel and twin of the token rules side by side."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.reference import tokens as twin
+from transforms.kernels.english import EXCEPTIONS
+from transforms.kernels.lexicon import LENGTH, NUM_ROWS, START
+from transforms.kernels.lines import DOC_TOKENS, TOKEN_ROW, scan
+from transforms.kernels.room import enlarged, new_lexicon, new_room
+
+
+class Splitter:
+    """Tokens of a text as strings, through `scan` and one lexicon."""
+
+    def __init__(self):
+        self.lexicon = new_lexicon()
+        self.room = new_room(len(self.lexicon.rows_R))
+
+    def string(self, row):
+        start, length = self.lexicon.rows_R[row, START], self.lexicon.rows_R[row, LENGTH]
+        return self.lexicon.bytes_A[start : start + length].tobytes().decode()
+
+    def __call__(self, text):
+        data = np.frombuffer(text.encode(), np.uint8).copy()
+        while True:
+            counts = np.zeros(6, np.int64)
+            full = scan(self.lexicon, data, 0, len(data), self.room.first, counts)
+            if full == 0:
+                return [self.string(row & TOKEN_ROW) for row in self.room.first.tokens_T[: counts[DOC_TOKENS]]]
+            self.lexicon, self.room = enlarged(self.lexicon, self.room, -full)
+
+
+SPLITTER = Splitter()
+
+
+@pytest.fixture(params=[SPLITTER, twin.tokens], ids=["kernel", "twin"])
+def tokens(request):
+    return request.param
+
+
+CASES = {
+    "Hello, world!": "Hello|,|world|!",
+    "(see below).": "(|see|below|)|.",
+    'He said: "No..."': 'He|said|:|"|No|...|"',
+    "don't can't I'm we'll cannot Dont": "do|n't|ca|n't|I|'m|we|'ll|can|not|Do|nt",
+    "he\u2019s Peter\u2019s": "he|\u2019s|Peter|\u2019s",
+    "e.g., i.e. Mr. Smith a.m. 5pm": "e.g.|,|i.e.|Mr.|Smith|a.m.|5|pm",
+    "U.S. U.N.! NATO. end.": "U.S.|U.N.|!|NATO|.|end|.",
+    "well-known non-\u00e9tat 3-4 --x a--b": "well|-|known|non|-|\xe9tat|3|-|4|--x|a|--|b",
+    "10km 3.5kg 20% $5 US$7 5\u20ac 40mph x10k": "10|km|3.5|kg|20|%|$|5|US$|7|5|\u20ac|40|mph|x10k",
+    "http://a.b.com/c-d?e=f www.x.org, me@y.net a.b-c.de": "http://a.b.com/c-d?e=f|www.x.org|,|me@y.net|a.b-c.de",
+    "8.8.8.8/a-b 10.0.0.1/a-b 1.2.3/a-b": "8.8.8.8/a-b|10.0.0.1|/|a|-|b|1.2.3|/|a|-|b",
+    "end.Start and/or x/y a,b 1,000 a:b c=d": "end|.|Start|and/or|x|/|y|a|,|b|1,000|a|:|b|c|=|d",
+    "ok:) (no):( x:')": "ok|:)|(|no|):|(|x|:')",
+    "5\xb0C. \xa7 3 \xa9me": "5|\xb0|C|.|\xa7|3|\xa9|me",
+    "\u4e2d\u6587\uff0c\u6587\u5b57\u3002": "\u4e2d\u6587\uff0c\u6587\u5b57|\u3002",
+    "a\xa0b\u3000c\u2028d": "a|b|c|d",
+    "+1 +x 1+ a+": "+1|+|x|1|+|a+",
+    "!!!": "!|!|!",
+}
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_token_cases(tokens, text):
+    """Each rule on a text made for it."""
+    assert tokens(text) == CASES[text].split("|")
+
+
+@pytest.mark.parametrize("start", range(0, len(EXCEPTIONS), 97))
+def test_exceptions_split_as_listed(tokens, start):
+    """An exception in brackets and before a comma splits as its entry says."""
+    for chunk, pieces in list(EXCEPTIONS.items())[start::97]:
+        assert tokens(chunk) == list(pieces)
+
+
+PIECES = st.sampled_from(
+    [
+        *"aBc.,:;!?'\"()[]{}<>/\\-_=+*&%$#@~^|`0123456789",
+        "...", "..", "--", "---", "\u2014", "\u2013", "\u2019", "\u2026", "\u201c", "\u20ac", "\xb0", "\xb2", "\xe9",
+        "\xc9", "\u4e2d", "\u3002", "\u3001", "\u0301", "\u02b9", "\U0001f600", "km", "US$", "C", "s", "n't", "www.",
+        ".com", "http://", "://", "10.", "255", "don't", "e.g.", ":)", "Mr.", "\u043a\u043c", "\u0645",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, min_size=1, max_size=8).map("".join))
+@settings(max_examples=1500, deadline=None)
+def test_tokens_equal_twin(chunk):
+    """Kernel and regular expressions split any mixture of characters that matter alike, and lose none of them."""
+    expected = twin.split_chunk(chunk)
+    assert SPLITTER(chunk) == expected
+    assert "".join(expected) == chunk
+
+
+def test_a_lexicon_grows():
+    """Arrays that start too small are enlarged, and everything is still split as before."""
+    splitter = Splitter()
+    words = [f"x{i}y,z{i}." for i in range(40_000)]
+    assert splitter(" ".join(words)) == [token for i in range(40_000) for token in (f"x{i}y", ",", f"z{i}", ".")]
+    assert splitter.lexicon.used[NUM_ROWS] > 100_000
+    assert splitter("don't stop") == ["do", "n't", "stop"]
+
+
+def test_real_chunks_equal_twin(shared_data):
+    """Every different chunk of some real pages in three languages is split like the twin splits it."""
+    from tests.corpora import read_jsonl
+
+    chunks = set()
+    for name in ("python-docs/en", "wesnoth/de", "oi-wiki/zh"):
+        for row in read_jsonl(shared_data / f"text/{name}.jsonl.zst")[:12]:
+            chunks.update(row["text"].split())
+    assert len(chunks) > 5000
+    assert [c for c in sorted(chunks) if SPLITTER(c) != twin.split_chunk(c)] == []

@@ -1,0 +1,222 @@
+"""Splitting a chunk that the lexicon does not know: its pieces by the token rules, exceptions first.
+
+Shapes: K characters of the chunk, P pieces.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transforms.kernels.characters import AFFIX, ALPHA, HOST
+from transforms.kernels.english import EXCEPTIONS
+from transforms.kernels.jit import kernel, wide
+from transforms.kernels.lexicon import (
+    CHARS,
+    FIRST,
+    FLAGS,
+    IS_EXCEPTION,
+    LENGTH,
+    NUM_TOKENS,
+    TOKENS,
+    Lexicon,
+    find,
+    hash_bytes,
+    intern,
+    summarise,
+)
+from transforms.kernels.tokens import infix_length, is_url, prefix_length, suffix_length
+from transforms.kernels.utf8 import code_point
+
+_ALONE, _INSIDE = -1, -2
+_LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
+_U = np.uint64
+
+
+@kernel
+def _may_be_exception(
+    filter_F: NDArray[np.bool_],
+    text: NDArray[np.uint8],
+    places_K1: NDArray[np.int64],
+    start: int,
+    stop: int,
+    longest: int,
+) -> bool:
+    """Whether characters `start` to `stop` of a chunk have the hash of an exception; 1 in 12 others has too."""
+    if stop <= start or stop - start > longest:
+        return False
+    return filter_F[hash_bytes(text, places_K1[start], places_K1[stop]) & _U(len(filter_F) - 1)]
+
+
+@kernel
+def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.int64], start: int, stop: int) -> int:
+    """Return the row of an exception that characters `start` to `stop` of a chunk are, or -1."""
+    first, last = places_K1[start], places_K1[stop]
+    state = hash_bytes(text, first, last)
+    row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, first, last - first, state)
+    return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
+
+
+@kernel
+def _pieces(
+    lexicon: Lexicon,
+    text: NDArray[np.uint8],
+    places_K1: NDArray[np.int64],
+    codes_K: NDArray[np.int32],
+    flags_K: NDArray[np.uint16],
+    start: int,
+    stop: int,
+    longest: int,
+    bounds_P1: NDArray[np.int64],
+) -> int:
+    """Write where the pieces of characters `start` to `stop` begin, and `stop`; return the number of pieces.
+
+    Exceptions of up to `longest` characters are heeded.
+
+    Pieces that come off in front are written from the left. Those that come off behind are written from the right end
+    of `bounds_P1`, and moved down when the middle is known.
+    """
+    filter_F = lexicon.filter_F
+    left, right = 0, len(bounds_P1)
+    end = stop
+    bounds_P1[0] = start
+    middle = -1
+    while start < end:
+        if _may_be_exception(filter_F, text, places_K1, start, end, longest):
+            middle = _exception(lexicon, text, places_K1, start, end)
+            if middle >= 0:
+                break
+        prefix = prefix_length(codes_K, flags_K, start, end)
+        suffix = suffix_length(codes_K, flags_K, start + prefix, end) if start + prefix < end else 0
+        if prefix and _may_be_exception(filter_F, text, places_K1, start + prefix, end, longest):
+            middle = _exception(lexicon, text, places_K1, start + prefix, end)
+            if middle >= 0:
+                suffix = 0
+        if suffix and _may_be_exception(filter_F, text, places_K1, start, end - suffix, longest):
+            middle = _exception(lexicon, text, places_K1, start, end - suffix)
+            if middle >= 0:
+                prefix = 0
+        if prefix:
+            start += prefix
+            left += 1
+            bounds_P1[left] = start
+        if suffix:
+            right -= 1
+            bounds_P1[right] = end
+            end -= suffix
+        if middle >= 0 or prefix + suffix == 0:
+            break
+    if middle >= 0:
+        row = lexicon.rows_R[middle]
+        at = start
+        for k in range(row[TOKENS]):
+            at += lexicon.rows_R[lexicon.tokens_T[row[FIRST] + k], CHARS]
+            left += 1
+            bounds_P1[left] = at
+    elif start < end:
+        if not is_url(codes_K, flags_K, start, end):
+            i = start
+            while i < end:
+                infix = 0
+                if codes_K[i] >= 0x80 or not flags_K[i] & HOST:  # letters and digits of ASCII are none
+                    infix = infix_length(codes_K, flags_K, start, i, end)
+                if infix and i > start:
+                    if i > bounds_P1[left]:
+                        left += 1
+                        bounds_P1[left] = i
+                    left += 1
+                    bounds_P1[left] = i + infix
+                i += max(infix, 1)
+        if bounds_P1[left] < end:
+            left += 1
+            bounds_P1[left] = end
+    for k in range(right, len(bounds_P1)):
+        left += 1
+        bounds_P1[left] = bounds_P1[k]
+    return left
+
+
+@kernel
+def _merge(
+    lexicon: Lexicon,
+    text: NDArray[np.uint8],
+    places_K1: NDArray[np.int64],
+    codes_K: NDArray[np.int32],
+    flags_K: NDArray[np.uint16],
+    bounds_P1: NDArray[np.int64],
+    pieces: int,
+) -> NDArray[np.int64]:
+    """Return for each piece the row of the exception that begins with it, _INSIDE if it goes on with it, or _ALONE.
+
+    Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first.
+    """
+    merged_P = np.empty(pieces, np.int64)
+    for k in range(pieces):
+        merged_P[k] = _ALONE
+    if pieces == 1:
+        return merged_P
+    filter_F, longest, none = lexicon.filter_F, wide(_LONGEST_EXCEPTION), wide(0)
+    again_P1 = np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
+    for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
+        for first in range(pieces - size + 1):
+            left, right = bounds_P1[first], bounds_P1[first + size]
+            if not _may_be_exception(filter_F, text, places_K1, left, right, longest):
+                continue
+            exception = _exception(lexicon, text, places_K1, left, right)
+            if exception < 0:
+                continue
+            same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, none, again_P1) == size
+            for k in range(size):
+                same = same and again_P1[k] == bounds_P1[first + k] and merged_P[first + k] == _ALONE
+            if same:
+                for k in range(first, first + size):
+                    merged_P[k] = exception if k == first else _INSIDE
+    return merged_P
+
+
+@kernel
+def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
+    """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
+    rows_R, tokens_T, flags_C = lexicon.rows_R, lexicon.tokens_T, lexicon.flags_C
+    chars, stop = wide(rows_R[row, CHARS]), start + rows_R[row, LENGTH]
+    num_tokens = lexicon.used[NUM_TOKENS]
+    places_K1 = np.empty(chars + 1, np.int64)
+    codes_K = np.empty(chars, np.int32)
+    flags_K = np.empty(chars, np.uint16)
+    plain = True
+    i = start
+    for k in range(chars):
+        code, width = code_point(text, i, stop)
+        places_K1[k], codes_K[k], flags_K[k] = i, code, flags_C[code]
+        plain &= flags_K[k] & (ALPHA | AFFIX) == ALPHA
+        i += width
+    places_K1[chars] = stop
+    if plain:  # half of all chunks
+        if num_tokens == len(tokens_T):
+            return -NUM_TOKENS
+        tokens_T[num_tokens] = row
+        summarise(lexicon, row, num_tokens, wide(1))
+        return 0
+    bounds_P1 = np.empty(2 * chars + 2, np.int64)
+    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, wide(_LONGEST_EXCEPTION), bounds_P1)
+    merged_P = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces)
+    count = k = 0
+    while k < pieces:
+        exception = merged_P[k]
+        size = rows_R[exception, TOKENS] if exception >= 0 else 1
+        if num_tokens + count + size > len(tokens_T):
+            return -NUM_TOKENS
+        if exception >= 0:
+            for j in range(size):
+                tokens_T[num_tokens + count + j] = tokens_T[rows_R[exception, FIRST] + j]
+            k += 1
+            while k < pieces and merged_P[k] == _INSIDE:
+                k += 1
+        else:
+            first, last = places_K1[bounds_P1[k]], places_K1[bounds_P1[k + 1]]
+            token = intern(lexicon, text, first, last - first, hash_bytes(text, first, last))
+            if token < 0:
+                return token
+            tokens_T[num_tokens + count] = token
+            k += 1
+        count += size
+    summarise(lexicon, row, num_tokens, count)
+    return 0
