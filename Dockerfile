@@ -27,8 +27,10 @@ COPY --from=beam-sdk /opt/apache/beam /opt/apache/beam
 COPY --from=beam-build /opt/gristmill /opt/gristmill
 COPY configs /opt/gristmill/configs
 # Kernels are compiled into the image for x86-64-v3; the plain generic target is 3.5 times slower.
-RUN useradd --create-home gristmill && mkdir -p "$NUMBA_CACHE_DIR" && gristmill warm && chmod -R a+rX "$NUMBA_CACHE_DIR"
+# numba skips a cache directory that it cannot write, so it belongs to the user who reads it.
+RUN useradd --create-home gristmill && mkdir -p "$NUMBA_CACHE_DIR" && chown gristmill "$NUMBA_CACHE_DIR"
 USER gristmill
+RUN gristmill warm
 WORKDIR /home/gristmill
 # boot must be the last thing that runs on a worker; as a launcher: docker run --entrypoint gristmill IMAGE run CONFIG
 ENTRYPOINT ["/opt/apache/beam/boot"]

@@ -10,6 +10,7 @@ from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.plan import clean_units, make_plan
+from pipeline.run_state import library_versions
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.profiles import langdetect_model
 from transforms.language import LabelLanguage, kept_languages, label_language
@@ -68,11 +69,18 @@ def stage_key(config: Config) -> str:
     """Return the key of everything in the configuration that this stage's output depends on."""
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands, minhash.rows, minhash.ngram)
-    return content_key(CLEAN_VERSION, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature)
+    versions = library_versions("langdetect", "pyarrow", "datasketch")
+    return content_key(
+        CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature
+    )
 
 
-def _check(config: Config) -> None:
-    """Refuse names that only the transforms know, before any worker starts."""
+def check_names(config: Config) -> None:
+    """Refuse names that only the transforms know, before anything is read.
+
+    Raises:
+        UserError: an unknown language or quality preset.
+    """
     try:
         if config.clean.language is not None:
             kept_languages(langdetect_model(), config.clean.language.keep)
@@ -84,7 +92,7 @@ def _check(config: Config) -> None:
 def run(context: RunContext) -> None:
     """Plan and clean."""
     config = context.config
-    _check(config)
+    check_names(config)
     plan = make_plan(config.sources, config.unit_bytes, context.state.plan)
     context.state.set_plan(plan)
     units = clean_units(plan, config.sources, stage_key(config))

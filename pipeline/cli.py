@@ -4,19 +4,32 @@ Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the
 """
 
 import argparse
+import difflib
 import json
-import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 EXIT_DONE, EXIT_USER, EXIT_FAILED = 0, 2, 3
 
 _STAGES = ("clean", "dedup", "tokenize", "pretrain")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, with the nearest valid word."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if found:
+            near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1, cutoff=0.4)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        raise SystemExit(_complain(message, EXIT_USER))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gristmill",
         description="Raw open corpora in, training-ready Arrow shards and a pretrained masked language model out.",
     )
@@ -52,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     finetune.add_argument("--lr", type=float, nargs="+", default=[5e-5], help="several are tried, the best is kept")
     finetune.add_argument("--epochs", type=int, default=3)
     finetune.add_argument("--seed", type=int, default=0)
-    evaluate = add(
-        "evaluate", "measure a classifier on labelled data, or a language model on shards", runs=False
-    )
+    evaluate = add("evaluate", "measure a classifier on labelled data, or a language model on shards", runs=False)
     evaluate.add_argument("--model", required=True, metavar="DIR")
     what = evaluate.add_mutually_exclusive_group(required=True)
     what.add_argument("--data", metavar="FILE", help="labelled examples: accuracy, F1, Matthews, confusion matrix")
@@ -78,22 +89,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "--" in argv:
         argv, beam_options = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     options = _parser().parse_args(argv)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # documents hold anything
+    if beam_options and options.command not in ("run", *_STAGES):
+        return _complain(f"{options.command} runs no Beam; leave out {' '.join(beam_options)}", EXIT_USER)
 
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns about cloud clients that a local run does not need
+    from pipeline.errors import RunFailed, UserError, quiet_beam  # noqa: PLC0415
 
-    from pipeline.errors import RunFailed, UserError  # noqa: PLC0415
+    quiet_beam()
 
     try:
         return _dispatch(options, beam_options)
     except UserError as error:
         return _complain(str(error), EXIT_USER)
     except RunFailed as error:
-        return _complain(f"{error}. The same command resumes.", EXIT_FAILED)
+        return _complain(f"{str(error).rstrip('.')}. The same command resumes.", EXIT_FAILED)
     except KeyboardInterrupt:
         return _complain("stopped. The same command resumes.", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except RuntimeError as error:  # a file of the output that is not what was committed
+        return _complain(str(error), EXIT_FAILED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}. The same command resumes.", EXIT_FAILED)

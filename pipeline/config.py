@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import UserError
 from pipeline.pretrain.settings import Settings as Pretrain
 from transforms.readers.source import Source
+from transforms.storage import is_local
 
 STAGES = ("clean", "dedup", "tokenize", "pretrain")
+_MAX_NAME = 100  # of a source; it becomes part of file names
 
 
 class Section(BaseModel):
@@ -85,6 +87,7 @@ class Dedup(Section):
     minhash: MinHash | None = MinHash()
     against: tuple[str, ...] = ()
     policy: Literal["old", "new"] = "old"
+    shuffle: bool = False  # GroupByKey instead of passes over run files, for runners of many machines
 
     @model_validator(mode="after")
     def _earlier_runs_have_no_text(self) -> "Dedup":
@@ -134,7 +137,7 @@ class Config(Section):
     """One run."""
 
     name: str
-    output: str
+    output: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     unit_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] = 256 << 20
@@ -145,14 +148,21 @@ class Config(Section):
     rejected: Rejected = Rejected()
     runner: Runner = Runner()
 
+    @field_validator("output")
+    @classmethod
+    def _output_is_a_place(cls, output: str) -> str:
+        return str(Path(output.removeprefix("file://")).expanduser()) if is_local(output) else output
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Config":
         names = [source.name for source in self.sources]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two sources are called {name!r}")
-            if not re.fullmatch(r"[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*", name):
-                raise ValueError(f"source name {name!r}: use letters, digits, '.', '_' and single '-'")
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.]*(-[A-Za-z0-9_.]+)*", name) or len(name) > _MAX_NAME:
+                raise ValueError(
+                    f"source name {name!r}: up to {_MAX_NAME} letters, digits, '.', '_' and single '-', no dot in front"
+                )
         return self
 
     @model_validator(mode="after")
@@ -243,8 +253,8 @@ def _first_error(error: ValidationError) -> str:
     if _is_unknown_key(first["type"]):
         *parents, key = first["loc"]
         valid = _valid_keys(Config, parents)
-        nearest = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        nearest = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(valid)}"
         return f"unknown key {where!r}{hint}{more}"
     message = first["msg"].removeprefix("Value error, ")
     given = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f", got {first['input']!r}"

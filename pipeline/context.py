@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.job import Engine, Job, Say, committed_units, content_key, run_job
+from pipeline.job import Engine, Job, Say, content_key, run_job, survey
 from pipeline.run_state import RunState, summarise
 from transforms.commit import Record
 from transforms.unit import WorkUnit
+
+# The entries of run.json in the order in which they come about.
+ENTRIES = ("clean", "dedup", "tokenizer", "tokenize", "shards", "pretrain")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,18 +37,23 @@ class RunContext:
         Raises:
             UserError: units are missing, but the stage lies before --from.
         """
-        pending = len(units) - len(committed_units(self.out, job.stage, units))
-        if pending and not self.may_run:
+        found = survey(self.out, job.stage, units)
+        if (found.pending or found.dropped) and not self.may_run:
             raise UserError(
-                f"{stage} is not complete for this configuration ({job.stage}: {pending} of {len(units)}"
-                f" units missing or stale); run `gristmill {stage}` first"
+                f"{stage} is not complete for this configuration ({job.stage}: {len(found.pending)} of {len(units)}"
+                f" units missing or stale, {len(found.dropped)} to be removed); run `gristmill {stage}` first"
             )
-        self.num_units_run += pending
-        return run_job(self.engine, self.out, job, units, self.say)
+        self.num_units_run += len(found.pending) + len(found.dropped)
+        return run_job(self.engine, self.out, job, units, self.say, found)
 
     def record_stage(self, stage: str, records: dict[str, Record]) -> None:
         """Store the sum of the records in run.json."""
-        self.state.set_stage(stage, summarise(records.values()))
+        self.set_stage(stage, summarise(records.values()))
+
+    def set_stage(self, stage: str, entry: dict[str, Any]) -> None:
+        """Store a stage's entry; entries of later stages no longer describe this run if it changed."""
+        if self.state.set_stage(stage, entry):
+            self.state.drop_stages(ENTRIES[ENTRIES.index(stage) + 1 :])
 
 
 def upstream_key(records: dict[str, Record], table: str) -> str:

@@ -12,12 +12,14 @@
 
 Here a document is its dense index: its rank by run (`dedup.against` first while the old win), then by source priority
 (highest first), then doc_id. The survivor of a cluster is the smallest dense index, whatever the number of workers and
-partitions. The functions of the units are in `dedup_units.py`.
+partitions. The functions of the units are in `dedup_units.py`; with `dedup.shuffle` some jobs are those of
+`dedup_shuffle.py` instead.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
+from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
@@ -56,6 +58,8 @@ def run(context: RunContext) -> None:
     earlier = [load_earlier(out, config) for out in config.against]
     dedup = _number(context, records, earlier)
     _check_signatures(dedup)
+    if config.shuffle and context.config.runner.engine == "local":
+        raise UserError("dedup.shuffle needs a Beam runner: the local engine gives each worker one unit at a time")
     settings = content_key(DEDUP_VERSION, config.model_dump())
 
     units = [WorkUnit(signed.label, number, content_key(settings, signed.contents))
@@ -67,7 +71,8 @@ def run(context: RunContext) -> None:
     order = content_key(settings, dedup.contents_key, dedup.num_partitions)
     jobs = [runs]
 
-    identity = context.run_job(STAGE, Job("dedup-identity", graph_identity, dedup), _partitions(dedup, order))
+    identity_graph = dedup_shuffle.graph_identity if dedup.shuffle else graph_identity
+    identity = context.run_job(STAGE, Job("dedup-identity", identity_graph, dedup), _partitions(dedup, order))
     key = content_key(order, upstream_key(identity, "work/equal"), upstream_key(identity, "work/older"))
     origins = context.run_job(STAGE, Job("dedup-origins", graph_origins, dedup), [WorkUnit("all", 0, key)])
     jobs += [identity, origins]
@@ -80,8 +85,11 @@ def run(context: RunContext) -> None:
         shingles = context.run_job(STAGE, Job("dedup-shingles", graph_shingles, dedup), units)
         jobs += [candidates, shingles]
         order = content_key(order, upstream_key(shingles, "work/shingles"))
-    links = context.run_job(STAGE, Job("dedup-links", graph_links, dedup), _partitions(dedup, order))
+    links_graph = dedup_shuffle.graph_links if dedup.shuffle else graph_links
+    links = context.run_job(STAGE, Job("dedup-links", links_graph, dedup), _partitions(dedup, order))
     key = content_key(order, upstream_key(links, "work/edges"))
+    if dedup.shuffle:
+        jobs += _shuffled_clusters(context, dedup, key)
     clusters = context.run_job(STAGE, Job("dedup-clusters", graph_clusters, dedup), [WorkUnit("all", 0, key)])
     jobs += [links, clusters]
 
@@ -105,7 +113,26 @@ def run(context: RunContext) -> None:
         clusters["all"].counts | summarise(identity.values())["counts"] | summarise(links.values())["counts"]
     )
     entry["seconds"] = round(entry["seconds"] + sum(summarise(job.values())["seconds"] for job in jobs), 3)
-    context.state.set_stage(STAGE, entry)
+    context.set_stage(STAGE, entry)
+
+
+def _shuffled_clusters(context: RunContext, dedup: DedupContext, key: str) -> list[dict[str, Record]]:
+    """Repeat large-star and small-star until the sum of all edges is stable, then settle every component."""
+    jobs: list[dict[str, Record]] = []
+    job, table, before = "dedup-links", "work/edges", None
+    while True:
+        number = len(jobs)
+        own_job, own_table = f"dedup-stars-{number}", f"work/stars-{number}"
+        given = (dedup, job, table, own_job, own_table)
+        units = _partitions(dedup, content_key(key, number))
+        jobs.append(context.run_job(STAGE, Job(own_job, dedup_shuffle.graph_stars, given), units))
+        counts = summarise(jobs[-1].values())["counts"]
+        now = (counts["edges"], counts["checksum"] % (1 << 32))
+        if now == before:
+            break
+        job, table, before = own_job, own_table, now
+    twins = Job("dedup-twins", dedup_shuffle.graph_twins, (dedup, own_job, own_table))
+    return [*jobs, context.run_job(STAGE, twins, _partitions(dedup, key))]
 
 
 def _partitions(dedup: DedupContext, key: str) -> list[WorkUnit]:
@@ -146,6 +173,7 @@ def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[E
         out=context.out,
         exact=config.dedup.exact,
         url=config.dedup.url,
+        shuffle=config.dedup.shuffle,
         parameters=minhash_parameters(config),
         threshold=minhash.threshold if minhash else 1.0,
         verify=minhash.verify if minhash else "none",

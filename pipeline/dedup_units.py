@@ -88,6 +88,7 @@ class DedupContext:
     out: str
     exact: bool
     url: bool
+    shuffle: bool  # pairs and clusters are found by GroupByKey (`dedup_shuffle.py`)
     parameters: MinHashParameters | None
     threshold: float
     verify: Literal["none", "signature", "jaccard"]
@@ -139,13 +140,21 @@ def graph_runs(units: beam.PCollection, context: DedupContext) -> None:
 
 
 def _write_identity(unit: WorkUnit, context: DedupContext) -> None:
+    pages = _partition(context, unit.number, "work/url") if context.url else []
+    texts = _partition(context, unit.number, "work/exact") if context.exact else []
+    commit_identity(unit, context, pages, texts)
+
+
+def commit_identity(
+    unit: WorkUnit, context: DedupContext, pages: list[NDArray[Any]], texts: list[NDArray[Any]]
+) -> None:
+    """Link one partition of the URL runs (key, check, time, dense) and of the exact runs (key, check, dense)."""
     older, equal = EDGES.empty_table(), EDGES.empty_table()
-    if context.url:
-        key_E, check_E, time_E, dense_E = _partition(context, unit.number, "work/url")
-        level_E = _levels(context, dense_E)
-        older = edge_table(*newest(key_E, check_E, time_E, dense_E, level_E))
-    if context.exact:
-        equal = link_exact(*_partition(context, unit.number, "work/exact"))
+    if pages:
+        key_E, check_E, time_E, dense_E = pages
+        older = edge_table(*newest(key_E, check_E, time_E, dense_E, _levels(context, dense_E)))
+    if texts:
+        equal = link_exact(*texts)
     writer = UnitWriter(context.out, "dedup-identity", unit)
     for name, table in (("work/older", older), ("work/equal", equal)):
         writer.open(name, EDGES)
@@ -163,22 +172,25 @@ def _partition(context: DedupContext, part: int, table: str) -> list[NDArray[Any
     """Return the columns of partition `part` of all runs, one after the other; the last one as dense indices."""
     columns: list[list[NDArray[Any]]] = []
     records = load_records(context.out, "dedup-runs")
-    origin = _origins(context) if table == "work/bands" else {}
     for signed in context.units:
         run = map_table(context.out, records[signed.label], table)
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
-        if run.num_rows == 0:
-            continue
-        (batch,) = run.combine_chunks().to_batches()
-        bounds = prefix_bounds(batch.column("key").to_numpy(), context.num_partitions)
-        *values_e, row_e = (column.to_numpy()[bounds[part] : bounds[part + 1]] for column in batch.columns)
-        values_e.append(row_e + np.uint32(signed.first_dense))
-        if origin:  # another document stands for a copy
-            alone_e = origin[signed.label][row_e] == values_e[-1]
-            values_e = [column[alone_e] for column in values_e]
-        for values, column in zip(columns, values_e, strict=True):
-            values.append(column)
+        if run.num_rows:
+            for values, column in zip(columns, partition_of(context, signed, run, part, table), strict=True):
+                values.append(column)
     return [np.concatenate(values) for values in columns]
+
+
+def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int, table: str) -> list[NDArray[Any]]:
+    """Return the columns of partition `part` of one run that has rows; band entries of copies are left out."""
+    (batch,) = run.combine_chunks().to_batches()
+    bounds = prefix_bounds(batch.column("key").to_numpy(), context.num_partitions)
+    *values_e, row_e = (column.to_numpy()[bounds[part] : bounds[part + 1]] for column in batch.columns)
+    values_e.append(row_e + np.uint32(signed.first_dense))
+    if table == "work/bands":  # another document stands for a copy
+        alone_e = _origins(context)[signed.label][row_e] == values_e[-1]
+        values_e = [column[alone_e] for column in values_e]
+    return values_e
 
 
 def graph_identity(units: beam.PCollection, context: DedupContext) -> None:
@@ -187,8 +199,8 @@ def graph_identity(units: beam.PCollection, context: DedupContext) -> None:
 
 def _write_origins(unit: WorkUnit, context: DedupContext) -> None:
     origin_N, replaced_N = origins(
-        _tables(context, "dedup-identity", "work/older"),
-        _tables(context, "dedup-identity", "work/equal"),
+        tables_of(context, "dedup-identity", "work/older"),
+        tables_of(context, "dedup-identity", "work/equal"),
         context.num_documents,
     )
     writer = UnitWriter(context.out, "dedup-origins", unit)
@@ -196,7 +208,7 @@ def _write_origins(unit: WorkUnit, context: DedupContext) -> None:
     writer.commit({})
 
 
-def _tables(context: DedupContext, job: str, table: str) -> Iterator[pa.Table]:
+def tables_of(context: DedupContext, job: str, table: str) -> Iterator[pa.Table]:
     return (read_table(context.out, record, table) for record in load_records(context.out, job).values())
 
 
@@ -240,7 +252,7 @@ def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
     assert context.parameters is not None
     signed = context.named(unit.name)
     wanted_n = np.zeros(signed.num_documents, np.bool_)
-    for table in _tables(context, "dedup-candidates", "work/candidates"):
+    for table in tables_of(context, "dedup-candidates", "work/candidates"):
         for name in ("a", "b"):
             row_L = table.column(name).to_numpy().astype(np.int64) - signed.first_dense
             wanted_n[row_L[(row_L >= 0) & (row_L < signed.num_documents)]] = True
@@ -266,7 +278,7 @@ def _signatures(context: DedupContext) -> SignatureRows:
 
 
 @functools.lru_cache(maxsize=1)
-def _evidence(context: DedupContext) -> Evidence:
+def evidence(context: DedupContext) -> Evidence:
     """Return what pairs are verified by; signatures also tell similarities where nothing is verified."""
     if context.verify != "jaccard":
         return _signatures(context)
@@ -276,11 +288,16 @@ def _evidence(context: DedupContext) -> Evidence:
 
 
 def _write_links(unit: WorkUnit, context: DedupContext) -> None:
+    entries = [] if context.parameters is None else _partition(context, unit.number, "work/bands")
+    commit_links(unit, context, entries)
+
+
+def commit_links(unit: WorkUnit, context: DedupContext, entries: list[NDArray[Any]]) -> None:
+    """Link one partition of the band runs (key, dense)."""
     edges = EDGES.empty_table()
-    if context.parameters is not None:
-        evidence = None if context.verify == "none" else _evidence(context)
-        key_E, dense_E = _partition(context, unit.number, "work/bands")
-        edges = link_minhash(key_E, dense_E, threshold=context.threshold, evidence=evidence)
+    if entries:
+        compared_by = None if context.verify == "none" else evidence(context)
+        edges = link_minhash(*entries, threshold=context.threshold, evidence=compared_by)
     writer = UnitWriter(context.out, "dedup-links", unit)
     writer.open("work/edges", EDGES)
     writer.write("work/edges", edges)
@@ -292,12 +309,16 @@ def graph_links(units: beam.PCollection, context: DedupContext) -> None:
 
 
 def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
-    edges = _tables(context, "dedup-links", "work/edges")
-    if context.verify == "none":
-        survivor_N = components(edges, context.num_documents)
+    if context.shuffle:
+        survivor_N = np.arange(context.num_documents, dtype=np.uint32)
+        for twins in tables_of(context, "dedup-twins", "work/twins"):
+            survivor_N[twins.column("a").to_numpy()] = twins.column("b").to_numpy()
+    elif context.verify == "none":
+        survivor_N = components(tables_of(context, "dedup-links", "work/edges"), context.num_documents)
     else:
+        edges = tables_of(context, "dedup-links", "work/edges")
         survivor_N, pair_F = spanning_forest(edges, context.num_documents)
-        split_clusters(survivor_N, pair_F, _evidence(context), threshold=context.threshold)
+        split_clusters(survivor_N, pair_F, evidence(context), threshold=context.threshold)
         del pair_F
     origin = _origins(context)
     for signed in context.units:  # a copy's survivor is that of its origin
@@ -348,7 +369,7 @@ def _deleted(context: DedupContext, signed: Signed) -> tuple[pa.Table, pa.Table]
         origin.column("replaced").to_numpy(),
         signed.first_dense,
         signatures=_signatures(context),
-        evidence=_evidence(context),
+        evidence=evidence(context),
         runs=context.runs(),
     )
     return deleted, survivors

@@ -1,12 +1,16 @@
 """Running a job on any Beam runner."""
 
+import argparse
+import contextlib
+import io
 from collections.abc import Sequence
 from typing import Self
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 
-from pipeline.errors import RunFailed
+from pipeline.errors import RunFailed, UserError
 from pipeline.job import Job
 from transforms.unit import WorkUnit
 
@@ -15,6 +19,47 @@ def build_graph(pipeline: beam.Pipeline, job: Job, units: Sequence[WorkUnit]) ->
     """Add the job to `pipeline`: one Create, then whatever the stage fuses after it."""
     root = pipeline | "Units" >> beam.Create(list(units), reshuffle=len(units) > 1).with_output_types(WorkUnit)
     job.graph(root, job.context)
+
+
+def checked_runner(name: str) -> str:
+    """Return `name` if Beam has such a runner and its packages are installed.
+
+    Raises:
+        UserError: it has not.
+    """
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(
+            f"runner.engine {name}: {reason}; there are local, dataflow, flink, spark, FnApiRunner"
+        ) from None
+    return name
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Refuse what Beam would print pages about, or ignore in silence.
+
+    Raises:
+        UserError: an option that no Beam runner knows, or a value that it cannot have.
+    """
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
+    )
+    for kind in PipelineOptions.__subclasses__():
+        if hasattr(kind, "_add_argparse_args"):
+            kind._add_argparse_args(parser)  # noqa: SLF001 - Beam offers no other way to ask what it knows
+    for action in parser._actions:  # noqa: SLF001
+        action.required = False
+    complaints = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaints):
+            _, unknown = parser.parse_known_args(list(options))
+    except (SystemExit, argparse.ArgumentError) as error:
+        reason = complaints.getvalue().strip().splitlines() or [str(error)]
+        raise UserError(f"Beam option: {reason[-1]}") from None
+    if unknown:
+        raise UserError(f"Beam knows no option {unknown[0]}")
 
 
 class BeamEngine:

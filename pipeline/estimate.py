@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.clean import minhash_parameters
+from pipeline.clean import check_names, minhash_parameters
 from pipeline.config import Config
 from pipeline.plan import Plan, make_plan
 from pipeline.pretrain.architecture import PRESETS
@@ -19,6 +19,7 @@ _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 def describe_plan(config: Config) -> str:
     """Return the plan as text; nothing is written and no file is opened."""
+    check_names(config)
     plan = make_plan(config.sources, config.unit_bytes)
     return "\n".join(_lines(config, plan))
 

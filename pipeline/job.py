@@ -36,36 +36,55 @@ def content_key(*parts: Any) -> str:
     return hashlib.blake2b(payload, digest_size=12).hexdigest()
 
 
-def run_job(engine: Engine, out: str, job: Job, units: Sequence[WorkUnit], say: Say) -> dict[str, Record]:
+class Survey(NamedTuple):
+    """What lies in an output directory of a job, compared with what is planned."""
+
+    committed: dict[str, Record]
+    pending: list[WorkUnit]
+    num_stale: int  # of the pending ones: committed under another key
+    dropped: list[Record]  # committed units that are no longer planned
+
+
+def survey(out: str, stage: str, units: Sequence[WorkUnit]) -> Survey:
+    """Compare what lies in `out` with the planned units; one counts if its record has its key and its files exist."""
+    existing = load_records(out, stage)
+    committed = {
+        unit.name: record
+        for unit in units
+        if (record := existing.get(unit.name)) is not None and record.key == unit.key and is_intact(out, record)
+    }
+    pending = [unit for unit in units if unit.name not in committed]
+    num_stale = sum(unit.name in existing and existing[unit.name].key != unit.key for unit in pending)
+    planned = {unit.name for unit in units}
+    dropped = [record for record in existing.values() if record.unit not in planned]
+    return Survey(committed, pending, num_stale, dropped)
+
+
+def run_job(
+    engine: Engine, out: str, job: Job, units: Sequence[WorkUnit], say: Say, found: Survey | None = None
+) -> dict[str, Record]:
     """Bring every unit of `job` to its committed state and return the records by unit name.
 
-    Units whose record carries their key and whose files are intact are left alone; records of units that are no longer
-    planned are removed with their tables.
+    Committed units are left alone; units that are no longer planned are removed with their tables.
+
+    Raises:
+        RunFailed: the engine ended without committing all of them.
     """
-    planned = {unit.name: unit for unit in units}
-    existing = load_records(out, job.stage)
-    for record in existing.values():
-        if record.unit not in planned:
-            remove_unit(out, record)
-    stale = sum(name in existing and existing[name].key != unit.key for name, unit in planned.items())
-    if stale:
-        say(f"{job.stage}: {stale} of {len(units)} units are stale (configuration or input changed), making them again")
-    committed = committed_units(out, job.stage, units)
-    pending = [unit for unit in units if unit.name not in committed]
-    if pending:
-        engine.execute(job, pending)
+    found = found or survey(out, job.stage, units)
+    if found.dropped:
+        say(f"{job.stage}: {len(found.dropped)} units are no longer planned and are removed")
+    for record in found.dropped:
+        remove_unit(out, record)
+    if found.num_stale:
+        say(
+            f"{job.stage}: {found.num_stale} of {len(units)} units are stale"
+            " (configuration, input or versions changed), making them again"
+        )
+    if not found.pending:
+        return {unit.name: found.committed[unit.name] for unit in units}
+    engine.execute(job, found.pending)
     records = load_records(out, job.stage)
-    missing = [name for name, unit in planned.items() if name not in records or records[name].key != unit.key]
+    missing = [unit.name for unit in units if unit.name not in records or records[unit.name].key != unit.key]
     if missing:
         raise RunFailed(f"{job.stage}: {len(missing)} units were not committed, first {missing[0]}")
     return {unit.name: records[unit.name] for unit in units}
-
-
-def committed_units(out: str, stage: str, units: Sequence[WorkUnit]) -> set[str]:
-    """Return the names of the units whose record carries their key and whose files are still there."""
-    records = load_records(out, stage)
-    return {
-        unit.name
-        for unit in units
-        if (record := records.get(unit.name)) is not None and record.key == unit.key and is_intact(out, record)
-    }

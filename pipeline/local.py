@@ -5,10 +5,13 @@ reports no progress. Here the parent deals units one by one, watches for deaths,
 """
 
 import contextlib
-import logging
+import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
+import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
-from pipeline.errors import RunFailed
+from pipeline.errors import RunFailed, quiet_beam
 from pipeline.job import Job, Say
 from pipeline.progress import ProgressLine
 from transforms.unit import WorkUnit
@@ -54,6 +57,7 @@ class LocalEngine:
         self._num_workers, self._options, self._say = workers, list(options), say
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
+        self._scratch = tempfile.mkdtemp(prefix="gristmill-")  # killed workers clean nothing up; we do
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +69,7 @@ class LocalEngine:
             worker.process.join()
             worker.connection.close()
         self._workers.clear()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
         waiting = deque(units)
@@ -96,7 +101,7 @@ class LocalEngine:
             parent, child = self._context.Pipe()
             counters = self._context.RawArray("q", 2)
             process = self._context.Process(target=_work, args=(child, self._options, counters), daemon=True)
-            with _environment(_THREAD_LIMITS):
+            with _environment({**_THREAD_LIMITS, "TMPDIR": self._scratch}):
                 process.start()
             child.close()
             self._workers.append(_Worker(process, parent, counters))
@@ -144,7 +149,7 @@ _DIED = "worker died"
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Any:
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: value for name, value in values.items() if before[name] is None})
+    os.environ.update({name: value for name, value in values.items() if before[name] is None or name == "TMPDIR"})
     try:
         yield
     finally:
@@ -156,9 +161,9 @@ def _environment(values: dict[str, str]) -> Any:
 def _work(connection: Connection, options: list[str], counters: Any) -> None:
     """Body of a worker: receive a job or a unit, answer None or an error line for each unit."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _die_with_parent()
 
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns about cloud clients that a local run does not need
+    quiet_beam()
 
     import pyarrow as pa  # noqa: PLC0415 - after the thread limits are set
 
@@ -185,14 +190,26 @@ def _work(connection: Connection, options: list[str], counters: Any) -> None:
         assert job is not None
         try:
             engine.execute(job, [message])
-        except Exception as error:  # noqa: BLE001 - whatever it was, the parent decides what it means
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it was, the parent decides what it means
             connection.send(str(error).removeprefix(f"{job.stage}: ") or type(error).__name__)
         else:
             connection.send(None)
 
 
 def _die_with_parent() -> None:
+    """Arrange that no worker outlives its parent and writes into a later run.
+
+    The kernel does it on Linux; a thread alone sleeps as long as a call holds the interpreter's lock.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent.pid:
+            os._exit(1)
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -5,6 +5,7 @@ File numbers and units are appended, never renumbered, when a pattern matches mo
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
@@ -38,11 +39,12 @@ class Plan:
     units: tuple[PlannedUnit, ...]
     next_file: int
     next_unit: int
+    hub: dict[str, str]  # source -> key of what was asked of a hub, whose answer (the commit in the paths) is kept
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form stored in run.json."""
         units = [{"name": u.name, "number": u.number, "slices": [list(part) for part in u.slices]} for u in self.units]
-        return {"next_file": self.next_file, "next_unit": self.next_unit, "units": units}
+        return {"next_file": self.next_file, "next_unit": self.next_unit, "hub": self.hub, "units": units}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Plan":
@@ -51,10 +53,10 @@ class Plan:
             PlannedUnit(name=unit["name"], number=unit["number"], slices=tuple(Slice(*part) for part in unit["slices"]))
             for unit in value["units"]
         )
-        return Plan(units=units, next_file=value["next_file"], next_unit=value["next_unit"])
+        return Plan(units=units, next_file=value["next_file"], next_unit=value["next_unit"], hub=value["hub"])
 
 
-EMPTY_PLAN = Plan(units=(), next_file=0, next_unit=0)
+EMPTY_PLAN = Plan(units=(), next_file=0, next_unit=0, hub={})
 
 
 def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY_PLAN) -> Plan:
@@ -67,11 +69,18 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
         UserError: a pattern matches nothing, or there are more than 2^25 files.
     """
     found: dict[tuple[str, str], FileEntry] = {}
+    hub = {}
     for source in sources:
-        try:
-            entries = list_files(source)
-        except (ValueError, OSError) as error:
-            raise UserError(f"source {source.name}: {error}") from None
+        asked = content_key(source.path, source.config, source.split, source.revision)
+        if _is_hub(source):
+            hub[source.name] = asked
+        if previous.hub.get(source.name) == asked:
+            entries = _known_files(previous, source.name)
+        else:
+            try:
+                entries = list_files(source)
+            except (ValueError, OSError) as error:
+                raise UserError(f"source {source.name}: {error}") from None
         found.update({(source.name, entry.path): entry for entry in entries})
     kept = [_refreshed(unit, found) for unit in previous.units]
     known = {(part.source, part.path) for unit in kept for part in unit.slices}
@@ -85,18 +94,30 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
         next_file += len(new)
     if next_file > MAX_FILES:
         raise UserError(f"{next_file} files; at most {MAX_FILES} fit into document ids, join small files first")
-    return Plan(units=tuple(units), next_file=next_file, next_unit=next_unit)
+    return Plan(units=tuple(units), next_file=next_file, next_unit=next_unit, hub=hub)
+
+
+def _is_hub(source: Source) -> bool:
+    """Whether the files are those of a commit: asked for once, so that a resumed run reads the same ones."""
+    return source.path.startswith("hf://") or (source.format == "datasets" and not Path(source.path).exists())
+
+
+def _known_files(plan: Plan, source: str) -> list[FileEntry]:
+    parts = {part.path: part for unit in plan.units for part in unit.slices if part.source == source}
+    return [FileEntry(part.path, part.size, part.etag) for part in parts.values()]
 
 
 def _refreshed(unit: PlannedUnit, found: dict[tuple[str, str], FileEntry]) -> PlannedUnit:
-    """Drop slices of vanished files; take size and etag as they are now, and let the last range reach a grown end."""
+    """Drop slices of vanished files and take size and etag as they are now.
+
+    A file that was cut into ranges and has another size now is dropped too, and so planned as a new one: its old cuts
+    would overlap or leave a rest.
+    """
     parts = []
     for part in unit.slices:
         entry = found.get((part.source, part.path))
-        if entry is not None:
-            grown = part.stop == part.size and part.stop >= 0
-            stop = entry.size if grown else part.stop
-            parts.append(part._replace(size=entry.size, etag=entry.etag, stop=stop))
+        if entry is not None and (part.stop < 0 or part.size == entry.size):
+            parts.append(part._replace(size=entry.size, etag=entry.etag))
     return dataclasses.replace(unit, slices=tuple(parts))
 
 
@@ -122,12 +143,17 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
 
 
 def clean_units(plan: Plan, sources: Sequence[Source], stage_key: str) -> list[WorkUnit]:
-    """Return the plan's units with their keys: reader version, reader options, slices and the stage's configuration."""
+    """Return the plan's units with their keys: reader version, reader options, slices and the stage's configuration.
+
+    The pattern is no part of it, since the slices name the files; nor are priority and weight, which act later.
+    """
     options = {source.name: dataclasses.asdict(source) for source in sources}
     units = []
     for unit in plan.units:
         names = sorted({part.source for part in unit.slices})
-        readers = [{k: v for k, v in options[name].items() if k not in ("priority", "weight")} for name in names]
+        readers = [
+            {k: v for k, v in options[name].items() if k not in ("path", "priority", "weight")} for name in names
+        ]
         key = content_key(READ_VERSION, stage_key, readers, unit.slices)
         units.append(WorkUnit(unit.name, unit.number, key, unit.slices))
     return units

@@ -45,7 +45,7 @@ def run(context: RunContext) -> None:
     out = Path(context.out)
     shards = load_records(context.out, "shards")
     key = content_key(settings.trajectory(), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation")))
-    state_path = out / "pretrain" / "state.json"
+    state_path = out / "units" / STAGE / "state.json"  # outside of what is set aside
     state = storage.read_json(str(state_path)) or {}
     if state.get("key") == key and state.get("done"):
         return
@@ -53,30 +53,33 @@ def run(context: RunContext) -> None:
         raise UserError("pretrain is not complete for this configuration; run `gristmill pretrain` first")
     context.num_units_run += 1
     if state and state["key"] != key:
-        _set_aside(out, state["key"], key)
-        context.say(
-            f"pretrain: settings or shards changed; what was trained before lies in {out / _ASIDE / state['key']}"
-        )
+        aside = out / _ASIDE / state["key"]
+        context.say(f"pretrain: settings or shards changed; what was trained before lies in {aside}")
+        storage.write_json(str(state_path), {**state, "done": False})  # until the next line is through, nothing is done
+        _move(out, aside)
+        storage.write_json(str(state_path), {"key": key, "done": False, "restore": True})
+        state = {"restore": True}
+    if state.get("restore"):
+        _move(out / _ASIDE / key, out)
     storage.write_json(str(state_path), {"key": key, "done": False})
     settings_path = out / "pretrain" / "settings.json"
     storage.write_json(str(settings_path), dataclasses.asdict(settings))
     started = time.monotonic()
     _train(settings_path, out)
     summary = json.loads((out / "pretrain" / "summary.json").read_text(encoding="utf-8"))
-    context.state.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
+    context.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
     storage.write_json(str(state_path), {"key": key, "done": True})
 
 
-def _set_aside(out: Path, old: str, new: str) -> None:
-    """Move what was trained under key `old` out of the way, and bring back what was trained under `new`, if anything.
+def _move(source: Path, target: Path) -> None:
+    """Move what a training wrote, if anything: nothing is deleted, a night of it must not depend on a changed key.
 
-    Nothing is deleted: a night of training must not depend on a changed key.
+    Killed half way and repeated, it moves the rest.
     """
-    for source, target in ((out, out / _ASIDE / old), (out / _ASIDE / new, out)):
-        for name in _DIRECTORIES:
-            if (source / name).exists():
-                target.mkdir(parents=True, exist_ok=True)
-                (source / name).rename(target / name)
+    for name in _DIRECTORIES:
+        if (source / name).exists() and not (target / name).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            (source / name).rename(target / name)
 
 
 def _train(settings: Path, out: Path) -> None:

@@ -19,7 +19,10 @@ def write_report(out: str) -> str:
     Raises:
         UserError: `out` holds no run.
     """
-    run = storage.read_json(storage.join(out, "run.json"))
+    try:
+        run = storage.read_json(storage.join(out, "run.json"))
+    except NotADirectoryError:
+        run = None
     if run is None:
         raise UserError(f"{out} holds no run.json; give the output directory of a run")
     path = storage.join(out, "report", "index.html")

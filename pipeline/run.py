@@ -8,7 +8,7 @@ from pipeline.clean import run as run_clean
 from pipeline.config import STAGES, Config
 from pipeline.context import RunContext
 from pipeline.dedup import run as run_dedup
-from pipeline.engine import BeamEngine
+from pipeline.engine import BeamEngine, check_options, checked_runner
 from pipeline.errors import UserError
 from pipeline.job import Say
 from pipeline.local import LocalEngine
@@ -67,8 +67,9 @@ def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], s
 
 
 def _engine(config: Config, beam_options: Sequence[str], say: Say) -> LocalEngine | BeamEngine:
+    check_options(beam_options)
     if config.runner.engine == "local":
         return LocalEngine(config.runner.workers, beam_options, say)
     if config.runner.engine in ("DirectRunner", "direct"):
         raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
-    return BeamEngine(_RUNNERS.get(config.runner.engine, config.runner.engine), beam_options)
+    return BeamEngine(checked_runner(_RUNNERS.get(config.runner.engine, config.runner.engine)), beam_options)

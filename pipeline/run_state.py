@@ -6,6 +6,7 @@ Beam counters are not the accounting: a repeated bundle counts twice, and some r
 import fcntl
 import importlib.metadata
 import platform
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
@@ -24,10 +25,15 @@ VERSION = 1
 _LIBRARIES = ("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect", "torch")
 
 
+def library_versions(*names: str) -> dict[str, str]:
+    """Return the installed versions of libraries and of this Python's Unicode tables, as part of a stage's key."""
+    return {"unicode": unicodedata.unidata_version, **{name: importlib.metadata.version(name) for name in names}}
+
+
 def versions() -> dict[str, str]:
-    """Return the versions that the result may depend on."""
-    found = {"gristmill": "0.1.0", "python": platform.python_version()}
-    for name in _LIBRARIES:
+    """Return all versions worth knowing, for run.json."""
+    found = {"python": platform.python_version()}
+    for name in ("gristmill", *_LIBRARIES):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -72,7 +78,10 @@ class RunState:
         self._config = config
         self._lock = _lock(self.out)
         storage.remove_private(self.out)
-        stored = storage.read_json(storage.join(self.out, "run.json")) or {}
+        try:
+            stored = storage.read_json(storage.join(self.out, "run.json")) or {}
+        except (ImportError, ValueError) as error:  # a protocol that fsspec does not know, or whose package is missing
+            raise UserError(f"output {self.out}: {' '.join(str(error).split())}") from None
         if stored and stored["version"] != VERSION:
             raise UserError(f"{self.out} was made by another version of gristmill; choose another output")
         self._stages: dict[str, Any] = stored.get("stages", {})
@@ -96,11 +105,13 @@ class RunState:
             self.plan = plan
             self._save()
 
-    def set_stage(self, stage: str, entry: Mapping[str, Any]) -> None:
-        """Store a stage's entry; nothing is written when nothing changed."""
-        if self._stages.get(stage) != entry:
+    def set_stage(self, stage: str, entry: Mapping[str, Any]) -> bool:
+        """Store a stage's entry and say whether it changed; nothing is written otherwise."""
+        changed = self._stages.get(stage) != entry
+        if changed:
             self._stages[stage] = dict(entry)
             self._save()
+        return changed
 
     def drop_stages(self, stages: Iterable[str]) -> None:
         """Forget entries that no longer describe what lies in the directory."""

@@ -13,8 +13,9 @@ from pipeline.config import TokenizerChoice
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
+from pipeline.run_state import library_versions
 from transforms import storage
-from transforms.commit import Record, UnitWriter, load_record, load_records, read_table
+from transforms.commit import Record, UnitWriter, load_record, load_records, read_file, read_table
 from transforms.documents import ReadSurvivors, surviving_batches
 from transforms.each_unit import EachUnit
 from transforms.fingerprint import content_hash
@@ -28,6 +29,7 @@ from transforms.shards import (
     dataset_dict_file,
     describe,
     is_validation,
+    num_copies,
     shard_name,
     split_files,
     take_share,
@@ -57,6 +59,10 @@ def run(context: RunContext) -> None:
     tokenizer = _tokenizer(context, survivors)
     tokens = _tokens(context, survivors, tokenizer)
     _shards(context, tokens, tokenizer)
+
+
+def _versions() -> dict[str, str]:
+    return library_versions("tokenizers")
 
 
 def _survivors(context: RunContext) -> dict[str, str]:
@@ -120,7 +126,7 @@ def _tokenizer(context: RunContext, survivors: dict[str, str]) -> Tokenizer:
     if not any(record.counts["kept"] for record in load_records(context.out, "dedup").values()):
         raise UserError(f"no document survived clean and dedup in {context.out}; its rejected/ says why")
     if choice.load is None:
-        key = content_key(TOKENIZE_VERSION, choice.model_dump(), seq_length, survivors)
+        key = content_key(TOKENIZE_VERSION, _versions(), choice.model_dump(), seq_length, survivors)
     else:
         try:
             loaded = load_tokenizer(choice.load)
@@ -132,8 +138,8 @@ def _tokenizer(context: RunContext, survivors: dict[str, str]) -> Tokenizer:
     job = Job(TOKENIZER_UNIT, _tokenizer_graph, made)
     records = context.run_job(STAGE, job, [WorkUnit(TOKENIZER_UNIT, 0, key)])
     context.record_stage(TOKENIZER_UNIT, records)
-    with storage.open_binary(storage.join(context.out, "tokenizer", "tokenizer.json")) as handle:
-        return Tokenizer.from_str(handle.read().decode())
+    content = read_file(context.out, records[TOKENIZER_UNIT], "tokenizer/tokenizer.json")
+    return Tokenizer.from_str(content.decode())
 
 
 # --- tokens/
@@ -158,7 +164,8 @@ def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer
     split = TokensSplit(vocab_size=vocab_size(tokenizer), tokenizer_hash=digest)
     numbers = {name: record.number for name, record in load_records(context.out, "clean").items()}
     units = [
-        WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, digest, key)) for name, key in survivors.items()
+        WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key))
+        for name, key in survivors.items()
     ]
     job = Job(STAGE, graph, _EncodeContext(out=context.out, tokenizer=tokenizer.to_str(), split=split))
     records = context.run_job(STAGE, job, units)
@@ -179,6 +186,7 @@ class _ShardContext:
     out: str
     unit_names: tuple[str, ...]
     shares: dict[str, list[Share]]  # shard name -> what it takes of which unit
+    weights: tuple[float, ...]  # of each unit: how often its documents are seen in training
     metadata: ShardMetadata
     threshold: int
     seed: int
@@ -189,7 +197,9 @@ def _write_shard(unit: WorkUnit, context: _ShardContext) -> None:
     for share in context.shares[unit.name]:
         record = load_record(context.out, STAGE, context.unit_names[share.unit])
         taken = take_share(read_table(context.out, record, "tokens"), share)
-        parts.append(taken.take(np.arange(taken.num_rows)))  # a copy, or every whole unit would stay in memory
+        copies_N = num_copies(taken.column("content_hash").to_numpy(), context.weights[share.unit], context.threshold)
+        # take() copies: a slice would keep the whole unit in memory.
+        parts.append(taken.take(np.repeat(np.arange(taken.num_rows), copies_N)))
     tokens = pa.concat_tables(parts)
     validation_N = is_validation(tokens.column("content_hash").to_numpy(), context.threshold)
     writer = UnitWriter(context.out, "shards", unit)
@@ -223,9 +233,14 @@ def _shard_graph(units: beam.PCollection, context: _ShardContext) -> None:
     units | EachUnit(function=_write_shard, context=context)
 
 
+_PLENTY = 200  # validation documents expected; with so many, 20 are 13 standard deviations away
+
+
 def _threshold(context: RunContext, tokens: dict[str, Record]) -> int:
     """Return the validation bound; hashes are read only where the fraction could give too few documents."""
     fraction = context.config.tokenize.validation
+    if fraction == 0.0:
+        return 0
     num_documents = sum(record.counts["kept"] for record in tokens.values())
     if fraction * num_documents > _PLENTY:
         return validation_threshold(fraction, np.zeros(0, np.uint64), num_documents)
@@ -251,10 +266,13 @@ def _shards(context: RunContext, tokens: dict[str, Record], tokenizer: Tokenizer
         max_pieces=0,
         special_ids=special_ids(tokenizer),
     )
+    weight_by_source = {source.name: source.weight for source in context.config.sources}
+    weight_of = {unit.name: weight_by_source[unit.slices[0].source] for unit in context.state.plan.units}
     shards = _ShardContext(
         out=context.out,
         unit_names=tuple(tokens),
         shares=dict(zip(names, assign_shards(weight_U, num_shards, seed=seed), strict=True)),
+        weights=tuple(weight_of[name] for name in tokens),
         metadata=metadata,
         threshold=_threshold(context, tokens),
         seed=seed,
@@ -262,7 +280,9 @@ def _shards(context: RunContext, tokens: dict[str, Record], tokenizer: Tokenizer
     contents = [record.tables["tokens"].hash for record in tokens.values()]
     units = []
     for number, name in enumerate(names):
-        taken = [(contents[share.unit], share.start, share.stop) for share in shards.shares[name]]
+        taken = [
+            (contents[share.unit], share.start, share.stop, shards.weights[share.unit]) for share in shards.shares[name]
+        ]
         key = content_key(TOKENIZE_VERSION, seed, dataclasses.asdict(metadata), str(shards.threshold), taken)
         units.append(WorkUnit(name, number, key))
     records = context.run_job(STAGE, Job("shards", _shard_graph, shards), units)

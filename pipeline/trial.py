@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.clean import decide
+from pipeline.clean import check_names, decide
 from pipeline.config import Config
 from pipeline.errors import UserError
 from transforms.readers.dispatch import read_slice
@@ -20,6 +20,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: there is no such file.
     """
+    check_names(config)
     like = next((source for source in config.sources if source.format == "jsonl"), config.sources[0])
     source = Source(name="try", format="jsonl", path=path, text=like.text, url=like.url)
     try:

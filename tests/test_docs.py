@@ -61,8 +61,9 @@ def test_commands_in_readme_exist(command):
     """Every command line parses, and the files that it names are there."""
     words = shlex.split(command.split(">")[0])[1:]
     options = _parser().parse_args(words)
-    if getattr(options, "config", None):
-        assert (ROOT / options.config).is_file()
+    for name in ("config", "input"):
+        if getattr(options, name, None):
+            assert (ROOT / getattr(options, name)).is_file()
 
 
 def test_every_command_is_in_readme():

@@ -1,6 +1,7 @@
 """Committing a work unit: tables under private names first, the unit record last. The record is the commit.
 
-A crash before the record leaves private files (deleted by the next run) or final files that no record names
+An older record of the unit is removed before the first table is published, so no record ever names files of another
+key. A crash before the new record leaves private files (deleted by the next run) or files that no record names
 (overwritten). Retries are harmless: the same unit writes the same values under the same names.
 """
 
@@ -104,6 +105,8 @@ class UnitWriter:
             RuntimeError: `counts` has input, kept and rejected, and they do not add up.
         """
         check_accounting(counts, f"{self._stage} {self._unit.name}")
+        before = _existing_record(self._out, self._stage, self._unit.name)
+        storage.remove(record_path(self._out, self._stage, self._unit.name))  # it must never name files of another key
         tables = {name: file.publish() for name, file in sorted(self._files.items())}
         for path, private in sorted(self._plain.items()):
             size, digest = storage.file_hash(str(private))
@@ -121,13 +124,19 @@ class UnitWriter:
         )
         payload = {"version": RECORD_VERSION, **dataclasses.asdict(record)}
         storage.write_json(record_path(self._out, self._stage, self._unit.name), payload)
+        for name, table in before.tables.items() if before else ():
+            if name not in tables:
+                storage.remove(storage.join(self._out, table.path))
         return record
 
     def abandon(self) -> None:
         """Close and delete the private files."""
         for file in self._files.values():
             file.abandon()
+        for private in self._plain.values():
+            private.unlink(missing_ok=True)
         self._files.clear()
+        self._plain.clear()
 
 
 class _OpenTable:
@@ -179,9 +188,27 @@ def record_path(out: str, stage: str, unit: str) -> str:
 
 def load_records(out: str, stage: str) -> dict[str, Record]:
     """Return the committed records of `stage` by unit name, in order of unit number."""
-    names = storage.list_names(storage.join(out, "units", stage))
+    names = [name for name in storage.list_names(storage.join(out, "units", stage)) if name.endswith(".json")]
     records = [load_record(out, stage, name.removesuffix(".json")) for name in names]
     return {record.unit: record for record in sorted(records, key=lambda record: record.number)}
+
+
+def _existing_record(out: str, stage: str, unit: str) -> Record | None:
+    return load_record(out, stage, unit) if storage.size(record_path(out, stage, unit)) >= 0 else None
+
+
+def read_file(out: str, record: Record, path: str) -> bytes:
+    """Return the content of a committed file that is no table, compared with the record.
+
+    Raises:
+        RuntimeError: it is missing or changed.
+    """
+    expected = record.tables[path]
+    final = storage.join(out, path)
+    if storage.size(final) < 0 or storage.file_hash(final) != (expected.bytes, expected.hash):
+        raise RuntimeError(f"{final} is not what was committed; {_hint(out, record)}")
+    with storage.open_binary(final) as handle:
+        return handle.read()
 
 
 def load_record(out: str, stage: str, unit: str) -> Record:

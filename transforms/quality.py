@@ -90,7 +90,6 @@ CUTS = {
 }
 
 _MAX_RULES = max(len(preset.rules) for preset in PRESETS.values())
-_MAX_ROWS = 1 << 18  # of a lexicon that is kept for the next batch: 40 MB in all
 
 
 def chosen_presets(names: Sequence[str]) -> tuple[Preset, ...]:
@@ -107,9 +106,15 @@ def chosen_presets(names: Sequence[str]) -> tuple[Preset, ...]:
 
 
 class Memory:
-    """What the rules remember from batch to batch: how chunks split. It saves time and changes nothing else."""
+    """What the rules remember from batch to batch: how chunks split. It saves time and changes nothing else.
 
-    def __init__(self) -> None:
+    Args:
+        max_rows: with more strings than this after a batch it starts afresh: 2**19 are 80 MB, the chunks of 60 to 100 MB
+            of English.
+    """
+
+    def __init__(self, *, max_rows: int = 1 << 19) -> None:
+        self.max_rows = max_rows
         self.forget()
 
     def forget(self) -> None:
@@ -160,7 +165,7 @@ def filter_quality(
         if full:
             text[offsets_N1[done] :] = original[offsets_N1[done] :]
             memory.lexicon, memory.room = enlarged(memory.lexicon, memory.room, full)
-    if memory.lexicon.used[NUM_ROWS] > _MAX_ROWS:
+    if memory.lexicon.used[NUM_ROWS] > memory.max_rows:
         memory.forget()
     failed_N = rule_N >= 0
     if C4 in kinds_P:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.packing import permutation
 from transforms.schema import token_type
-from transforms.tokenizer import SpecialIds
+from transforms.tokenizer import SpecialIds, sample_mask
 
 MAX_SHARDS = 4096  # 66,000 memory maps are refused by Linux
 MIN_VALIDATION_DOCUMENTS = 20
@@ -205,6 +205,17 @@ def take_share(tokens: pa.Table, share: Share) -> pa.Table:
     position_N = document_positions(num_tokens_N)
     first, stop = np.searchsorted(position_N, [share.start, share.stop]).tolist()
     return tokens.slice(first, stop - first)
+
+
+def num_copies(content_hash_N: NDArray[np.uint64], weight: float, threshold: int) -> NDArray[np.int64]:
+    """Return int64 [N]: how often each document of a source of this weight is packed.
+
+    The whole part of the weight counts for all, the rest for that share of the documents, drawn by content; documents
+    of the validation split (below `threshold`) are packed once whatever the weight.
+    """
+    extra_N = sample_mask(content_hash_N, weight % 1.0)
+    copies_N = np.int64(weight // 1.0) + extra_N.astype(np.int64)
+    return np.where(is_validation(content_hash_N, threshold), 1, copies_N)
 
 
 def validation_threshold(fraction: float, smallest_hashes: NDArray[np.uint64], num_documents: int) -> int:

@@ -21,8 +21,15 @@ PRIVATE_SUFFIX = ".private"
 
 
 def is_local(out: str) -> bool:
-    """Whether `out` is a plain path: those get fsync and rename."""
-    return "://" not in out
+    """Whether `out` is a path of this machine: those get fsync and rename."""
+    return "://" not in out or out.startswith("file://")
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL and the path in it; no listing is cached, since other processes write there."""
+    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    filesystem.invalidate_cache()
+    return filesystem, path
 
 
 def join(out: str, *names: str) -> str:
@@ -44,7 +51,7 @@ def private_path(final: str) -> Path:
 def publish(private: Path, final: str) -> None:
     """Make the private file visible as `final`, durably and at once."""
     if not is_local(final):
-        filesystem, path = fsspec.core.url_to_fs(final)
+        filesystem, path = _filesystem(final)
         filesystem.put_file(str(private), path)
         private.unlink()
         return
@@ -74,17 +81,23 @@ def open_binary(path: str) -> IO[bytes]:
     """Open for reading; FileNotFoundError if absent."""
     if is_local(path):
         return Path(path).open("rb")
-    filesystem, inner = fsspec.core.url_to_fs(path)
+    filesystem, inner = _filesystem(path)
     return filesystem.open(inner, "rb")
 
 
 def read_json(path: str) -> Any:
-    """Return the JSON value in `path`, or None if there is no such file."""
+    """Return the JSON value in `path`, or None if there is no such file.
+
+    Raises:
+        RuntimeError: it is not JSON.
+    """
     try:
         with open_binary(path) as handle:
             return json.load(handle)
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise RuntimeError(f"{path} is damaged; delete it and repeat the command") from None
 
 
 def size(path: str) -> int:
@@ -92,7 +105,7 @@ def size(path: str) -> int:
     try:
         if is_local(path):
             return Path(path).stat().st_size
-        filesystem, inner = fsspec.core.url_to_fs(path)
+        filesystem, inner = _filesystem(path)
         return int(filesystem.size(inner))
     except FileNotFoundError:
         return -1
@@ -104,7 +117,7 @@ def list_names(directory: str) -> list[str]:
         path = Path(directory)
         names = [entry.name for entry in os.scandir(path) if entry.is_file()] if path.is_dir() else []
     else:
-        filesystem, inner = fsspec.core.url_to_fs(directory)
+        filesystem, inner = _filesystem(directory)
         try:
             names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(inner, detail=False)]
         except FileNotFoundError:
@@ -117,7 +130,7 @@ def remove(path: str) -> None:
     if is_local(path):
         Path(path).unlink(missing_ok=True)
         return
-    filesystem, inner = fsspec.core.url_to_fs(path)
+    filesystem, inner = _filesystem(path)
     if filesystem.exists(inner):
         filesystem.rm_file(inner)
 

@@ -118,7 +118,7 @@ def test_the_set_of_keys_is_frozen():
         "name", "output", "seed", "sources", "unit_bytes", "pretrain",
         "clean", "clean.unicode", "clean.quality", "clean.language",
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
-        "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.minhash",
+        "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
         "dedup.minhash.bands", "dedup.minhash.rows", "dedup.minhash.ngram",
         "dedup.minhash.permutations", "dedup.minhash.threshold", "dedup.minhash.verify",
         "tokenize", "tokenize.tokenizer", "tokenize.tokenizer.train", "tokenize.tokenizer.load",

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import dedup, dedup_shuffle
 from pipeline.errors import UserError
-from tests.pipeline.corpus import WORDS, counts, run_stages
+from tests.pipeline.corpus import WORDS, column_hashes, counts, run_stages
 from transforms.commit import load_records, read_table
 
 
@@ -87,6 +88,10 @@ def crawls(tmp_path_factory):
     directory, rng, pool = tmp_path_factory.mktemp("crawls"), random.Random(5), []
     for name in ("old", "new"):
         write(directory / f"{name}.jsonl", crawl(250, rng, pool))
+    chain = [long_text(rng)]
+    while len(chain) < 60:
+        chain.append(edited(chain[-1], rng, 2))
+    write(directory / "chain.jsonl", [{"text": text} for text in rng.sample(chain, len(chain))])
     return directory
 
 
@@ -230,5 +235,31 @@ def test_no_documents_and_no_rules(tmp_path):
     run_stages(configure(tmp_path, "out", {"exact": False, "minhash": None}, a=tmp_path / "a.jsonl"), last="dedup")
     assert counts(tmp_path / "out")["dedup"]["kept"] == 4
     (tmp_path / "b.jsonl").write_text("{}\n")
-    run_stages(configure(tmp_path, "none", {"url": True}, b=tmp_path / "b.jsonl"), last="dedup")
+    run_stages(configure(tmp_path, "none", {"url": True, "shuffle": True}, b=tmp_path / "b.jsonl"), last="dedup")
     assert counts(tmp_path / "none")["dedup"] | {"cluster_sizes": {}} == counts(tmp_path / "none")["dedup"]
+
+
+@pytest.mark.parametrize("verify", ["signature", "none", "jaccard"])
+def test_shuffled_equals_passes(crawls, tmp_path, monkeypatch, verify):
+    """GroupByKey and stars give the deletions, cluster sizes and ledger of the passes, in any number of partitions."""
+    monkeypatch.setattr(dedup, "_PARTITION_ENTRIES", 1 << 9)
+    monkeypatch.setattr(dedup_shuffle, "ROUNDS", 1)  # so that it takes several jobs
+    settings = {"url": True, "minhash": {**SMALL, "verify": verify}}
+    sources = {name: crawls / f"{name}.jsonl" for name in ("old", "new", "chain")}
+    run_stages(configure(tmp_path, "passes", settings, **sources), last="dedup")
+    shuffled = configure(tmp_path, "shuffled", {**settings, "shuffle": True}, **sources)
+    run_stages(shuffled, last="dedup", options=["--direct_runner_bundle_repeat=1"])
+    assert column_hashes(tmp_path / "shuffled") == column_hashes(tmp_path / "passes")
+    assert counts(tmp_path / "shuffled") == counts(tmp_path / "passes")
+    assert len(list((tmp_path / "shuffled" / "work" / "edges").iterdir())) > 4
+    assert counts(tmp_path / "passes")["dedup"]["rejected"]["minhash"] > 50
+    next((tmp_path / "shuffled" / "work" / "edges").iterdir()).unlink()  # one lost part is made again
+    run_stages(shuffled, last="dedup")
+    assert column_hashes(tmp_path / "shuffled") == column_hashes(tmp_path / "passes")
+
+
+def test_shuffle_needs_a_runner_of_its_own(crawls, tmp_path):
+    """The local engine has no shuffle over units."""
+    path = configure(tmp_path, "out", {"shuffle": True}, old=crawls / "old.jsonl")
+    with pytest.raises(UserError, match=r"dedup\.shuffle needs a Beam runner"):
+        run_stages(path, last="dedup", overrides=["runner.engine=local"])

@@ -64,18 +64,22 @@ def jobs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("graph")
     write_corpus(directory / "corpus", files=1, per_file=40)
     language = {"keep": ["en"], "threshold": 0.0}
-    path = write_config(directory, clean={"language": language, "quality": ["gopher-quality"]})
+    return caught_jobs(write_config(directory, clean={"language": language, "quality": ["gopher-quality"]}))
+
+
+def caught_jobs(path, **options):
+    """Run, and return the jobs by stage."""
     caught = []
 
-    def remember(engine, out, job, units, say):
+    def remember(engine, out, job, *others):
         caught.append(job)
-        return original(engine, out, job, units, say)
+        return original(engine, out, job, *others)
 
     import pipeline.context
 
     original, pipeline.context.run_job = pipeline.context.run_job, remember
     try:
-        run_stages(path)
+        run_stages(path, **options)
     finally:
         pipeline.context.run_job = original
     return {job.stage: job for job in caught}
@@ -95,6 +99,20 @@ def test_every_edge_is_typed_and_no_text_is_shuffled(jobs):
         found = edges_of(job)
         assert untyped(found) == []
         assert text_shuffles(found) == []
+
+
+def test_the_shuffle_of_dedup_is_typed_and_carries_no_text(tmp_path):
+    """The form for many machines groups batches of hashes and edges by a number; documents are not even read."""
+    write_corpus(tmp_path / "corpus", files=1, per_file=40)
+    jobs = caught_jobs(write_config(tmp_path, dedup={"url": True, "shuffle": True}), last="dedup")
+    shuffled = {"dedup-identity", "dedup-links", "dedup-stars-0", "dedup-stars-1", "dedup-twins"}
+    assert shuffled <= jobs.keys()
+    for name in shuffled:
+        found = edges_of(jobs[name])
+        assert untyped(found) == []
+        grouped = [inputs for _, kind, inputs, _ in found if kind == "GroupByKey"]
+        assert [typehints.Tuple[int, pa.RecordBatch]] in grouped
+        assert "documents" not in "".join(label for label, *_ in found)
 
 
 def test_the_clean_chain_carries_keyed_batches(jobs):

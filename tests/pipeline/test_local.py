@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipeline.errors import RunFailed
-from pipeline.job import Job, committed_units, run_job
+from pipeline.job import Job, run_job, survey
 from pipeline.local import LocalEngine
 from tests.conftest import ROOT
 from tests.pipeline.processes import is_alive
@@ -41,7 +41,7 @@ def test_a_unit_that_always_kills_its_worker_fails_the_run(tmp_path):
     """Three deaths end the run with a line that names the unit; what was done stays."""
     with pytest.raises(RunFailed, match="toy die-9: its worker died 3 times"):
         run(tmp_path, ["a", "die-9"], workers=1)
-    assert committed_units(str(tmp_path), "toy", units("a", "die-9")) == {"a"}
+    assert set(survey(str(tmp_path), "toy", units("a", "die-9")).committed) == {"a"}
 
 
 def test_an_error_is_one_line_that_names_its_cause(tmp_path):
@@ -79,9 +79,9 @@ def test_a_unit_whose_file_vanished_is_made_again(tmp_path):
     """A commit record without its file is no commit."""
     run(tmp_path, ["a", "b"])
     (tmp_path / "deletions" / "a.arrow").unlink()
-    assert committed_units(str(tmp_path), "toy", units("a", "b")) == {"b"}
+    assert set(survey(str(tmp_path), "toy", units("a", "b")).committed) == {"b"}
     run(tmp_path, ["a", "b"])
-    assert committed_units(str(tmp_path), "toy", units("a", "b")) == {"a", "b"}
+    assert set(survey(str(tmp_path), "toy", units("a", "b")).committed) == {"a", "b"}
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])

@@ -6,7 +6,7 @@ Shapes: K characters of the chunk, P pieces.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.characters import AFFIX, ALPHA, HOST
+from transforms.kernels.characters import AFFIX, ALPHA, CURRENCY_SIGN, HOST, PREFIX
 from transforms.kernels.english import EXCEPTIONS
 from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import (
@@ -18,6 +18,7 @@ from transforms.kernels.lexicon import (
     NUM_TOKENS,
     TOKENS,
     Lexicon,
+    exception_pair,
     find,
     hash_bytes,
     intern,
@@ -26,24 +27,20 @@ from transforms.kernels.lexicon import (
 from transforms.kernels.tokens import infix_length, is_url, prefix_length, suffix_length
 from transforms.kernels.utf8 import code_point
 
+HAS_DIGIT, HAS_DOT = 1, 2
+
 _ALONE, _INSIDE = -1, -2
 _LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
+assert _LONGEST_EXCEPTION < 16  # bits of lengths_F
 _U = np.uint64
 
 
 @kernel
-def _may_be_exception(
-    filter_F: NDArray[np.bool_],
-    text: NDArray[np.uint8],
-    places_K1: NDArray[np.int64],
-    start: int,
-    stop: int,
-    longest: int,
-) -> bool:
-    """Whether characters `start` to `stop` of a chunk have the hash of an exception; 1 in 12 others has too."""
-    if stop <= start or stop - start > longest:
+def _may_be_exception(lengths_F: NDArray[np.uint16], codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
+    """Whether an exception begins and ends like characters `start` to `stop` of a chunk and is as long."""
+    if not 0 < stop - start <= _LONGEST_EXCEPTION:
         return False
-    return filter_F[hash_bytes(text, places_K1[start], places_K1[stop]) & _U(len(filter_F) - 1)]
+    return lengths_F[exception_pair(codes_K[start], codes_K[stop - 1])] >> (stop - start) & 1 != 0
 
 
 @kernel
@@ -56,6 +53,12 @@ def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.
 
 
 @kernel
+def _is_plain(code: int, flags: int) -> bool:
+    """Whether a character is a letter or digit of ASCII, with which no prefix, suffix or infix begins but the listed."""
+    return code < 0x80 and flags & HOST != 0
+
+
+@kernel
 def _pieces(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -64,33 +67,42 @@ def _pieces(
     flags_K: NDArray[np.uint16],
     start: int,
     stop: int,
-    longest: int,
+    seen: int,
+    heed: int,
     bounds_P1: NDArray[np.int64],
 ) -> int:
     """Write where the pieces of characters `start` to `stop` begin, and `stop`; return the number of pieces.
 
-    Exceptions of up to `longest` characters are heeded.
-
-    Pieces that come off in front are written from the left. Those that come off behind are written from the right end
-    of `bounds_P1`, and moved down when the middle is known.
+    `seen` says what the chunk has (HAS_DIGIT, HAS_DOT), and so which rules need not be tried; `heed` is 0 if exceptions
+    are cut like other strings. Pieces that come off in front are written from the left. Those that come off behind
+    are written from the right end of `bounds_P1`, and moved down when the middle is known.
     """
-    filter_F = lexicon.filter_F
+    lengths_F = lexicon.lengths_F
     left, right = 0, len(bounds_P1)
     end = stop
     bounds_P1[0] = start
     middle = -1
     while start < end:
-        if _may_be_exception(filter_F, text, places_K1, start, end, longest):
+        if heed and _may_be_exception(lengths_F, codes_K, start, end):
             middle = _exception(lexicon, text, places_K1, start, end)
             if middle >= 0:
                 break
-        prefix = prefix_length(codes_K, flags_K, start, end)
-        suffix = suffix_length(codes_K, flags_K, start + prefix, end) if start + prefix < end else 0
-        if prefix and _may_be_exception(filter_F, text, places_K1, start + prefix, end, longest):
+        prefix = suffix = 0
+        if flags_K[start] & (AFFIX | PREFIX | CURRENCY_SIGN):
+            prefix = 1
+        elif not _is_plain(codes_K[start], flags_K[start]) or codes_K[start] in (0x41, 0x43, 0x55):  # A C U
+            prefix = prefix_length(codes_K, flags_K, start, end)
+        if start + prefix < end:
+            code, flags = codes_K[end - 1], flags_K[end - 1]
+            if seen & HAS_DIGIT or code | 0x20 == 0x73 or not (flags & AFFIX or _is_plain(code, flags)) or code == 0x2026:
+                suffix = suffix_length(codes_K, flags_K, start + prefix, end)
+            elif flags & AFFIX:
+                suffix = 1
+        if prefix and heed and _may_be_exception(lengths_F, codes_K, start + prefix, end):
             middle = _exception(lexicon, text, places_K1, start + prefix, end)
             if middle >= 0:
                 suffix = 0
-        if suffix and _may_be_exception(filter_F, text, places_K1, start, end - suffix, longest):
+        if suffix and heed and _may_be_exception(lengths_F, codes_K, start, end - suffix):
             middle = _exception(lexicon, text, places_K1, start, end - suffix)
             if middle >= 0:
                 prefix = 0
@@ -112,11 +124,11 @@ def _pieces(
             left += 1
             bounds_P1[left] = at
     elif start < end:
-        if not is_url(codes_K, flags_K, start, end):
+        if not (seen & HAS_DOT and is_url(codes_K, flags_K, start, end)):
             i = start
             while i < end:
                 infix = 0
-                if codes_K[i] >= 0x80 or not flags_K[i] & HOST:  # letters and digits of ASCII are none
+                if not _is_plain(codes_K[i], flags_K[i]):
                     infix = infix_length(codes_K, flags_K, start, i, end)
                 if infix and i > start:
                     if i > bounds_P1[left]:
@@ -143,27 +155,27 @@ def _merge(
     flags_K: NDArray[np.uint16],
     bounds_P1: NDArray[np.int64],
     pieces: int,
+    seen: int,
 ) -> NDArray[np.int64]:
     """Return for each piece the row of the exception that begins with it, _INSIDE if it goes on with it, or _ALONE.
 
-    Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first.
+    Nothing is returned if there is no exception. Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first.
     """
-    merged_P = np.empty(pieces, np.int64)
-    for k in range(pieces):
-        merged_P[k] = _ALONE
-    if pieces == 1:
-        return merged_P
-    filter_F, longest, none = lexicon.filter_F, wide(_LONGEST_EXCEPTION), wide(0)
-    again_P1 = np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
+    lengths_F, none = lexicon.lengths_F, wide(0)
+    merged_P, again_P1 = bounds_P1[:0], bounds_P1[:0]
     for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
         for first in range(pieces - size + 1):
             left, right = bounds_P1[first], bounds_P1[first + size]
-            if not _may_be_exception(filter_F, text, places_K1, left, right, longest):
+            if not _may_be_exception(lengths_F, codes_K, left, right):
                 continue
             exception = _exception(lexicon, text, places_K1, left, right)
             if exception < 0:
                 continue
-            same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, none, again_P1) == size
+            if len(merged_P) == 0:
+                merged_P, again_P1 = np.empty(pieces, np.int64), np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
+                for k in range(pieces):
+                    merged_P[k] = _ALONE
+            same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, seen, none, again_P1) == size
             for k in range(size):
                 same = same and again_P1[k] == bounds_P1[first + k] and merged_P[first + k] == _ALONE
             if same:
@@ -181,12 +193,16 @@ def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> in
     places_K1 = np.empty(chars + 1, np.int64)
     codes_K = np.empty(chars, np.int32)
     flags_K = np.empty(chars, np.uint16)
-    plain = True
+    plain, seen = True, 0
     i = start
     for k in range(chars):
         code, width = code_point(text, i, stop)
         places_K1[k], codes_K[k], flags_K[k] = i, code, flags_C[code]
         plain &= flags_K[k] & (ALPHA | AFFIX) == ALPHA
+        if 0x30 <= code <= 0x39:
+            seen |= HAS_DIGIT
+        if code == 0x2E:
+            seen |= HAS_DOT
         i += width
     places_K1[chars] = stop
     if plain:  # half of all chunks
@@ -196,11 +212,11 @@ def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> in
         summarise(lexicon, row, num_tokens, wide(1))
         return 0
     bounds_P1 = np.empty(2 * chars + 2, np.int64)
-    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, wide(_LONGEST_EXCEPTION), bounds_P1)
-    merged_P = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces)
+    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, seen, wide(1), bounds_P1)
+    merged_P = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces, seen)
     count = k = 0
     while k < pieces:
-        exception = merged_P[k]
+        exception = merged_P[k] if len(merged_P) else _ALONE
         size = rows_R[exception, TOKENS] if exception >= 0 else 1
         if num_tokens + count + size > len(tokens_T):
             return -NUM_TOKENS

@@ -123,10 +123,9 @@ def _characters(
             i += 1
         else:
             code, width = code_point(bytes_M, i, stop)
-            if code < 0x10000:
-                char = chars_C[_U(code)]
-            else:  # emoji and scripts without a profile, or rare Han
-                char = _FAR_SPACE if code < 0x20000 else _FAR_LETTER
+            # Beyond the first plane: emoji and scripts without a profile, then rare Han.
+            beyond = _FAR_SPACE if code < 0x20000 else _FAR_LETTER
+            char = chars_C[_U(code)] if code < 0x10000 else beyond
             i += width
         out[_U(filled)] = char
         filled += 1

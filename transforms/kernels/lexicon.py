@@ -50,7 +50,7 @@ class Lexicon(NamedTuple):
     slots_S: NDArray[np.uint64]
     used: NDArray[np.int64]
     flags_C: NDArray[np.uint16]
-    filter_F: NDArray[np.bool_]  # by hash: whether there may be such an exception
+    lengths_F: NDArray[np.uint16]  # by first and last character: bit n is set if an exception has n characters
 
 
 @kernel
@@ -231,6 +231,12 @@ def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
 
 
 @kernel
+def exception_pair(first: int, last: int) -> int:
+    """Return the place in `lengths_F` of strings that begin and end with these characters."""
+    return (first & 0x7F) << 7 | (last & 0x7F)
+
+
+@kernel
 def seed(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -248,21 +254,25 @@ def seed(
         num_stop_words: how many of the exceptions are stop words, and no exceptions otherwise.
     """
     for e in range(len(chunks_E1) - 1):
-        first, last = chunks_E1[e], chunks_E1[e + 1]
-        start, stop = pieces_P1[first], pieces_P1[last]
+        first = chunks_E1[e]
+        start, stop = pieces_P1[first], pieces_P1[chunks_E1[e + 1]]
         state = hash_bytes(text, start, stop)
         row = intern(lexicon, text, start, stop - start, state)
         if e < num_stop_words:
             lexicon.rows_R[row, FLAGS] |= 1 << e
             continue
         lexicon.rows_R[row, FLAGS] |= IS_EXCEPTION
-        lexicon.filter_F[state & _U(len(lexicon.filter_F) - 1)] = True
+        last = stop - 1
+        while text[last] & 0xC0 == 0x80:
+            last -= 1
+        pair = exception_pair(code_point(text, start, stop)[0], code_point(text, last, stop)[0])
+        lexicon.lengths_F[pair] |= np.uint16(1 << lexicon.rows_R[row, CHARS])
         at = lexicon.used[NUM_TOKENS]
-        for p in range(first, last):
+        for p in range(first, chunks_E1[e + 1]):
             start, stop = pieces_P1[p], pieces_P1[p + 1]
             token = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
             lexicon.tokens_T[at + p - first] = token
-        summarise(lexicon, row, at, last - first)
+        summarise(lexicon, row, at, chunks_E1[e + 1] - first)
 
 
 @kernel

@@ -169,9 +169,12 @@ def scan(
                 size_tokens = rows_R[chunk, TOKENS]
             if num_tokens + size_tokens > len(tokens_T):
                 return -DOC_TOKENS
-            from_first = rows_R[chunk, FIRST]
-            for k in range(size_tokens):
-                tokens_T[_U(num_tokens + k)] = from_T[_U(from_first + k)]
+            if size_tokens == 1:
+                tokens_T[_U(num_tokens)] = row
+            else:
+                from_first = rows_R[chunk, FIRST]
+                for k in range(size_tokens):
+                    tokens_T[_U(num_tokens + k)] = from_T[_U(from_first + k)]
             num_tokens += size_tokens
             words += rows_R[chunk, WORDS]
             word_chars += rows_R[chunk, WORD_CHARS]

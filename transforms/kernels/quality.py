@@ -109,7 +109,7 @@ def _gopher_repetition(
     lexicon.used[NUM_MEASURED] += 1
     found = measure_tokens(tables.tokens_T, num_tokens, lexicon.rows_R, lexicon.used[NUM_MEASURED], scratch)
     for n in range(2, 11):
-        found, grams = extend(n, found, tables.tokens_T, num_tokens, scratch)
+        found, grams = extend(n, found, num_tokens, scratch)
         if n <= 4:
             share = top_chars(n, grams, num_tokens, scratch) / chars
         else:

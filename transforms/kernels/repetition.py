@@ -28,10 +28,11 @@ class Scratch(NamedTuple):
     values_S: NDArray[np.int32]
     at_T: NDArray[np.int32]  # positions where a repeated n-gram may begin
     gram_T: NDArray[np.int32]  # number of the n-gram at each of these
+    word_T: NDArray[np.int32]  # the document's tokens, numbered from 0 in order of appearance
     count_T: NDArray[np.int32]  # by number: how often
     first_T: NDArray[np.int32]  # by number: where first
     chars_T: NDArray[np.int32]  # characters up to each token
-    seen_R: NDArray[np.int64]  # document << 32 | how often its token
+    seen_R: NDArray[np.int64]  # document << 32 | number of its token
 
 
 @kernel
@@ -84,38 +85,45 @@ def measure_tokens(
         How many positions begin a token that occurs more than once.
     """
     chars_T, seen_R, at_T, gram_T = scratch.chars_T, scratch.seen_R, scratch.at_T, scratch.gram_T
-    total = 0
+    word_T, count_T, length_T = scratch.word_T, scratch.count_T, scratch.first_T
+    total = words = 0
     for t in range(num_tokens):
         token = _U(tokens_T[_U(t)] & TOKEN_ROW)
-        chars_T[_U(t)] = total
-        total += rows_R[token, CHARS]
         seen = seen_R[token]
-        seen_R[token] = seen + 1 if seen >> 32 == document else document << 32 | 1
+        word = seen & 0xFFFFFFFF
+        if seen >> 32 != document:
+            word = words
+            seen_R[token] = document << 32 | word
+            count_T[_U(word)], length_T[_U(word)] = 0, rows_R[token, CHARS]
+            words += 1
+        word_T[_U(t)] = word
+        count_T[_U(word)] += 1
+        chars_T[_U(t)] = total
+        total += length_T[_U(word)]
     chars_T[_U(num_tokens)] = total
     found = 0
     for t in range(num_tokens):
-        token = tokens_T[_U(t)] & TOKEN_ROW
-        if seen_R[_U(token)] & 0xFFFFFFFF > 1:
-            at_T[_U(found)], gram_T[_U(found)] = t, token
+        word = word_T[_U(t)]
+        if count_T[_U(word)] > 1:
+            at_T[_U(found)], gram_T[_U(found)] = t, word
             found += 1
     return found
 
 
 @kernel
-def extend(n: int, found: int, tokens_T: NDArray[np.int32], num_tokens: int, scratch: Scratch) -> tuple[int, int]:
+def extend(n: int, found: int, num_tokens: int, scratch: Scratch) -> tuple[int, int]:
     """Go from the repeated (n-1)-grams in `scratch` to the repeated n-grams.
 
     Args:
         n: 2 or more.
         found: how many positions `at_T` holds.
-        tokens_T: int32, the document.
         num_tokens: T.
         scratch: at_T and gram_T are rewritten; count_T and first_T filled for every n-gram looked at.
 
     Returns:
         How many positions begin a repeated n-gram, and how many different n-grams were looked at.
     """
-    keys_S, values_S = scratch.keys_S, scratch.values_S
+    keys_S, values_S, word_T = scratch.keys_S, scratch.values_S, scratch.word_T
     at_T, gram_T, count_T, first_T = scratch.at_T, scratch.gram_T, scratch.count_T, scratch.first_T
     candidates = 0
     for c in range(found - 1):  # both (n-1)-grams repeat if the next position is in the list too
@@ -128,7 +136,7 @@ def extend(n: int, found: int, tokens_T: NDArray[np.int32], num_tokens: int, scr
     grams = 0
     for c in range(candidates):
         at = at_T[_U(c)]
-        key = _U(gram_T[_U(c)]) << _U(32) | _U(tokens_T[_U(at + n - 1)] & TOKEN_ROW)
+        key = _U(gram_T[_U(c)]) << _U(32) | _U(word_T[_U(at + n - 1)])
         slot = (key * _FACTOR) >> shift
         while keys_S[slot] != _EMPTY and keys_S[slot] != key:
             slot = (slot + _U(1)) & mask

@@ -24,7 +24,7 @@ def new_lexicon() -> Lexicon:
         slots_S=np.zeros(4 * _ROWS, np.uint64),
         used=np.zeros(4, np.int64),
         flags_C=character_table(),
-        filter_F=np.zeros(1 << 14, np.bool_),
+        lengths_F=np.zeros(1 << 14, np.uint16),
     )
     exceptions = [*((word,) for word in STOP_WORDS), *EXCEPTIONS.values()]
     pieces = [piece.encode() for exception in exceptions for piece in exception]
@@ -56,6 +56,7 @@ def new_room(num_rows: int, num_tokens: int = _DOC, num_lines: int = _DOC // 4) 
         values_S=np.zeros(slots, np.int32),
         at_T=np.zeros(num_tokens, np.int32),
         gram_T=np.zeros(num_tokens, np.int32),
+        word_T=np.zeros(num_tokens, np.int32),
         count_T=np.zeros(num_tokens, np.int32),
         first_T=np.zeros(num_tokens, np.int32),
         chars_T=np.zeros(num_tokens + 1, np.int32),

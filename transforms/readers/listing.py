@@ -111,7 +111,8 @@ def _local(pattern: str) -> list[FileEntry]:
     if Path(pattern).exists():
         return [local_entry(pattern)] if Path(pattern).is_file() else []
     _check_readable(pattern)
-    return [local_entry(path) for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+    paths = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    return [local_entry(path) for path in paths if Path(path).is_file() or Path(path).is_symlink()]
 
 
 def _check_readable(pattern: str) -> None:

@@ -106,7 +106,8 @@ PIECES = st.sampled_from(
         "NASA", "USA-wide", "McDonald", "\xa0", "\n\n", "  ", "http://x.de/a?b=c", "https://", "xhttp://q",
         "a_b.c@d-e.org", "@", "@x", "me@a",
         ".@.",
-        "\u0219\u021b", "\u1ea1", "\u06cc", "\U0001f600", "\U00020001", "[x]", "_", "\u3001", "\u00ab", "\u2500\u2500", "\u20ac",
+        "\u0219\u021b", "\u1ea1", "\u06cc", "\U0001f600", "\U00020001",
+        "[x]", "_", "\u3001", "\u00ab", "\u2500\u2500", "\u20ac",
     ]
 )  # fmt: skip
 
