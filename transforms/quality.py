@@ -109,8 +109,8 @@ class Memory:
     """What the rules remember from batch to batch: how chunks split. It saves time and changes nothing else.
 
     Args:
-        max_rows: with more strings than this after a batch it starts afresh: 2**19 are 80 MB, the chunks of 60 to 100 MB
-            of English.
+        max_rows: with more strings than this after a batch it starts afresh. 2**19 are 80 MB, and the chunks of 60 to
+            100 MB of English.
     """
 
     def __init__(self, *, max_rows: int = 1 << 19) -> None:

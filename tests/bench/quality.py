@@ -2,11 +2,11 @@
 
     python tests/bench/quality.py [--data ../shared/data] [--rival-every 10] [--repeats 5]
 
-Needs `pip install datatrove spacy` for the rival's columns. Both judge the same English documents, preset by preset and
-as the chain gopher-repetition, gopher-quality, c4-fineweb, fineweb. `same fate` is the share of documents that both keep
-or both drop, `same reason` of those that get the same rule or none; `same text` of those both keep through c4-fineweb.
-MB/s of gristmill: `warm` is a second pass, when its memory knows every chunk; `cold` the first, when it knows none. A
-long run lies between, nearer to warm.
+Needs `pip install datatrove spacy` for the rival's columns. Both judge the same English documents, preset by preset
+and as the chain gopher-repetition, gopher-quality, c4-fineweb, fineweb. `same fate` is the share of documents that both
+keep or both drop, `same reason` of those that get the same rule or none, `same text` of those both keep. MB/s of
+gristmill: `cold` is a first pass, when its memory knows no chunk, `warm` a later one, when it knows every chunk; a long
+run lies between.
 """
 
 import argparse

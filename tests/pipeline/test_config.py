@@ -45,6 +45,9 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"output": "${nowhere}"}, "unknown placeholder ${nowhere}"),
         ({"output": "${env:GRISTMILL_NOT_SET}"}, "GRISTMILL_NOT_SET is not set"),
         ({"seed": -1}, "seed"),
+        ({"output": ""}, "output"),
+        ({"sources": [{**MINIMAL["sources"][0], "name": ".hidden"}]}, "no dot in front"),
+        ({"version": 1}, "there are name, output"),
         ({"pretrain": {"model": "bert-huge"}}, "bert-huge"),
         (
             {"dedup": {"minhash": {"permutations": 128, "bands": 14}}},

@@ -90,3 +90,38 @@ def test_planning_opens_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "open", refuse)
     assert len(make_plan([source(tmp_path)], KIB, EMPTY_PLAN).units) == 1
+
+
+def test_a_cut_file_of_another_size_is_planned_anew(tmp_path):
+    """Old cuts would overlap or leave a rest: shrunk to a cut and grown again, every byte is in one range."""
+    sources = [source(tmp_path)]
+    plan = EMPTY_PLAN
+    for size in (8400, 3360, 16800):
+        write(tmp_path, "a.jsonl", size)
+        plan = make_plan(sources, 2 * KIB, plan)
+        parts = [unit.slices[0] for unit in plan.units]
+        ends = [part.stop if part.stop >= 0 else part.size for part in parts]
+        assert [part.start for part in parts] == [0, *ends[:-1]]
+        assert ends[-1] == size
+    assert len({part.file for part in parts}) == 1
+    assert plan.next_file == 3
+
+
+def test_a_hub_is_asked_once(tmp_path, monkeypatch):
+    """The commit that the plan was made with stays until the source changes; a resumed run needs no network."""
+    import pipeline.plan as planning
+
+    asked = []
+
+    def answer(source):
+        asked.append(source.path)
+        return [planning.FileEntry(f"{source.path}@{len(asked):040x}#00000-of-00001", 10, "v")]
+
+    monkeypatch.setattr(planning, "list_files", answer)
+    hub = Source(name="wiki", format="datasets", path="somebody/wiki", split="train")
+    plan = make_plan([hub], KIB)
+    assert make_plan([hub], KIB, Plan.from_json(plan.to_json())) == plan
+    assert len(asked) == 1
+    other = Source(name="wiki", format="datasets", path="somebody/wiki", split="test")
+    assert make_plan([other], KIB, plan).units != plan.units
+    assert len(asked) == 2

@@ -7,6 +7,7 @@ from itertools import islice
 import pyarrow as pa
 import pytest
 import zstandard
+from tokenizers import pre_tokenizers
 
 from tests.transforms.test_packing import pack_documents, pieces_of
 from tests.transforms.test_tokenizer import CORPUS
@@ -45,12 +46,17 @@ def test_ids_equal_tokenizers_on_real_text(shared_data, name):
     assert encoded.to_pylist() == expected_ids(tokenizer, texts)
 
 
+@pytest.mark.parametrize("fast", [True, False], ids=["kernel", "tokenizers"])
 @pytest.mark.parametrize("model", ["wordpiece", "bpe"])
-def test_text_cannot_forge_special_tokens(model):
+def test_text_cannot_forge_special_tokens(model, fast):
     """ "[MASK]" in a text becomes the tokens of its characters, and the tokenizer given is left as it was."""
     tokenizer = train_tokenizer([*CORPUS, "[mask] [ ] sep cls"], TrainParameters(model=model, vocab_size=500))
+    if not fast:
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([tokenizer.pre_tokenizer])
     forged = ["[MASK] [SEP][CLS] x[PAD]", "a [UNK]"]
-    ids = Encoder(tokenizer).encode(pa.array(forged)).to_pylist()
+    encoder = Encoder(tokenizer)
+    assert encoder.is_fast == fast
+    ids = encoder.encode(pa.array(forged)).to_pylist()
     assert not {0, 2, 3, 4} & {token for each in ids for token in each}
     assert 4 in tokenizer.encode(forged[0]).ids
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.test_packing import SPECIAL, tokens_table
@@ -166,6 +166,7 @@ def test_metadata_survives():
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 5000), max_size=90), st.integers(1, 12), st.integers(0, 5))
+@example(list(range(17, 2017, 10)), 12, 0)  # two groups, the border within a unit
 def test_shares_tile_every_unit(weights, num_shards, seed):
     """Every position of every unit is in exactly one share, and shards weigh the same up to one for each share."""
     shards = assign_shards(np.array(weights, np.int64), num_shards, seed=seed)

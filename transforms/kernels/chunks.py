@@ -54,7 +54,7 @@ def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.
 
 @kernel
 def _is_plain(code: int, flags: int) -> bool:
-    """Whether a character is a letter or digit of ASCII, with which no prefix, suffix or infix begins but the listed."""
+    """Whether a character is a letter or digit of ASCII: few prefixes and suffixes, and no infix, begin with one."""
     return code < 0x80 and flags & HOST != 0
 
 
@@ -94,7 +94,12 @@ def _pieces(
             prefix = prefix_length(codes_K, flags_K, start, end)
         if start + prefix < end:
             code, flags = codes_K[end - 1], flags_K[end - 1]
-            if seen & HAS_DIGIT or code | 0x20 == 0x73 or not (flags & AFFIX or _is_plain(code, flags)) or code == 0x2026:
+            if (
+                seen & HAS_DIGIT
+                or code | 0x20 == 0x73
+                or not (flags & AFFIX or _is_plain(code, flags))
+                or code == 0x2026
+            ):
                 suffix = suffix_length(codes_K, flags_K, start + prefix, end)
             elif flags & AFFIX:
                 suffix = 1
@@ -159,7 +164,8 @@ def _merge(
 ) -> NDArray[np.int64]:
     """Return for each piece the row of the exception that begins with it, _INSIDE if it goes on with it, or _ALONE.
 
-    Nothing is returned if there is no exception. Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first.
+    Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first. If there
+    is none, the array is empty.
     """
     lengths_F, none = lexicon.lengths_F, wide(0)
     merged_P, again_P1 = bounds_P1[:0], bounds_P1[:0]

@@ -112,7 +112,7 @@ def _local(pattern: str) -> list[FileEntry]:
         return [local_entry(pattern)] if Path(pattern).is_file() else []
     _check_readable(pattern)
     paths = glob.glob(pattern, recursive=True)  # noqa: PTH207
-    return [local_entry(path) for path in paths if Path(path).is_file() or Path(path).is_symlink()]
+    return [local_entry(path) for path in paths if Path(path).is_file() or not Path(path).exists()]
 
 
 def _check_readable(pattern: str) -> None:

@@ -56,17 +56,23 @@ class _GzipDecoder:
     def __init__(self) -> None:
         self._zlib = zlib_ng.decompressobj(wbits=31)
         self._rest = b""
+        self._silent = 0  # bytes of input without output
         self.eof = False
         self.needs_input = True
         self.unused_data = b""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        self._silent += len(data)
+        if self._silent > _GZIP_SILENT:
+            raise _DecodeError
         data = self._rest + data if self._rest else data
         before = self._zlib.copy()  # 40 KB: not measurable beside decoding 64 KiB
         try:
             out = self._zlib.decompress(data, max_length)
         except zlib_ng.error:
             raise _DecodeError(_salvage(before, data, max_length)) from None
+        if out:
+            self._silent = 0
         self._rest = self._zlib.unconsumed_tail
         self.eof, self.unused_data = self._zlib.eof, self._zlib.unused_data
         # A full output may hide more of it in the window even where all input is taken.
@@ -85,6 +91,10 @@ def _salvage(decoder: Any, data: bytes, max_length: int) -> bytes:
         if len(good) >= max_length:
             break
     return bytes(good)
+
+
+class _EndError(Exception):
+    """The file ends within a member or frame."""
 
 
 class _DecodeError(Exception):
@@ -113,6 +123,7 @@ class _Codec(NamedTuple):
 # Method 8, no reserved flag, and XFL and OS bytes that writers use (19: zlib on macOS): one false hit in 10^12 bytes of
 # noise.
 _GZIP_RESTART = rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x13\xff]"
+_GZIP_SILENT = 1 << 18  # the longest header takes 64 KiB; one with a flipped bit may go on to the end of the file
 _BZIP2_START = rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"  # of a stream with blocks, of an empty one
 _XZ_START = rb"\xfd7zXZ\x00"
 _LZ4_START = rb"\x04\x22\x4d\x18"
@@ -279,19 +290,16 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
             if not raw.seek_member(codec):
                 return
         decoder = new_decoder()
-        data = b""
-        num_inputs = 0
+        held = b""  # the input since the last output: where the search for another member begins
         is_first = True
         try:
             while not decoder.eof:
                 more = b""
                 if decoder.needs_input:
-                    more = data = raw.ahead(1)[:_INPUT_BYTES]
-                    if not data:
-                        yield Damage(f"truncated_{codec.name}", raw.offset)
-                        return
-                    raw.skip(len(data))
-                    num_inputs += 1
+                    if not (more := raw.ahead(1)[:_INPUT_BYTES]):
+                        raise _EndError
+                    raw.skip(len(more))
+                    held = held + more if is_first else more
                 if out := _decode(decoder, more):
                     fresh, is_first = True, False
                     yield out
@@ -301,12 +309,23 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                 fresh, is_first = True, False
                 yield error.good
             if fresh:
-                yield Damage(f"corrupt_{codec.name}", raw.offset - len(data), between=is_first)
+                yield Damage(f"corrupt_{codec.name}", raw.offset - len(held), between=is_first)
                 fresh = False
-            # The decoder may have run into the next member, so the search begins where the failing input did.
-            raw.push_back(data if num_inputs > 1 else data[1:])
+            # The decoder may have run into the next member.
+            raw.push_back(held[1:] if is_first else held)
             if not raw.seek_member(codec):
                 return
+        except _EndError:
+            end = raw.offset
+            start = end - len(held)
+            if is_first:  # a flipped bit in its header may have made it swallow others
+                raw.push_back(held[1:])
+                if raw.seek_member(codec):
+                    yield Damage(f"corrupt_{codec.name}", start, between=True)
+                    fresh = False
+                    continue
+            yield Damage(f"truncated_{codec.name}", end)
+            return
 
 
 _REPEATED_BYTE = 1  # the kind of block that holds one byte and a count
@@ -326,7 +345,7 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
             for out in _frame(raw):
                 fresh, is_first = fresh or bool(out), is_first and not out
                 yield out
-        except _TruncatedError:
+        except _EndError:
             yield Damage("truncated_zstd", raw.offset + len(raw.ahead(0)))
             return
         except zstandard.ZstdError:
@@ -338,13 +357,9 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
                 return
 
 
-class _TruncatedError(Exception):
-    """The file ends within a frame."""
-
-
 def _need(raw: _Raw, num_bytes: int) -> bytes:
     if len(ready := raw.ahead(num_bytes)) < num_bytes:
-        raise _TruncatedError
+        raise _EndError
     return ready[:num_bytes]
 
 

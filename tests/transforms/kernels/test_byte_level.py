@@ -20,7 +20,23 @@ CHARACTERS = (
     "\u0300\u0301\u0327\u0307e\xe9E\xc9\u0130\u01c5\u03a3\u1e9e\u4e2d\u6587\u1100\u1161\u11a8\uac00\u0e33\u0915\u093c\u0958"
     "\u2126\u212b\uf900\U0001d15e\U0001f600\U00010400\U0010ffff\u1fef\u0660\u2160"
 )
-WORDS = ["<s>", "</s>", "<mask>", "  ", "   ", "    x", "[X]", "aaaa", "abab", "it's", "we'll", "'s's", "\n \n  a", " "]
+WORDS = [
+    "<s>",
+    "</s>",
+    "<mask>",
+    "  ",
+    "   ",
+    "    x",
+    "[X]",
+    "aaaa",
+    "abab",
+    "it's",
+    "we'll",
+    "'re've'm'd't",
+    "'s's",
+    "\n \n  a",
+    " ",
+]
 TEXTS = st.one_of(
     st.text(st.sampled_from(CHARACTERS), max_size=60),
     st.text(max_size=60),

@@ -13,7 +13,7 @@ def test_trie_finds_its_entries_only(start, going_on, others):
     words = [dict(zip(half, range(len(half)), strict=True)) for half in (start, going_on)]
     trie_S3 = trie_of(*([(list(word), number) for word, number in half.items()] for half in words), num_symbols=12)
     for root, known in zip((START, CONTINUE), words, strict=True):
-        for word in [*start, *going_on, *others, (0,), (3, 0)]:
+        for word in [*start, *going_on, *others, *((0, *word) for word in [*start, *going_on])]:
             slot = root
             for symbol in word:
                 child = trie_S3[slot, 0] + symbol

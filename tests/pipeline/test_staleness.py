@@ -1,0 +1,181 @@
+"""What is committed is valid for its key alone: crashes, changed keys and changed sources never mix two runs."""
+
+import json
+
+import pytest
+
+from pipeline.context import RunContext
+from pipeline.errors import RunFailed, UserError
+from pipeline.run_state import summarise
+from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
+from transforms import storage
+from transforms.commit import Record, load_records, read_table
+from transforms.unit import WorkUnit
+
+
+@pytest.fixture
+def directory(tmp_path):
+    write_corpus(tmp_path / "corpus", files=2, per_file=40)
+    return tmp_path
+
+
+def assert_files_are_those_of_their_records(out):
+    """Read every table of every record; reading compares bytes, hash and rows."""
+    for stage in (out / "units").iterdir():
+        for record in load_records(str(out), stage.name).values():
+            for name, table in record.tables.items():
+                if table.columns:
+                    read_table(str(out), record, name)
+
+
+@pytest.mark.parametrize(
+    ("stage", "override"), [("clean", "dedup.minhash.ngram=4"), ("shards", "seed=1")], ids=["signatures", "shards"]
+)
+def test_a_crash_under_another_key_leaves_no_record_of_the_old_one(directory, monkeypatch, stage, override):
+    """Killed between the tables and the record under a changed key, the run with the old key makes them again."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    undisturbed = column_hashes(out)
+    real = storage.write_json
+
+    def crash(target, value):
+        if f"units/{stage}/" in target:
+            raise OSError(5, "killed here")
+        real(target, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_json", crash)
+        with pytest.raises(RunFailed, match="killed here"):
+            run_stages(path, overrides=[override])
+    run_stages(path)
+    assert column_hashes(out) == undisturbed
+    assert_files_are_those_of_their_records(out)
+
+
+def test_a_table_that_the_new_key_does_not_make_is_removed(directory):
+    """Without MinHash there are no band runs any more."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    assert list((out / "work" / "bands").glob("*.arrow"))
+    run_stages(path, overrides=["dedup.minhash=null"])
+    assert not list((out / "work" / "bands").glob("*.arrow"))
+
+
+KEYS = [
+    ("clean", "clean.unicode=nfkc"),
+    ("clean", "clean.language={keep: [en]}"),
+    ("clean", "clean.language={keep: [en], threshold: 0.1}"),
+    ("clean", "clean.quality=[gopher-quality]"),
+    ("clean", "rejected.keep_text=true"),
+    ("clean", "sources.0.text=body"),
+    ("clean", "dedup.minhash.ngram=4"),
+    ("clean", "dedup.minhash.rows=7"),
+    ("dedup", "dedup.exact=false"),
+    ("dedup", "dedup.minhash.threshold=0.8"),
+    ("dedup", "dedup.minhash.verify=none"),
+    ("tokenizer", "tokenize.tokenizer.vocab_size=400"),
+    ("tokenizer", "tokenize.tokenizer.sample_bytes=1000"),
+    ("tokenizer", "tokenize.seq_length=32"),
+    ("shards", "tokenize.packing=concat"),
+    ("shards", "tokenize.validation=0.9"),
+    ("shards", "sources.0.weight=2.5"),
+    ("shards", "seed=5"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, and a way to learn which jobs a changed configuration would run again."""
+    directory = tmp_path_factory.mktemp("finished")
+    write_corpus(directory / "corpus", files=1, per_file=30)
+    path = write_config(directory)
+    run_stages(path)
+    return path
+
+
+@pytest.mark.parametrize(("stage", "override"), KEYS)
+def test_every_key_that_changes_output_makes_its_stage_stale(finished, monkeypatch, stage, override):
+    """The first job with pending units is that of the stage that the key belongs to."""
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(context, command, job, units):
+        found = pipeline_context.survey(context.out, job.stage, units)
+        if found.pending:
+            raise StoppedError(job.stage)
+        return found.committed
+
+    import pipeline.context as pipeline_context
+
+    monkeypatch.setattr(RunContext, "run_job", stop)
+    with pytest.raises(StoppedError) as caught:
+        run_stages(finished, overrides=[override])
+    assert str(caught.value).split("-")[0] == stage
+
+
+def test_what_changes_no_output_makes_nothing_stale(finished):
+    """Workers, another pattern for the same files, priority of the only source."""
+    corpus = str(finished.parent / "corpus")
+    for override in (f"sources.0.path={corpus}/part-*.jsonl", "sources.0.priority=9", "runner.workers=7", "name=other"):
+        _, said = run_stages(finished, overrides=[override])
+        assert said == []
+
+
+def test_files_that_vanish_are_told_and_their_units_removed(directory):
+    """The run says so and is not called complete; stages before --from refuse; a dangling link is a mistake."""
+    path, out = write_config(directory, unit_bytes=1024), directory / "out"
+    run_stages(path)
+    before = counts(out)["clean"]["input"]
+    (directory / "corpus" / "part-1.jsonl.gz").unlink()
+    with pytest.raises(UserError, match="to be removed"):
+        run_stages(path, first="dedup", last="dedup")
+    _, said = run_stages(path)
+    assert any("no longer planned" in line for line in said)
+    assert counts(out)["clean"]["input"] < before
+    assert_files_are_those_of_their_records(out)
+    (directory / "corpus" / "part-9.jsonl").symlink_to("/no/such/file")
+    with pytest.raises(UserError, match=r"part-9\.jsonl"):
+        run_stages(path)
+
+
+def test_later_entries_go_when_an_earlier_stage_changes(directory):
+    """run.json never shows a stage's counts beside a configuration that did not make them."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    run_stages(path, first="clean", last="clean", overrides=["clean.unicode=nfkc"])
+    assert set(json.loads((out / "run.json").read_text())["stages"]) == {"clean"}
+
+
+def test_a_changed_tokenizer_file_is_noticed(directory):
+    """The vocabulary that is used is the one that was committed."""
+    path = write_config(directory)
+    run_stages(path)
+    tokenizer = directory / "out" / "tokenizer" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"the"', '"thx"'))
+    with pytest.raises(RuntimeError, match="not what was committed"):
+        run_stages(path)
+
+
+def test_weights_repeat_the_documents_of_a_source(directory):
+    """Twice a source is twice its training tokens; validation documents are never repeated or left out."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    once = counts(out)["shards"]
+    run_stages(path, overrides=["sources.0.weight=2"])
+    assert counts(out)["shards"]["train"]["tokens"] == 2 * once["train"]["tokens"]
+    assert counts(out)["shards"]["validation"] == once["validation"]
+    run_stages(path, overrides=["sources.0.weight=0.5"])
+    assert 0.2 < counts(out)["shards"]["train"]["tokens"] / once["train"]["tokens"] < 0.8
+    assert counts(out)["shards"]["validation"]["tokens"] == once["validation"]["tokens"]
+
+
+def test_the_sum_of_all_units_must_add_up():
+    """A record that lies makes the stage fail, not only its unit."""
+    unit = WorkUnit("u", 0, "k")
+    lying = {"input": 3, "kept": 1, "rejected": {"bad": 1}}
+    record = Record(
+        stage="clean", unit=unit.name, number=0, key="k", counts=lying, tables={}, seconds=0.0, peak_rss_bytes=0
+    )
+    with pytest.raises(RuntimeError, match="sum of all units"):
+        summarise([record])
