@@ -76,6 +76,14 @@ class MinHash(Section):
         return self
 
 
+class Decontaminate(Section):
+    """Documents that share `ngram` words in a row with an example of the evaluation sets; `mark` only reports them."""
+
+    sets: Annotated[tuple[Source, ...], Field(min_length=1)]
+    ngram: Annotated[int, Field(ge=1, le=64)] = 13
+    action: Literal["drop", "mark"] = "drop"
+
+
 class Dedup(Section):
     """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
 
@@ -87,6 +95,7 @@ class Dedup(Section):
     minhash: MinHash | None = MinHash()
     against: tuple[str, ...] = ()
     policy: Literal["old", "new"] = "old"
+    decontaminate: Decontaminate | None = None
     shuffle: bool = False  # GroupByKey instead of passes over run files, for runners of many machines
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@
     dedup-shingles    one unit a clean unit    only for verify: jaccard: text of candidates -> work/shingles
     dedup-links       one unit a partition     slice p of the band runs, without copies -> work/edges: verified pairs
     dedup-clusters    one unit                 all edges -> work/survivors: the survivor of every document
+    dedup-ngrams ...  only for decontaminate: see `decontamination.py`
     dedup             one unit a clean unit    -> deletions/, clusters/, rejected/
     dedup-superseded  one unit an earlier one  only for policy: new: -> superseded/: what this run replaces there
 
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext, upstream_key
+from pipeline.decontamination import find_contaminated
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
 from pipeline.dedup_units import (
     SURVIVOR_TABLE,
@@ -60,7 +62,7 @@ def run(context: RunContext) -> None:
     _check_signatures(dedup)
     if config.shuffle and context.config.runner.engine == "local":
         raise UserError("dedup.shuffle needs a Beam runner: the local engine gives each worker one unit at a time")
-    settings = content_key(DEDUP_VERSION, config.model_dump())
+    settings = content_key(DEDUP_VERSION, config.model_dump(exclude={"decontaminate"}))
 
     units = [WorkUnit(signed.label, number, content_key(settings, signed.contents))
              for number, signed in enumerate(dedup.units)]  # fmt: skip
@@ -94,12 +96,31 @@ def run(context: RunContext) -> None:
     jobs += [links, clusters]
 
     survivors = clusters["all"].tables[SURVIVOR_TABLE].hash
-    units = [WorkUnit(signed.label, number, content_key(settings, signed.contents, survivors, signed.first_dense))
-             for number, signed in enumerate(dedup.units) if signed.run is None]  # fmt: skip
+    contaminated = dict.fromkeys(records, "")
+    if config.decontaminate is not None:
+        jobs += find_contaminated(context, dedup, survivors)
+        if config.decontaminate.action == "drop":
+            dedup = dataclasses.replace(dedup, drop_contaminated=True)
+            contaminated = {
+                name: content_key(record.tables["contaminated"].hash, upstream_key(jobs[-3], "work/examples"))
+                for name, record in jobs[-2].items()
+            }
+    units = [
+        WorkUnit(
+            signed.label,
+            number,
+            content_key(settings, signed.contents, survivors, signed.first_dense, contaminated[signed.label]),
+        )
+        for number, signed in enumerate(dedup.units)
+        if signed.run is None
+    ]
     units.sort(key=lambda unit: records[unit.name].number)
     units = [unit._replace(number=records[unit.name].number) for unit in units]
     deleted = context.run_job(STAGE, Job(STAGE, graph_deletions, dedup), units)
     entry = summarise(deleted.values())
+    if config.decontaminate is not None:
+        for job in jobs[-3:]:
+            entry["counts"] |= summarise(job.values())["counts"]
     if config.policy == "new":
         units = [
             WorkUnit(signed.label, number, content_key(settings, signed.contents, survivors, signed.first_dense))

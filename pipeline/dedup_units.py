@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.decontamination import worst
 from transforms.dedup import (
     EDGES,
     band_run,
@@ -96,6 +97,7 @@ class DedupContext:
     num_documents: int
     contents_key: str  # of all signatures and their order, so that a process may keep them mapped between units
     num_partitions: int = 1
+    drop_contaminated: bool = False
 
     def named(self, label: str) -> Signed:
         """Return the unit with this label."""
@@ -341,6 +343,8 @@ def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
     signed = context.named(unit.name)
     record = signed.record()
     deleted, survivors = _deleted(context, signed)
+    if context.drop_contaminated:
+        deleted = pa.concat_tables([deleted, _contaminated(context, signed)]).sort_by("doc_id").combine_chunks()
     writer = UnitWriter(context.out, STAGE, unit)
     writer.open("deletions", DELETIONS)
     writer.open("clusters", CLUSTERS)
@@ -349,7 +353,8 @@ def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
     size_n = survivors.column("size").to_numpy()
     own_D = np.flatnonzero(size_n > 1)
     doc_id_D = _signatures(context).doc_id((own_D + signed.first_dense).astype(np.uint32))
-    writer.write("clusters", pa.table([doc_id_D, size_n[own_D]], schema=CLUSTERS))
+    alive_D = ~np.isin(doc_id_D, deleted.column("doc_id").to_numpy())  # survivors may be contaminated
+    writer.write("clusters", pa.table([doc_id_D[alive_D], size_n[own_D[alive_D]]], schema=CLUSTERS))
     for batch in _rejected(context, record, deleted):
         writer.write("rejected", batch)
     reasons = {entry["values"]: entry["counts"] for entry in pc.value_counts(deleted.column("reason")).to_pylist()}
@@ -373,6 +378,18 @@ def _deleted(context: DedupContext, signed: Signed) -> tuple[pa.Table, pa.Table]
         runs=context.runs(),
     )
     return deleted, survivors
+
+
+def _contaminated(context: DedupContext, signed: Signed) -> pa.Table:
+    """Return DELETIONS of the survivors that overlap with an evaluation set: the example is the twin."""
+    examples = read_table(context.out, load_record(context.out, "dedup-ngrams", "all"), "work/examples")
+    record = load_record(context.out, "dedup-contaminated", signed.label)
+    found = worst(read_table(context.out, record, "contaminated"))
+    example = examples.take(found.column("example"))
+    reason = pa.array(["contaminated"] * found.num_rows, pa.string())
+    run = pc.binary_join_element_wise("evaluation", example.column("set"), ":")
+    columns = [found.column("doc_id"), reason, example.column("example"), run, found.column("share")]
+    return pa.table(columns, schema=DELETIONS)
 
 
 def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Iterator[pa.RecordBatch]:

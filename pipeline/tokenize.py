@@ -18,6 +18,7 @@ from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, read_file, read_table
 from transforms.documents import ReadSurvivors, surviving_batches
 from transforms.each_unit import EachUnit
+from transforms.encode import Encoder
 from transforms.fingerprint import content_hash
 from transforms.packing import PackCounts, PackingMethod, pack
 from transforms.shards import (
@@ -167,6 +168,10 @@ def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer
         WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key))
         for name, key in survivors.items()
     ]
+    if context.may_run and not Encoder(tokenizer).is_fast:
+        context.say(
+            "tokenize: no kernel knows this tokenizer; the tokenizers library encodes, as exact but slower"
+        )
     job = Job(STAGE, graph, _EncodeContext(out=context.out, tokenizer=tokenizer.to_str(), split=split))
     records = context.run_job(STAGE, job, units)
     context.record_stage(STAGE, records)

@@ -111,14 +111,15 @@ def _decode(content: bytes, encoding: str) -> str:
 
 def _may_be_deep(content: bytes) -> bool:
     """Say cheaply, by counting brackets, whether elements may nest deeper than MAX_DEPTH; `_depth` tells for sure."""
-    if content.count(b"<") <= MAX_DEPTH:
+    suspect = MAX_DEPTH * 3 // 4  # the parser adds elements of its own, a fourth to nested tables
+    if content.count(b"<") <= suspect:
         return False
-    step = 1 << 13
+    step = 1 << 12
     depth = 0
     for at in range(0, len(content), step):
         closed = content.count(b"</", at, at + step + 1)
         opened = content.count(b"<", at, at + step) - closed
-        if depth + opened > MAX_DEPTH:
+        if depth + opened > suspect:
             return True
         depth += opened - closed
     return False

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transforms.batch import BatchKey
 from transforms.kernels.c4 import CUT_FEW_WORDS, CUT_JAVASCRIPT, CUT_LONG_WORD, CUT_POLICY, NUM_CUTS, pack
 from transforms.kernels.lexicon import NUM_ROWS
-from transforms.kernels.quality import C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, judge
+from transforms.kernels.quality import C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, MC4_PARAGRAPH, judge
 from transforms.kernels.room import enlarged, new_lexicon, new_room
 from transforms.kernels.strings import string_array, string_views
 from transforms.schema import alive_mask, reject, set_column
@@ -80,6 +80,8 @@ PRESETS = {
             ("list_ratio", 0.3),
         ),
     ),
+    # TFDS 3.1 and datatrove agree: fewer than three lines, or the third longest under 200 characters.
+    "mc4-paragraph": Preset(MC4_PARAGRAPH, (("paragraph_filter", 200.0),)),
 }
 
 CUTS = {

@@ -248,7 +248,6 @@ def _parse_batch(parse: Parser, shared: mmap.mmap, seconds: float) -> None:
             content = result.encode("utf-8", "replace") if isinstance(result, str) else json.dumps(result).encode()
         except Exception:  # noqa: BLE001  # whatever a parser raises costs its document
             is_text, content = False, json.dumps(["extract_failed"]).encode()
-        signal.setitimer(signal.ITIMER_PROF, 0)
         if len(content) > _OUTPUT_BYTES - _PAIR.size:
             is_text, content = False, json.dumps(["text_too_large", len(content), _OUTPUT_BYTES]).encode()
         if out + _PAIR.size + len(content) > _SHARED_BYTES:

@@ -49,12 +49,13 @@ class TrainParameters:
         model: `wordpiece` (BERT's normaliser and pre-tokeniser) or `bpe` (byte-level, as GPT-2, RoBERTa and
             ModernBERT).
         vocab_size: at most this many tokens, special tokens included; a small corpus may not fill it.
-        lowercase: fold case; WordPiece then strips accents as well, as BERT's uncased models do.
+        lowercase: fold case; WordPiece then strips accents as well, as BERT's uncased models do. None is what is usual:
+            folded for WordPiece, not for BPE.
     """
 
     model: Literal["wordpiece", "bpe"] = "wordpiece"
     vocab_size: int = 30522
-    lowercase: bool = True
+    lowercase: bool | None = None
 
 
 def sample_mask(content_hash_N: NDArray[np.uint64], fraction: float) -> NDArray[np.bool_]:
@@ -130,7 +131,8 @@ def _train_wordpiece(texts: Iterable[str], parameters: TrainParameters) -> Token
     # by those numbers: six runs gave six vocabularies (tokenizers 0.23.3, issue 1794 there). Symbols named as special
     # tokens are numbered first and in order, so naming them all leaves nothing to chance. The added tokens that this
     # makes are dropped with the tokenizer that was trained: only its vocabulary is kept.
-    normalizer = normalizers.BertNormalizer(lowercase=parameters.lowercase)
+    lowercase = parameters.lowercase is not False
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     initial, inside = _symbols(texts, normalizer, pre_tokenizer, limit=parameters.vocab_size // 2)
     if not initial:
@@ -147,7 +149,7 @@ def _train_wordpiece(texts: Iterable[str], parameters: TrainParameters) -> Token
         show_progress=False,
     )
     learner.train_from_iterator(texts, trainer)
-    return _wordpiece(learner.get_vocab(with_added_tokens=False), lowercase=parameters.lowercase)
+    return _wordpiece(learner.get_vocab(with_added_tokens=False), lowercase=lowercase)
 
 
 def _wordpiece(vocab: dict[str, int], *, lowercase: bool) -> Tokenizer:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -36,20 +37,29 @@ LANGUAGES = {
     "zh": ["oi-wiki/zh", "cmrc2018-wikipedia/zh", "libreoffice-help/zh-cn", "manpages/zh_CN"],
     "ja": ["manpages/ja", "libreoffice-help/ja", "wesnoth/ja"],
     "hy": ["bible-nt/hye"],
+    "code": [],  # the standard library of this Python
 }
+
+
+def documents(names):
+    for name in names:
+        with zstandard.open(SHARED / "text" / f"{name}.jsonl.zst", "rb") as file:
+            for line in io.TextIOWrapper(file, encoding="utf-8"):
+                yield json.loads(line)["text"]
+    if not names:
+        for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
+            yield path.read_text("utf-8")
 
 
 def chunks(names, size=1 << 20):
     """Lists of documents of about `size` bytes."""
     part, num_bytes = [], 0
-    for name in names:
-        with zstandard.open(SHARED / "text" / f"{name}.jsonl.zst", "rb") as file:
-            for line in io.TextIOWrapper(file, encoding="utf-8"):
-                part.append(json.loads(line)["text"])
-                num_bytes += len(part[-1].encode())
-                if num_bytes >= size:
-                    yield part, num_bytes
-                    part, num_bytes = [], 0
+    for text in documents(names):
+        part.append(text)
+        num_bytes += len(text.encode())
+        if num_bytes >= size:
+            yield part, num_bytes
+            part, num_bytes = [], 0
     if part:
         yield part, num_bytes
 

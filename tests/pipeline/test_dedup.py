@@ -263,3 +263,56 @@ def test_shuffle_needs_a_runner_of_its_own(crawls, tmp_path):
     path = configure(tmp_path, "out", {"shuffle": True}, old=crawls / "old.jsonl")
     with pytest.raises(UserError, match=r"dedup\.shuffle needs a Beam runner"):
         run_stages(path, last="dedup", overrides=["runner.engine=local"])
+
+
+@pytest.fixture
+def contaminated(tmp_path):
+    """A crawl in which some pages quote an evaluation set, one of them twice; and the configuration of the set."""
+    rng = random.Random(9)
+    examples = [long_text(rng) for _ in range(5)] + ["too short to be found"]
+    records = [{"text": long_text(rng)} for _ in range(20)]
+    half = " ".join(examples[2].split()[:36])
+    records[4]["text"] += " " + examples[1].upper()
+    records[9]["text"] += " " + half
+    records.append({"text": records[4]["text"]})  # a copy is gone before
+    write(tmp_path / "crawl.jsonl", records)
+    write(tmp_path / "eval.jsonl", [{"question": text} for text in examples])
+    return {"sets": [{"name": "quiz", "format": "jsonl", "path": str(tmp_path / "eval.jsonl"), "text": "question"}]}
+
+
+def test_contaminated_documents_are_dropped(contaminated, tmp_path):
+    """Each document that shares 13 words in a row goes, with set, example and share; every example is reported."""
+    path = configure(tmp_path, "out", {"decontaminate": contaminated}, crawl=tmp_path / "crawl.jsonl")
+    run_stages(path, last="dedup")
+    out = tmp_path / "out"
+    number = {row["doc_id"]: n for n, row in enumerate(read(out, "clean", "documents"))}
+    deleted = {number[row["doc_id"]]: row for row in read(out, "dedup", "deletions")}
+    assert {n: row["reason"] for n, row in deleted.items()} == {4: "contaminated", 9: "contaminated", 20: "exact"}
+    assert (deleted[4]["twin_run"], deleted[4]["twin_id"], deleted[4]["similarity"]) == ("evaluation:quiz", 1, 1.0)
+    assert (deleted[9]["twin_id"], deleted[9]["similarity"]) == (2, pytest.approx(24 / 48))
+    report = read(out, "dedup-evaluation", "evaluation")
+    assert [row["documents"] for row in report] == [0, 1, 1, 0, 0, 0]
+    assert [row["ngrams"] for row in report] == [48, 48, 48, 48, 48, 0]
+    found = counts(out)["dedup"]
+    assert found["rejected"] == {"contaminated": 2, "exact": 1}
+    assert (found["examples"], found["examples_found"], found["examples_too_short"]) == (6, 2, 1)
+    assert read(out, "dedup", "clusters") == []  # the cluster of 4 and 20 is gone as a whole
+
+
+def test_contaminated_documents_are_marked(contaminated, tmp_path):
+    """With action: mark they stay, and only the tables tell; a changed set makes again what depends on it."""
+    settings = {**contaminated, "action": "mark"}
+    path = configure(tmp_path, "out", {"decontaminate": settings}, crawl=tmp_path / "crawl.jsonl")
+    run_stages(path, last="dedup")
+    assert counts(tmp_path / "out")["dedup"]["rejected"] == {"exact": 1}
+    assert len(read(tmp_path / "out", "dedup-contaminated", "contaminated")) == 2
+    run_stages(path, last="dedup", overrides=["dedup.decontaminate.action=drop"])
+    assert counts(tmp_path / "out")["dedup"]["rejected"] == {"contaminated": 2, "exact": 1}
+    write(
+        tmp_path / "eval.jsonl", [{"question": "nothing of the kind is to be found in any of the pages of this crawl"}]
+    )
+    run_stages(path, last="dedup", overrides=["dedup.decontaminate.action=drop"])
+    assert counts(tmp_path / "out")["dedup"]["rejected"] == {"exact": 1}
+    assert read(tmp_path / "out", "dedup-contaminated", "contaminated") == []
+    with pytest.raises(UserError, match=r"dedup\.decontaminate quiz: "):
+        run_stages(path, last="dedup", overrides=[f"dedup.decontaminate.sets.0.path={tmp_path}/none.jsonl"])

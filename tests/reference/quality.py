@@ -132,15 +132,21 @@ def fineweb(text):
     yield "list_ratio", text.count("\n") / len(tokens(text))
 
 
+def mc4_paragraph(text):
+    lines = sorted(map(len, text.split("\n")), reverse=True)
+    yield "paragraph_filter", lines[2] if len(lines) > 2 else 0
+
+
 RULES = {
     "gopher-repetition": gopher_repetition,
     "gopher-quality": gopher_quality,
     "c4-fineweb": c4_fineweb,
     "fineweb": fineweb,
+    "mc4-paragraph": mc4_paragraph,
 }
 AT_LEAST = {
     "gopher_short_doc", "gopher_below_avg_threshold", "gopher_below_alpha_threshold", "gopher_enough_stop_words",
-    "too_few_sentences", "line_punct_ratio",
+    "too_few_sentences", "line_punct_ratio", "paragraph_filter",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ def misbehave(content: bytes, hint: str) -> str | Refusal:
         case b"crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         case b"eat":
-            bytearray(1 << 40)
+            bytearray(4 << 30)
         case b"exit":
             os._exit(7)
         case b"print":

@@ -101,4 +101,4 @@ def test_rows_decode_to_the_text_as_the_tokenizer_sees_it(model):
         decoded = tokenizer.decode(ids[document])
         assert decoded == tokenizer.decode(tokenizer.encode(text).ids)
         if model == "bpe":
-            assert decoded == text.lower()
+            assert decoded == text

@@ -72,8 +72,23 @@ def test_too_deep(page, depth):
 
 def test_many_tags_are_not_deep():
     """Elements without end tags and long flat pages are no nesting, and neither is what just reaches the limit."""
-    for page in ("<br>x<img>" * 9000, "<p>x" * 9000, "<p>x</p>" * 9000, "<b>" * (MAX_DEPTH - 3) + "x"):
+    for page in (
+        "<br>x<img>" * 9000,
+        "<p>x" * 9000,
+        "<p>x</p>" * 9000,
+        "<p>x</p>" * 9000 + "<b>" * (MAX_DEPTH - 3) + "x",
+    ):
         assert isinstance(resiliparse_text(page.encode(), ""), str)
+    assert not html._may_be_deep(b"<p>x</p>" * 9000)
+
+
+def test_end_tags_across_steps(monkeypatch):
+    """The cheap test counts in steps of 4 KiB, and misses no end tag that lies across two."""
+    monkeypatch.setattr(html, "MAX_DEPTH", 4)
+    page = b""
+    for step in range(1, 20):
+        page += b"<b>".ljust(step * 4096 - 1 - len(page), b"x") + b"</b>"
+    assert not html._may_be_deep(page)
 
 
 def element(children: list[str]) -> str:
@@ -96,7 +111,7 @@ def test_depth(body):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    page=st.lists(st.sampled_from(["<b>", "</b>", "<i>", "</i>", "x", "<br>"]), max_size=200), limit=st.integers(3, 9)
+    page=st.lists(st.sampled_from(["<b>", "</b>", "<i>", "</i>", "x", "<br>"]), max_size=200), limit=st.integers(4, 9)
 )
 def test_cheap_test_of_depth(page, limit):
     """What the cheap test lets through, having counted brackets, is not deeper than the limit."""
@@ -141,7 +156,8 @@ META = "<meta charset=windows-1251>\u043c\u0438\u0440"
         ("\u65e5\u672c\u8a9e".encode("shift_jis"), "x-sjis", "\u65e5\u672c\u8a9e"),
         ("\u65e5\u672c\u8a9e".encode("iso2022_jp"), "iso-2022-jp", "\u65e5\u672c\u8a9e"),
         ("\u65e5\u672c\u8a9e".encode() + b"\x1b", "", "\u65e5\u672c\u8a9e\x1b"),
-        ("\u00e9".encode() * 300 + b"\xe9\xff", "latin-1", "\u00e9" * 300 + "\ufffd\ufffd"),  # UTF-8 with slips
+        ("\u00e9".encode() * 300 + b"\xe9\xff", "iso-8859-1", "\u00e9" * 300 + "\ufffd\ufffd"),  # UTF-8 with slips
+        ("d\u00e9j\u00e0 vu \u00e0 Nice".encode("latin-1"), "utf-8", "d\u00e9j\u00e0 vu \u00e0 Nice"),
         (b"abc", "no-such-encoding", "abc"),
         (b"a\0b", "", "a\0b"),
         (b"", "", ""),

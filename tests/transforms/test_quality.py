@@ -83,6 +83,7 @@ FAILING = {
         "char_dup_ratio": "\n".join([*LINES, LINES[3]]),
         "list_ratio": "\n\n\n\n\n".join(LINES),
     },
+    "mc4-paragraph": {"paragraph_filter": "\n".join(["x" * 400, "y" * 300, "\xe9" * 199, "z" * 150])},
 }
 
 
@@ -94,6 +95,12 @@ def test_each_rule_fails_first(preset, rule):
     assert_like_twin([FAILING[preset][rule]], [preset])
     threshold = THRESHOLDS[preset][rule]
     assert out.column("threshold").to_pylist() == [None if math.isnan(threshold) else threshold]
+
+
+def test_three_paragraphs():
+    """Three lines of 200 characters pass, in any order; two of them do not, whatever their length."""
+    texts = ["\n".join(["y" * 300, "\xe9" * 200, "z" * 400]), "x" * 900 + "\n" + "y" * 900, "a\u2028" * 600]
+    assert [rule for rule, _, _ in verdicts(texts, ["mc4-paragraph"])] == [None, "paragraph_filter", "paragraph_filter"]
 
 
 def test_too_long_documents():
@@ -120,6 +127,7 @@ C4_LINES = [
     ("javascript { in one line", None),  # cut before the bracket is looked at
     ("lorem  ipsum dolor sit", "lorem  ipsum dolor sit"),
     ("it is ... unfinished ...", "it is ... unfinished ..."),
+    ("one two.\xa0[1]", "one two.\xa0"),  # the space counts as a second sentence
 ]
 
 
@@ -153,7 +161,7 @@ CHARACTERS = st.sampled_from(
 TEXTS = st.lists(CHARACTERS, max_size=40).map("".join)
 
 
-@given(st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from([ALL, ALL[::-1], *[(name,) for name in ALL]]))
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from([ALL, ALL[::-1], *[(name,) for name in PRESETS]]))
 @settings(max_examples=400, deadline=None)
 def test_verdicts_equal_twin(texts, presets):
     """Kernels and twin give any text the same rule, value and text, preset by preset and in a chain."""

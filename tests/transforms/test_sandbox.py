@@ -1,6 +1,7 @@
 """transforms.sandbox: whatever a parser does costs its document only."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_what_goes_wrong_costs_one_document(parser, content, refusal):
 def test_what_a_parser_prints_is_no_reply(parser):
     """Output of a library goes nowhere."""
     assert texts(parser, b"print", b"a") == ["print/5/", "a/1/"]
+    assert select.select([parser._child.stdout], [], [], 0)[0] == []
 
 
 def test_texts_that_fill_the_shared_memory(parser):

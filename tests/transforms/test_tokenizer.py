@@ -37,8 +37,9 @@ SETTINGS = pytest.mark.parametrize(
         TrainParameters(model="wordpiece", vocab_size=500),
         TrainParameters(model="wordpiece", vocab_size=500, lowercase=False),
         TrainParameters(model="bpe", vocab_size=500),
+        TrainParameters(model="bpe", vocab_size=500, lowercase=True),
     ],
-    ids=["wordpiece", "wordpiece-cased", "bpe"],
+    ids=["wordpiece", "wordpiece-cased", "bpe", "bpe-uncased"],
 )
 
 
@@ -82,7 +83,8 @@ def test_trained_vocabulary(parameters):
     encoded = tokenizer.encode("ba", "ce")
     assert (encoded.ids[0], encoded.ids.count(3), encoded.ids[-1]) == (2, 2, 3)
     assert encoded.type_ids == sorted(encoded.type_ids)
-    assert tokenizer.encode("Ba").ids == tokenizer.encode("ba").ids or not parameters.lowercase
+    folded = parameters.model == "wordpiece" if parameters.lowercase is None else parameters.lowercase
+    assert (tokenizer.encode("Ba").ids == tokenizer.encode("ba").ids) == folded
 
 
 def test_wordpiece_symbols_are_those_of_the_text():

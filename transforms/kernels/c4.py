@@ -53,10 +53,11 @@ _CITATION_M, _CITATION_N1 = _phrases(b"[edit]", b"[citation needed]")
 
 
 @kernel
-def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, rows_R: NDArray[np.int32]) -> int:
+def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, white_end: bool, rows_R: NDArray[np.int32]) -> int:
     """Return the number of sentences of a line that is not empty, as spaCy's sentencizer counts.
 
     A sentence ends with `.`, `?` or another such mark that is a token of its own, and the punctuation that follows it.
+    White space other than one space is a token, also where the deletion of a citation has left it at the end.
     """
     sentences, ended = 1, False
     for t in range(first, first + count):
@@ -67,7 +68,7 @@ def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, rows_R: NDAr
             ended = False
         if flags & TOKEN_END:
             ended = True
-    return sentences
+    return sentences + (ended and white_end)
 
 
 @kernel
@@ -178,7 +179,9 @@ def cut_lines(
                 return -1, sentences, full
             if end > at:
                 out_first, num_tokens = out_lines_L[new, L_TOKEN], out_lines_L[new, L_TOKENS]
-                sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, lexicon.rows_R)
+                trail = end - out_lines_L[new, L_LAST]
+                white_end = trail > 1 or (trail == 1 and text[end - 1] != 0x20)
+                sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, white_end, lexicon.rows_R)
         else:
             out_first, num_tokens = out_counts[DOC_TOKENS], lines_L[line, L_TOKENS]
             if out_first + num_tokens > len(out_tables.tokens_T):
@@ -195,7 +198,7 @@ def cut_lines(
             out_tables.hashes_L[new] = tables.hashes_L[line]
             out_counts[DOC_TOKENS] += num_tokens
             out_counts[DOC_LINES] += 1
-            sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, lexicon.rows_R)
+            sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, False, lexicon.rows_R)
         out_lines_L[new, L_FLAGS] &= ~(OTHER_END | NO_END)
         out_lines_L[new, L_END] = 0x0A
     if o > start and not edited:

@@ -45,7 +45,7 @@ from transforms.kernels.repetition import (
     top_chars,
 )
 
-GOPHER_REPETITION, GOPHER_QUALITY, C4, FINEWEB = 0, 1, 2, 3
+GOPHER_REPETITION, GOPHER_QUALITY, C4, FINEWEB, MC4_PARAGRAPH = 0, 1, 2, 3, 4
 
 _SHORT_LINE = 30  # characters
 _U = np.uint64
@@ -87,7 +87,7 @@ def _gopher_repetition(
     chars = _num_chars(lines_L, num_lines)
     num_units = feed_lines(tables, num_lines, units)
     first, last = stripped(lines_L, num_lines, start)
-    if False:
+    if first > start or last < stop:
         spare_counts = np.zeros(DOC_LINES + 1, np.int64)
         full = scan(lexicon, text, first, last, spare, spare_counts)
         if full < 0:
@@ -219,6 +219,20 @@ def _fineweb(
 
 
 @kernel
+def _third_longest(tables: Tables, counts: NDArray[np.int64], units: Units) -> int:
+    """Return the length of the third longest line in characters, line feeds only ending lines; 0 with fewer lines."""
+    num_units = feed_lines(tables, counts[DOC_LINES], units)
+    first = second = third = 0
+    for u in range(num_units):
+        third = max(third, wide(units.chars_L[_U(u)]))
+        if third > second:
+            second, third = third, second
+        if second > first:
+            first, second = second, first
+    return third
+
+
+@kernel
 def judge(
     lexicon: Lexicon,
     room: Room,
@@ -276,6 +290,9 @@ def judge(
                     return n, -1 - rule
             elif preset == GOPHER_QUALITY:
                 rule, value = _gopher_quality(text, tables, counts, thresholds_Q)
+            elif preset == MC4_PARAGRAPH:
+                value = float(_third_longest(tables, counts, room.units))
+                rule = 0 if value < thresholds_Q[0] else -1
             elif preset == FINEWEB:
                 rule, value = _fineweb(tables, counts, room.units, room.scratch.keys_S, thresholds_Q)
             else:

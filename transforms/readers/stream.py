@@ -290,14 +290,14 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
             if not raw.seek_member(codec):
                 return
         decoder = new_decoder()
-        held = b""  # the input since the last output: where the search for another member begins
+        start = raw.offset
+        held = b""  # the last input, or all of it while nothing has come out: where the search for a member begins
         is_first = True
         try:
             while not decoder.eof:
                 more = b""
                 if decoder.needs_input:
-                    if not (more := raw.ahead(1)[:_INPUT_BYTES]):
-                        raise _EndError
+                    more = _need(raw, 1, most=_INPUT_BYTES)
                     raw.skip(len(more))
                     held = held + more if is_first else more
                 if out := _decode(decoder, more):
@@ -312,12 +312,12 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                 yield Damage(f"corrupt_{codec.name}", raw.offset - len(held), between=is_first)
                 fresh = False
             # The decoder may have run into the next member.
-            raw.push_back(held[1:] if is_first else held)
+            raw.push_back(held)
+            raw.skip(raw.offset == start)
             if not raw.seek_member(codec):
                 return
         except _EndError:
             end = raw.offset
-            start = end - len(held)
             if is_first:  # a flipped bit in its header may have made it swallow others
                 raw.push_back(held[1:])
                 if raw.seek_member(codec):
@@ -357,10 +357,10 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
                 return
 
 
-def _need(raw: _Raw, num_bytes: int) -> bytes:
+def _need(raw: _Raw, num_bytes: int, *, most: int | None = None) -> bytes:
     if len(ready := raw.ahead(num_bytes)) < num_bytes:
         raise _EndError
-    return ready[:num_bytes]
+    return ready[: most or num_bytes]
 
 
 def _frame(raw: _Raw) -> Iterator[bytes]:

@@ -58,14 +58,17 @@ def read_warc(source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_B
     if importlib.util.find_spec(extractor) is None:
         raise ValueError(f"source {source.name!r} needs {extractor}; pip install 'gristmill[{extractor}]'")
     is_empty = True
-    for rows in parsed_rows(_records(part.path, max_block_bytes), parser=f"transforms.html:{extractor}_text"):
+    for rows in parsed_rows(
+        find_records(part.path, max_block_bytes=max_block_bytes), parser=f"transforms.html:{extractor}_text"
+    ):
         is_empty = False
         yield rows
     if is_empty and part.size == 0:
         yield broken_row("empty_file", location=f"{readable_path(part.path)}#0", value=0)
 
 
-def _records(path: str, max_block_bytes: int) -> Iterator[FoundRecord]:
+def find_records(path: str, *, max_block_bytes: int = MAX_BLOCK_BYTES) -> Iterator[FoundRecord]:
+    """Yield the pages, texts and damage of a file; pages as the server meant them, without text yet."""
     name = readable_path(path)
     for record in warc_records(path, types=_TYPES, max_bytes=max_block_bytes):
         location = f"{name}#{record.offset}"

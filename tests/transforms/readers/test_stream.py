@@ -153,6 +153,29 @@ def test_damage_says_whether_it_has_touched_what_came_before(tmp_path, codec):
         assert (item.rule, item.between) == (f"corrupt_{codec}", False)
 
 
+@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("count", [3, 20_000])
+def test_a_flag_that_is_not_there_swallows_no_members(tmp_path, bit, count):
+    """A flipped flag makes a gzip header without end, and what follows is found nevertheless."""
+    members = [gzip.compress(b"%06d" % number, mtime=0) for number in range(count)]
+    broken = bytearray(gzip.compress(b"broken", mtime=0))
+    broken[3] ^= 1 << bit
+    path = write(tmp_path, "x.gz", members[0] + bytes(broken) + b"".join(members[1:]))
+    content = good(path).replace(b"broken", b"")  # a flag for text changes nothing
+    assert content == b"".join(b"%06d" % number for number in range(count))
+    assert [item.rule for item in damage(path)] == ["corrupt_gzip"] * (bit != 0)
+
+
+def test_a_header_of_64_kib_swallows_no_members(tmp_path):
+    """A gzip header that claims to be as long as one can be, over several inputs, is searched for members too."""
+    members = [gzip.compress(b"%06d" % number, mtime=0) for number in range(3000)]
+    claimed = b"".join(members[:2000]).ljust(0xFFFF, b"x") + b"\xff" * 9  # no deflate block begins like that
+    header = b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\xff\xff"
+    path = write(tmp_path, "x.gz", gzip.compress(b"first") + header + claimed + b"".join(members[2000:]))
+    assert good(path) == b"first" + b"".join(b"%06d" % number for number in range(3000))
+    assert {item.rule for item in damage(path)} == {"corrupt_gzip"}
+
+
 def test_false_starts_are_one_damage(tmp_path):
     """Noise that looks like the start of members is one damaged place, not many."""
     false = gzip.compress(b"")[:10] + b"\xff" * 20

@@ -58,12 +58,17 @@ def test_pages_and_texts(tmp_path):
         record(b"GET / HTTP/1.1\r\n\r\n", "request"),
         record(b" line\n\nWARC-Type: x\n", "conversion", "WARC-Identified-Content-Language: deu", mime="text/plain"),
         record(http(b"plain caf\xe9", mime="text/plain; charset=latin-1")),
-        record(b"", "conversion", mime="text/plain"),
+        record(b"HTTP/1.1 in a text", "Conversion", mime="text/plain"),
     ]
     path = write(tmp_path, *stored)
     for form in ("warc", "wet"):
         rows = read(path, form)
-        assert texts_and_rules(rows) == [PROSE.strip(), " line\n\nWARC-Type: x\n", "plain caf\u00e9", ""]
+        assert texts_and_rules(rows) == [
+            PROSE.strip(),
+            " line\n\nWARC-Type: x\n",
+            "plain caf\u00e9",
+            "HTTP/1.1 in a text",
+        ]
         assert [row["url"] for row in rows] == ["http://a/x y", None, None, None]
         offsets = [len(b"".join(stored[:index])) for index in (1, 3, 4, 5)]
         assert [row["location"] for row in rows] == [f"{path}#{offset}" for offset in offsets]
@@ -123,7 +128,7 @@ def test_records_without_text(tmp_path, stored, expected):
         record(http(page()), mime="application/octet-stream"),
         record(page(), mime="text/html"),
         record(http(gzip.compress(page()), "Content-Encoding: gzip")),
-        record(http(page()[:-20], "Content-Encoding: gzip"), "response", "WARC-Truncated: length"),
+        record(http(page()[:-14], "Content-Encoding: gzip"), "response", "WARC-Truncated: length"),
         record(http(gzip.compress(page() * 99)[:-9], "Content-Encoding: gzip"), "response", "WARC-Truncated: time"),
     ],
 )
@@ -132,6 +137,7 @@ def test_what_is_a_page(tmp_path, stored):
     (row,) = read(write(tmp_path, stored), "warc")
     assert row["rule"] is None
     assert PROSE.strip() in row["text"]
+    assert "<" not in row["text"]
 
 
 def test_empty_file(tmp_path):

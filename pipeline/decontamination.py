@@ -1,0 +1,156 @@
+"""Decontamination: the surviving documents that share n-grams with evaluation sets, and a report for each example.
+
+    dedup-ngrams        one unit               evaluation sets -> work/ngrams, work/examples
+    dedup-contaminated  one unit a clean unit  text of survivors -> contaminated/: documents and examples that overlap
+    dedup-evaluation    one unit               -> evaluation/: for each example how many documents overlap, and how far
+
+With `action: drop` the stage's last job adds the documents to deletions/: reason `contaminated`, twin_run
+`evaluation:SET`, twin_id the record of the set, similarity the share of the example's n-grams.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import Decontaminate
+from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_units import SURVIVOR_TABLE, DedupContext
+from pipeline.errors import UserError
+from pipeline.job import Job, content_key
+from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
+from transforms.each_unit import EachUnit
+from transforms.readers.dispatch import read_slice
+from transforms.readers.listing import list_files
+from transforms.readers.source import Source
+from transforms.schema import alive_mask
+from transforms.unit import Slice, WorkUnit
+
+STAGE = "dedup"
+
+REPORT = pa.schema(
+    [
+        *EXAMPLES,
+        pa.field("documents", pa.uint32(), nullable=False),  # that share an n-gram with the example
+        pa.field("share", pa.float32(), nullable=False),  # of its n-grams, in the document that has most of them
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecontaminationContext:
+    """What the three jobs need; pickled to the workers."""
+
+    dedup: DedupContext
+    sets: tuple[Source, ...]
+    files: tuple[Slice, ...]
+    ngram: int
+
+
+def find_contaminated(context: RunContext, dedup: DedupContext, survivors: str) -> list[dict[str, Record]]:
+    """Run the three jobs; `survivors` is the hash of the survivors' table.
+
+    Raises:
+        UserError: an evaluation set cannot be found.
+    """
+    settings = context.config.dedup.decontaminate
+    assert settings is not None
+    files = tuple(_files(settings))
+    given = DecontaminationContext(dedup=dedup, sets=settings.sets, files=files, ngram=settings.ngram)
+    options = [dataclasses.asdict(source) for source in settings.sets]
+    key = content_key(files, options, settings.ngram)
+    ngrams = context.run_job(STAGE, Job("dedup-ngrams", _graph_ngrams, given), [WorkUnit("all", 0, key)])
+    key = content_key(upstream_key(ngrams, "work/ngrams"), survivors, settings.ngram)
+    units = [
+        WorkUnit(signed.label, number, content_key(key, signed.documents, signed.first_dense))
+        for number, signed in enumerate(dedup.units)
+        if signed.run is None
+    ]
+    found = context.run_job(STAGE, Job("dedup-contaminated", _graph_contaminated, given), units)
+    key = content_key(upstream_key(ngrams, "work/examples"), upstream_key(found, "contaminated"))
+    report = context.run_job(STAGE, Job("dedup-evaluation", _graph_report, given), [WorkUnit("all", 0, key)])
+    return [ngrams, found, report]
+
+
+def _files(settings: Decontaminate) -> Iterator[Slice]:
+    for source in settings.sets:
+        try:
+            entries = list_files(source)
+        except (ValueError, OSError) as error:
+            raise UserError(f"dedup.decontaminate {source.name}: {error}") from None
+        yield from (
+            Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag) for file, entry in enumerate(entries)
+        )
+
+
+def _write_ngrams(unit: WorkUnit, context: DecontaminationContext) -> None:
+    writer = UnitWriter(context.dedup.out, "dedup-ngrams", unit)
+    writer.open("work/ngrams", NGRAMS)
+    writer.open("work/examples", EXAMPLES)
+    sources, row = {source.name: source for source in context.sets}, 0
+    numbers = dict.fromkeys(sources, 0)
+    for part in context.files:
+        for batch in read_slice(sources[part.source], part):
+            number_N = np.arange(numbers[part.source], numbers[part.source] + batch.num_rows)
+            numbers[part.source] += batch.num_rows
+            alive_N = alive_mask(batch)
+            batch, number_N = batch.filter(pa.array(alive_N)), number_N[alive_N]  # noqa: PLW2901
+            ngrams, count_N = ngram_table(batch.column("text"), row, context.ngram)
+            row += batch.num_rows
+            writer.write("work/ngrams", ngrams)
+            columns = [batch.column("source"), number_N, batch.column("location"), count_N]
+            writer.write("work/examples", pa.table(columns, schema=EXAMPLES))
+    writer.commit({"examples": row})
+
+
+def _graph_ngrams(units: beam.PCollection, context: DecontaminationContext) -> None:
+    units | EachUnit(function=_write_ngrams, context=context)
+
+
+def _write_contaminated(unit: WorkUnit, context: DecontaminationContext) -> None:
+    dedup = context.dedup
+    signed, ngrams = dedup.named(unit.name), load_record(dedup.out, "dedup-ngrams", "all")
+    index = ngram_index(read_table(dedup.out, ngrams, "work/ngrams"))
+    count_G = read_table(dedup.out, ngrams, "work/examples").column("ngrams").to_numpy()
+    survivors = map_table(dedup.out, load_record(dedup.out, "dedup-clusters", "all"), SURVIVOR_TABLE)
+    alive_n = survivors.column("size").slice(signed.first_dense, signed.num_documents).to_numpy() > 0
+    writer = UnitWriter(dedup.out, "dedup-contaminated", unit)
+    writer.open("contaminated", CONTAMINATED)
+    row, num_documents = 0, 0
+    for batch in read_batches(signed.out, signed.record(), "documents", columns=("doc_id", "text")):
+        kept = batch.filter(pa.array(alive_n[row : row + batch.num_rows]))
+        row += batch.num_rows
+        row_H, example_H, shared_H = overlaps(kept.column("text"), index, context.ngram)
+        share_H = (shared_H / count_G[example_H]).astype(np.float32)
+        doc_id_H = kept.column("doc_id").to_numpy()[row_H]
+        num_documents += len(np.unique(doc_id_H))
+        writer.write("contaminated", pa.table([doc_id_H, example_H, shared_H, share_H], schema=CONTAMINATED))
+    writer.commit({"contaminated": num_documents})
+
+
+def _graph_contaminated(units: beam.PCollection, context: DecontaminationContext) -> None:
+    units | EachUnit(function=_write_contaminated, context=context)
+
+
+def _write_report(unit: WorkUnit, context: DecontaminationContext) -> None:
+    out = context.dedup.out
+    examples = read_table(out, load_record(out, "dedup-ngrams", "all"), "work/examples")
+    documents_G, share_G = np.zeros(examples.num_rows, np.uint32), np.zeros(examples.num_rows, np.float32)
+    for record in load_records(out, "dedup-contaminated").values():
+        found = read_table(out, record, "contaminated")
+        example_H = found.column("example").to_numpy()
+        np.add.at(documents_G, example_H, 1)
+        np.maximum.at(share_G, example_H, found.column("share").to_numpy())
+    writer = UnitWriter(out, "dedup-evaluation", unit)
+    writer.open("evaluation", REPORT)
+    writer.write("evaluation", pa.table([*examples.columns, documents_G, share_G], schema=REPORT))
+    hit = int(np.count_nonzero(documents_G))
+    short = int(np.count_nonzero(examples.column("ngrams").to_numpy() == 0))
+    writer.commit({"examples_found": hit, "examples_too_short": short})
+
+
+def _graph_report(units: beam.PCollection, context: DecontaminationContext) -> None:
+    units | EachUnit(function=_write_report, context=context)

@@ -1,0 +1,109 @@
+"""transforms.pii: batches in, batches out."""
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.testing.util import assert_that
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.transforms.batches import batch_of
+from tests.transforms.kernels.test_pii import TEXTS
+from transforms.batch import BatchKey
+from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, NUM_KINDS, PHONE
+from transforms.pii import KINDS, TOKENS, MaskPii, mask_pii
+from transforms.schema import IN_FLIGHT
+
+EVERYTHING = (
+    "Write to bob@example.org, call +49 30 1234567 or ask 8.8.8.8 and 2a00:1450::1; pay 4111 1111 1111 1111 "
+    "or DE89 3704 0044 0532 0130 00."
+)
+
+
+def masked(texts, kinds=tuple(KINDS)):
+    return mask_pii(batch_of(texts), kinds=kinds).column("text").to_pylist()
+
+
+def test_everything_is_masked_and_counted():
+    """One finding of each kind is replaced by one of its tokens, and counted."""
+    found_K = np.zeros(NUM_KINDS, np.int64)
+    out = mask_pii(batch_of([EVERYTHING, "nothing here"]), kinds=tuple(KINDS), found_K=found_K)
+    [text, nothing] = out.column("text").to_pylist()
+    assert found_K.tolist() == [1] * NUM_KINDS
+    assert nothing == "nothing here"
+    for kind in (EMAIL, IPV4, IPV6, PHONE, CARD, IBAN):
+        assert any(token in text for token in TOKENS[kind])
+    assert "bob" not in text
+    assert text.startswith("Write to ")
+    assert text.endswith("0000.")
+    assert out.schema == IN_FLIGHT
+
+
+def test_only_the_kinds_asked_for():
+    """What is not asked for stays."""
+    assert masked([EVERYTHING], ("phone",)) == [EVERYTHING.replace("+49 30 1234567", TOKENS[PHONE][0])]
+    assert masked([EVERYTHING], ()) == [EVERYTHING]
+
+
+def test_choice_depends_on_the_document_alone():
+    """A document gets the same replacements at any place in any batch; all replacements occur."""
+    texts = [f"{i} a@b.de b@c.de 8.8.8.8" for i in range(60)]
+    batch = batch_of(texts)
+    whole = mask_pii(batch, kinds=("email", "ip"))
+    parts = [mask_pii(batch.slice(i, 7), kinds=("email", "ip")) for i in range(0, 60, 7)]
+    assert pa.Table.from_batches(parts).column("text").to_pylist() == whole.column("text").to_pylist()
+    text = " ".join(whole.column("text").to_pylist())
+    assert all(token in text for kind in (EMAIL, IPV4) for token in TOKENS[kind])
+
+
+@given(st.lists(TEXTS, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_masking_twice_is_masking_once(texts):
+    """No address is left to find but the replacements, which are replaced by themselves."""
+    once = masked(texts, ("email",))
+    assert masked(once, ("email",)) == once
+
+
+def test_many_findings():
+    """More findings than there is room for at first are all replaced."""
+    [text] = masked(["8.8.8.8 " * 20_000], ("ip",))
+    assert "8.8.8.8 8.8.8.8" not in text
+    assert text.count(" ") == 20_000
+
+
+def test_unknown_kind_is_refused():
+    """A misspelt kind is a ValueError with the nearest one, also at construction."""
+    with pytest.raises(ValueError, match="'e-mail' is not known; the nearest is 'email'"):
+        mask_pii(batch_of(["a"]), kinds=["e-mail"])
+    with pytest.raises(ValueError, match="'phones'"):
+        MaskPii(kinds=("phones",))
+
+
+def test_rejected_rows_stay():
+    """A row with a rule keeps its text."""
+    out = mask_pii(batch_of([EVERYTHING, "a@b.de"], ["language", None]), kinds=tuple(KINDS))
+    assert out.column("text")[0].as_py() == EVERYTHING
+    assert out.column("text")[1].as_py() in TOKENS[EMAIL]
+
+
+def test_transform_keeps_keys_and_counts():
+    """The PTransform hands on each key with its batch, typed, and counts the findings by name."""
+    key = BatchKey("u", 0, "k", 0, 1, last=True)
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    out = pipeline | beam.Create([(key, batch_of([EVERYTHING]))]) | MaskPii(kinds=("email", "ip"))
+    assert out.element_type == beam.typehints.Tuple[BatchKey, pa.RecordBatch]
+
+    def check(elements):
+        [(out_key, batch)] = elements
+        assert out_key == key
+        assert "bob" not in batch.column("text")[0].as_py()
+
+    assert_that(out, check)
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = {
+        counter.key.metric.name: counter.committed
+        for counter in result.metrics().query(beam.metrics.MetricsFilter().with_namespace("pii"))["counters"]
+    }
+    assert counters == {"email": 1, "ip": 2}
