@@ -169,9 +169,7 @@ def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer
         for name, key in survivors.items()
     ]
     if context.may_run and not Encoder(tokenizer).is_fast:
-        context.say(
-            "tokenize: no kernel knows this tokenizer; the tokenizers library encodes, as exact but slower"
-        )
+        context.say("tokenize: no kernel knows this tokenizer; the tokenizers library encodes, as exact but slower")
     job = Job(STAGE, graph, _EncodeContext(out=context.out, tokenizer=tokenizer.to_str(), split=split))
     records = context.run_job(STAGE, job, units)
     context.record_stage(STAGE, records)

@@ -1,8 +1,8 @@
 """Personal data in text, replaced by tokens that point to nobody.
 
-`email` and the IPv4 half of `ip` find what datatrove's PIIFormatter finds. Which of several replacements a finding gets
-is a hash of the document's id and the finding's number; datatrove takes turns, so its output depends on the order of the
-documents. IPv6, `phone`, `card` and `iban` are ours.
+`email` and the IPv4 half of `ip` find what datatrove's PIIFormatter finds. Which of several replacements a finding
+gets is a hash of the document's id and the finding's number; datatrove takes turns, so its output depends on the order
+of the documents. IPv6, `phone`, `card` and `iban` are ours.
 """
 
 import difflib

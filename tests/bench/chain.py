@@ -12,7 +12,6 @@ machine may be shared.
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -61,18 +60,22 @@ class Measured(NamedTuple):
 
 
 def run_measured(command: list[str]) -> Measured:
-    """Run a command; resident memory is sampled every 20 ms."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Run a command; memory and processor time of its process tree are sampled every 20 ms."""
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = 0
+    cpu: dict[int, float] = {}  # of each process, as last seen: a fork server's children are never waited for by us
 
     def watch() -> None:
         nonlocal peak
         tree = psutil.Process(process.pid)
         while process.poll() is None:
+            size = 0
             try:
-                size = sum(member.memory_info().rss for member in [tree, *tree.children(recursive=True)])
+                for member in [tree, *tree.children(recursive=True)]:
+                    size += member.memory_info().rss
+                    times = member.cpu_times()
+                    cpu[member.pid] = times.user + times.system
             except psutil.Error:
                 continue
             peak = max(peak, size)
@@ -84,9 +87,7 @@ def run_measured(command: list[str]) -> Measured:
     watcher.join()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{errors[-3000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(time.perf_counter() - started, cpu, peak)
+    return Measured(time.perf_counter() - started, sum(cpu.values()), peak)
 
 
 def ours(directory: Path, corpus: str, *, language: bool) -> tuple[list[str], Path]:
@@ -127,13 +128,13 @@ if __name__ == "__main__":
             filters.GopherQualityFilter(),
             filters.C4QualityFilter(filter_no_terminal_punct=False),
             filters.FineWebQualityFilter(),
-            MinhashDedupSignature(
+            JsonlWriter(f"{out}/documents", compression=None),
+            MinhashDedupSignature(  # yields nothing, so it comes last
                 output_folder=f"{out}/signatures",
                 config=MinhashConfig(
                     hash_config=HashConfig(precision=64, hash_fc="sha1"), num_buckets=14, hashes_per_bucket=8, n_grams=5
                 ),
             ),
-            JsonlWriter(f"{out}/documents", compression=None),
         ],
         tasks=2,
         workers=2,

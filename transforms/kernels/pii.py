@@ -1,7 +1,7 @@
 """Personal data in text: where e-mail addresses, IP addresses, phone numbers, card numbers and IBANs stand.
 
-E-mail and IPv4 addresses are those of datatrove's PIIFormatter, the others are ours. Every rule looks at a bounded number
-of bytes, or walks over bytes that are not walked over again: the time is linear in the text, whatever the text.
+E-mail and IPv4 addresses are those of datatrove's PIIFormatter, the others are ours. Every rule looks at a bounded
+number of bytes, or walks over bytes that are not walked over again: the time is linear, whatever the text.
 
 Shapes: N documents, M bytes, F findings.
 """
@@ -46,7 +46,7 @@ def _is(text: NDArray[np.uint8], i: int, start: int, stop: int, kind: int) -> bo
 
 @cache
 def word_table() -> NDArray[np.bool_]:
-    """Return bool [0x110000]: letters, numbers of any kind and the underscore, what a regular expression calls a word."""
+    """Return bool [0x110000]: letters, numbers of any kind and the underscore, as in `w` of regular expressions."""
     words_C = np.fromiter((chr(code).isalnum() for code in range(0x110000)), np.bool_, 0x110000)
     words_C[0x5F] = True
     words_C.setflags(write=False)
