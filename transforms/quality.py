@@ -91,6 +91,7 @@ CUTS = {
     CUT_POLICY: "policy",
 }
 
+_MAX_TOKENS, _MAX_LINES = 1 << 20, 1 << 18  # of a document, to keep room for in the next batch
 _MAX_RULES = max(len(preset.rules) for preset in PRESETS.values())
 
 
@@ -123,6 +124,13 @@ class Memory:
         """Start afresh."""
         self.lexicon = new_lexicon()
         self.room = new_room(len(self.lexicon.rows_R))
+
+    def trim(self) -> None:
+        """Give back what a huge document has taken, and start afresh with too many strings."""
+        if self.lexicon.used[NUM_ROWS] > self.max_rows:
+            self.forget()
+        elif len(self.room.first.tokens_T) > _MAX_TOKENS or len(self.room.first.hashes_L) > _MAX_LINES:
+            self.room = new_room(len(self.lexicon.rows_R))
 
 
 def filter_quality(
@@ -167,8 +175,7 @@ def filter_quality(
         if full:
             text[offsets_N1[done] :] = original[offsets_N1[done] :]
             memory.lexicon, memory.room = enlarged(memory.lexicon, memory.room, full)
-    if memory.lexicon.used[NUM_ROWS] > memory.max_rows:
-        memory.forget()
+    memory.trim()
     failed_N = rule_N >= 0
     if C4 in kinds_P:
         out_offsets_N1, out_M = np.empty_like(offsets_N1), np.empty_like(original)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.reference import quality as twin
 from tests.transforms.batches import batch_of
 from transforms.batch import BatchKey
+from transforms.kernels.lexicon import NUM_ROWS
 from transforms.kernels.room import new_room
 from transforms.quality import PRESETS, FilterQuality, Memory, chosen_presets, filter_quality
 from transforms.schema import IN_FLIGHT
@@ -201,6 +202,15 @@ def test_arrays_grow_without_changing_a_verdict():
     again = filter_quality(batch_of(texts), presets=["c4-fineweb", "gopher-repetition"], memory=MEMORY)
     assert out.to_pylist() == again.to_pylist()
     assert len(small.room.first.tokens_T) > 4
+
+
+def test_memory_does_not_keep_what_a_huge_document_took():
+    """After a document of a million lines the arrays are small again; after too many strings the lexicon is."""
+    memory = Memory(max_rows=5000)
+    filter_quality(batch_of(["a\n" * 1_000_000]), presets=["fineweb"], memory=memory)
+    assert len(memory.room.first.hashes_L) < 1 << 18
+    filter_quality(batch_of([" ".join(f"word{i}" for i in range(5000))]), presets=["fineweb"], memory=memory)
+    assert memory.lexicon.used[NUM_ROWS] < 2000
 
 
 def test_verdicts_do_not_depend_on_what_was_seen_before():

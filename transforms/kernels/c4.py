@@ -6,13 +6,28 @@ Shapes: L lines, T tokens of a document.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
-from transforms.kernels.lexicon import FLAGS, IS_LONG, IS_SUSPECT, TOKEN_END, TOKEN_MARK, Lexicon, contains
+from transforms.kernels.jit import kernel, wide
+from transforms.kernels.lexicon import (
+    CHARS,
+    FLAGS,
+    IS_LONG,
+    IS_SUSPECT,
+    TOKEN_END,
+    TOKEN_LETTER,
+    TOKEN_MARK,
+    TOKEN_WORD,
+    Lexicon,
+    contains,
+)
 from transforms.kernels.lines import (
     AFTER_GAP,
+    CHUNK_MASK,
+    DOC_FLAGS,
+    DOC_LETTERS,
     DOC_LINES,
     DOC_TOKENS,
-    L_CHUNKS,
+    DOC_WORD_CHARS,
+    DOC_WORDS,
     L_COLUMNS,
     L_END,
     L_FIRST,
@@ -20,11 +35,12 @@ from transforms.kernels.lines import (
     L_LAST,
     L_START,
     L_STOP,
-    L_TOKEN,
     L_TOKENS,
     NO_END,
+    NUM_COUNTS,
     OTHER_END,
     PADDED,
+    THREE_CHUNKS,
     TOKEN_ROW,
     Tables,
     scan,
@@ -36,7 +52,6 @@ LOREM_IPSUM, CURLY_BRACKET, TOO_FEW_SENTENCES = 0, 1, 2  # rules of the preset
 CUT_LONG_WORD, CUT_FEW_WORDS, CUT_JAVASCRIPT, CUT_POLICY = 0, 1, 2, 3  # reasons to cut a line
 NUM_CUTS = 4
 
-_MIN_WORDS = 3
 _U = np.uint64
 
 
@@ -137,7 +152,7 @@ def cut_lines(
     Letters are compared without regard to ASCII case. The references lower-case all of Unicode, which would only add
     U+212A as a k.
     """
-    lines_L, tokens_T, out_lines_L = tables.lines_L, tables.tokens_T, out_tables.lines_L
+    lines_L, tokens_T, out_lines_L, rows_R = tables.lines_L, tables.tokens_T, out_tables.lines_L, lexicon.rows_R
     sentences, o, edited = 0, start, False
     for l in range(text_lines(lines_L, counts[DOC_LINES])):
         line = _U(l)
@@ -145,10 +160,10 @@ def cut_lines(
         if flags & IS_LONG:
             cuts_C[CUT_LONG_WORD] += 1
             continue
-        if lines_L[line, L_CHUNKS] < _MIN_WORDS:
+        if not flags & THREE_CHUNKS:
             cuts_C[CUT_FEW_WORDS] += 1
             continue
-        first, last = lines_L[line, L_FIRST], lines_L[line, L_LAST]
+        first, last = wide(lines_L[line, L_FIRST]), wide(lines_L[line, L_LAST])
         at = o + (o > start)
         if flags & IS_SUSPECT:
             end = _copy_without_citations(text, first, last, at)
@@ -170,7 +185,7 @@ def cut_lines(
         if at > o:
             text[o] = 0x0A
         o = end
-        new = _U(out_counts[DOC_LINES])
+        new, out_first = _U(out_counts[DOC_LINES]), out_counts[DOC_TOKENS]
         changed = end - at != last - first
         if changed or flags & PADDED:
             edited |= changed
@@ -178,27 +193,35 @@ def cut_lines(
             if full < 0:
                 return -1, sentences, full
             if end > at:
-                out_first, num_tokens = out_lines_L[new, L_TOKEN], out_lines_L[new, L_TOKENS]
                 trail = end - out_lines_L[new, L_LAST]
                 white_end = trail > 1 or (trail == 1 and text[end - 1] != 0x20)
-                sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, white_end, lexicon.rows_R)
+                num_tokens = out_counts[DOC_TOKENS] - out_first
+                sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, white_end, rows_R)
         else:
-            out_first, num_tokens = out_counts[DOC_TOKENS], lines_L[line, L_TOKENS]
+            first_token = lines_L[_U(l - 1), L_TOKENS] if l else 0
+            num_tokens = wide(lines_L[line, L_TOKENS] - first_token)
             if out_first + num_tokens > len(out_tables.tokens_T):
                 return -1, sentences, -DOC_TOKENS
             if new == _U(len(out_lines_L)):
                 return -1, sentences, -DOC_LINES
             for t in range(num_tokens):
-                out_tables.tokens_T[_U(out_first + t)] = tokens_T[_U(lines_L[line, L_TOKEN] + t)]
+                token = tokens_T[_U(first_token + t)]
+                row = _U(token & TOKEN_ROW)
+                out_tables.tokens_T[_U(out_first + t)] = token
+                if rows_R[row, FLAGS] & TOKEN_WORD:
+                    out_counts[DOC_WORDS] += 1
+                    out_counts[DOC_WORD_CHARS] += rows_R[row, CHARS]
+                out_counts[DOC_LETTERS] += rows_R[row, FLAGS] & TOKEN_LETTER != 0
             for c in range(L_COLUMNS):
                 out_lines_L[new, c] = lines_L[line, c]
             out_lines_L[new, L_START] = out_lines_L[new, L_FIRST] = at
             out_lines_L[new, L_STOP] = out_lines_L[new, L_LAST] = end
-            out_lines_L[new, L_TOKEN] = out_first
+            out_lines_L[new, L_TOKENS] = out_first + num_tokens
             out_tables.hashes_L[new] = tables.hashes_L[line]
             out_counts[DOC_TOKENS] += num_tokens
             out_counts[DOC_LINES] += 1
-            sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, False, lexicon.rows_R)
+            out_counts[DOC_FLAGS] |= flags & CHUNK_MASK
+            sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, False, rows_R)
         out_lines_L[new, L_FLAGS] &= ~(OTHER_END | NO_END)
         out_lines_L[new, L_END] = 0x0A
     if o > start and not edited:
@@ -209,7 +232,8 @@ def cut_lines(
         for k in range(last - first):
             text[start + k] = text[first + k]
         o = start + last - first
-    out_counts[DOC_TOKENS] = out_counts[DOC_LINES] = 0
+    for c in range(NUM_COUNTS):
+        out_counts[c] = 0
     full = scan(lexicon, text, start, o, out_tables, out_counts)
     return -1, sentences, o if full == 0 else full
 

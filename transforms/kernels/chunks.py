@@ -30,6 +30,7 @@ from transforms.kernels.utf8 import code_point
 HAS_DIGIT, HAS_DOT = 1, 2
 
 _ALONE, _INSIDE = -1, -2
+_MOST_MERGED = 4096  # pieces of a chunk; eight megabytes of smileys in one chunk took 20 s, and say nothing
 _LONGEST_EXCEPTION = max(map(len, EXCEPTIONS))
 assert _LONGEST_EXCEPTION < 16  # bits of lengths_F
 _U = np.uint64
@@ -169,6 +170,8 @@ def _merge(
     """
     lengths_F, none = lexicon.lengths_F, wide(0)
     merged_P, again_P1 = bounds_P1[:0], bounds_P1[:0]
+    if pieces > _MOST_MERGED:
+        return merged_P
     for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
         for first in range(pieces - size + 1):
             left, right = bounds_P1[first], bounds_P1[first + size]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import SPACE
 from transforms.kernels.chunks import split
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import (
     CHUNK_FLAGS,
     ENDS_ELLIPSIS,
@@ -31,25 +31,29 @@ from transforms.kernels.lexicon import (
 )
 from transforms.kernels.utf8 import code_point
 
-# Columns of a line: bytes without its end, bytes without white space around; place and number of its tokens; and sums.
+# Columns of a line: where it begins and ends, and where the text in it does; behind its last token; its length; flags;
+# and the character that ended it.
 L_START, L_STOP, L_FIRST, L_LAST = 0, 1, 2, 3
-L_TOKEN, L_TOKENS, L_CHARS, L_CHUNKS = 4, 5, 6, 7
-L_WORDS, L_WORD_CHARS, L_LETTERS, L_FLAGS = 8, 9, 10, 11
-L_END = 12  # the character that ended it
-L_COLUMNS = 16
+L_TOKENS, L_CHARS, L_FLAGS, L_END = 4, 5, 6, 7
+L_COLUMNS = 8
 
 # Flags of a line above those of its chunks.
+CHUNK_MASK = 0xFFFF
 BULLET, TRAILS_OFF, TERMINAL_LINE = 1 << 16, 1 << 17, 1 << 18
 PADDED = 1 << 19  # white space around the text
 OTHER_END, NO_END = 1 << 21, 1 << 22  # ended by something else than a line feed, or by nothing
-NOT_BLANK = 1 << 23  # of a unit: it has a chunk
+NOT_BLANK, THREE_CHUNKS = 1 << 23, 1 << 24  # at least one chunk, at least three
 
 # A token is the row of a string, and this bit where more or other than one space stands before it in its line.
 AFTER_GAP = 1 << 30
 TOKEN_ROW = AFTER_GAP - 1
 
-# What is counted in `counts`; minus these is returned when an array has no room. 1 to 3 are the lexicon's.
+# What is counted of a document: its tokens and lines, and over its tokens words (with a character that is no
+# punctuation), their characters, tokens with a letter, and the flags of its chunks. Minus the first two is returned
+# when an array has no room; 1 to 3 are the lexicon's.
 DOC_TOKENS, DOC_LINES = 4, 5
+DOC_WORDS, DOC_WORD_CHARS, DOC_LETTERS, DOC_FLAGS = 6, 7, 8, 9
+NUM_COUNTS = 10
 
 _U = np.uint64
 _BASIS = np.uint64(0x2545F4914F6CDD1D)
@@ -65,7 +69,7 @@ class Tables(NamedTuple):
     """What a pass over a document leaves: its tokens (rows of the lexicon), its lines and their hashes."""
 
     tokens_T: NDArray[np.int32]
-    lines_L: NDArray[np.int64]
+    lines_L: NDArray[np.int32]
     hashes_L: NDArray[np.uint64]
 
 
@@ -104,22 +108,21 @@ def scan(
         start: first byte.
         stop: end of the text.
         tables: arrays to fill.
-        counts: int64, the tokens and lines in use at DOC_TOKENS and DOC_LINES.
+        counts: int64 [NUM_COUNTS], to which this text is added.
 
     About 5 ns a byte of English once its chunks are known. Allocates nothing but for new chunks.
     """
     rows_R, bytes_A, slots_S, flags_C = lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, lexicon.flags_C
     from_T, tokens_T, lines_L, hashes_L = lexicon.tokens_T, tables.tokens_T, tables.lines_L, tables.hashes_L
     num_tokens, num_lines = counts[DOC_TOKENS], counts[DOC_LINES]
+    words, word_chars, letters, doc_flags = 0, 0, 0, 0
     i = start
     while True:
         if num_lines == len(lines_L):
             return -DOC_LINES
-        line_start, first_token = i, num_tokens
-        first = last = i
+        line_start = first = last = i
         line_hash, flags, last_flags = _BASIS, 0, 0
         white, last_white, chars, chunks, code = 0, 0, 0, 0, 0
-        words, word_chars, letters = 0, 0, 0
         end = -1
         while i < stop:
             kind = _KIND[text[_U(i)]]
@@ -194,6 +197,11 @@ def scan(
             chunks += 1
             last = i
             line_hash = hash_step(line_hash, state)
+        doc_flags |= flags
+        if chunks:
+            flags |= NOT_BLANK
+        if chunks > 2:
+            flags |= THREE_CHUNKS
         if last_flags & ENDS_ELLIPSIS:
             flags |= TRAILS_OFF
         if white:
@@ -207,15 +215,16 @@ def scan(
         line = _U(num_lines)
         lines_L[line, L_START], lines_L[line, L_STOP] = line_start, i if end < 0 else end
         lines_L[line, L_FIRST], lines_L[line, L_LAST] = first, last
-        lines_L[line, L_TOKEN], lines_L[line, L_TOKENS] = first_token, num_tokens - first_token
-        lines_L[line, L_CHARS], lines_L[line, L_CHUNKS] = chars, chunks
-        lines_L[line, L_WORDS], lines_L[line, L_WORD_CHARS] = words, word_chars
-        lines_L[line, L_LETTERS], lines_L[line, L_FLAGS] = letters, flags
-        lines_L[line, L_END] = code
+        lines_L[line, L_TOKENS], lines_L[line, L_CHARS] = num_tokens, chars
+        lines_L[line, L_FLAGS], lines_L[line, L_END] = flags, code
         hashes_L[line] = line_hash
         num_lines += 1
         if end < 0:
             counts[DOC_TOKENS], counts[DOC_LINES] = num_tokens, num_lines
+            counts[DOC_WORDS] += words
+            counts[DOC_WORD_CHARS] += word_chars
+            counts[DOC_LETTERS] += letters
+            counts[DOC_FLAGS] |= doc_flags
             return 0
 
 
@@ -229,9 +238,7 @@ def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
     num_units, joined = 0, False
     for l in range(num_lines):
         line = _U(l)
-        flags = lines_L[line, L_FLAGS] & TERMINAL_LINE
-        if lines_L[line, L_CHUNKS]:
-            flags |= NOT_BLANK
+        flags = lines_L[line, L_FLAGS] & (TERMINAL_LINE | NOT_BLANK)
         unit = _U(num_units)
         if joined:
             units.hashes_L[unit] = hash_step(units.hashes_L[unit], hashes_L[line])
@@ -250,21 +257,21 @@ def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
 
 
 @kernel
-def text_lines(lines_L: NDArray[np.int64], num_lines: int) -> int:
+def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
     last = _U(num_lines - 1)
     return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])
 
 
 @kernel
-def stripped(lines_L: NDArray[np.int64], num_lines: int, start: int) -> tuple[int, int]:
+def stripped(lines_L: NDArray[np.int32], num_lines: int, start: int) -> tuple[int, int]:
     """Return where the text of a document begins and ends without the white space around it."""
     first, last = start, start
     blank = True
     for l in range(num_lines):
-        if lines_L[_U(l), L_CHUNKS]:
+        if lines_L[_U(l), L_FLAGS] & NOT_BLANK:
             if blank:
-                first = lines_L[_U(l), L_FIRST]
-            last = lines_L[_U(l), L_LAST]
+                first = wide(lines_L[_U(l), L_FIRST])
+            last = wide(lines_L[_U(l), L_LAST])
             blank = False
     return first, last

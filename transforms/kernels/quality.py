@@ -15,16 +15,18 @@ from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
     BULLET,
+    DOC_FLAGS,
+    DOC_LETTERS,
     DOC_LINES,
     DOC_TOKENS,
+    DOC_WORD_CHARS,
+    DOC_WORDS,
     L_CHARS,
     L_FLAGS,
-    L_LETTERS,
     L_START,
     L_STOP,
-    L_WORD_CHARS,
-    L_WORDS,
     NOT_BLANK,
+    NUM_COUNTS,
     TERMINAL_LINE,
     TRAILS_OFF,
     Tables,
@@ -61,7 +63,7 @@ class Room(NamedTuple):
 
 
 @kernel
-def _num_chars(lines_L: NDArray[np.int64], num_lines: int) -> int:
+def _num_chars(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return the length of a document in characters, line ends included."""
     chars = num_lines - 1
     for l in range(num_lines):
@@ -81,14 +83,14 @@ def _gopher_repetition(
 ) -> tuple[int, float]:
     """Return the rule that a document fails (minus the number of a full array, less 1; or -1) and the value."""
     lines_L, num_lines, units, keys_S = tables.lines_L, counts[DOC_LINES], room.units, room.scratch.keys_S
-    start, stop = lines_L[0, L_START], lines_L[num_lines - 1, L_STOP]
+    start, stop = wide(lines_L[0, L_START]), wide(lines_L[num_lines - 1, L_STOP])
     if start == stop:
         return 0, 0.0
     chars = _num_chars(lines_L, num_lines)
     num_units = feed_lines(tables, num_lines, units)
     first, last = stripped(lines_L, num_lines, start)
     if first > start or last < stop:
-        spare_counts = np.zeros(DOC_LINES + 1, np.int64)
+        spare_counts = np.zeros(NUM_COUNTS, np.int64)
         full = scan(lexicon, text, first, last, spare, spare_counts)
         if full < 0:
             return full - 1, 0.0
@@ -125,15 +127,11 @@ def _gopher_quality(
 ) -> tuple[int, float]:
     """Return the rule that a document fails, or -1, and the value."""
     lines_L, num_tokens = tables.lines_L, counts[DOC_TOKENS]
-    words = word_chars = letters = flags = bullets = trailing = 0
+    words, word_chars, flags = counts[DOC_WORDS], counts[DOC_WORD_CHARS], counts[DOC_FLAGS]
+    bullets = trailing = 0
     for l in range(counts[DOC_LINES]):
-        line = _U(l)
-        words += lines_L[line, L_WORDS]
-        word_chars += lines_L[line, L_WORD_CHARS]
-        letters += lines_L[line, L_LETTERS]
-        flags |= lines_L[line, L_FLAGS]
-        bullets += lines_L[line, L_FLAGS] & BULLET != 0
-        trailing += lines_L[line, L_FLAGS] & TRAILS_OFF != 0
+        bullets += lines_L[_U(l), L_FLAGS] & BULLET != 0
+        trailing += lines_L[_U(l), L_FLAGS] & TRAILS_OFF != 0
     if words < thresholds_Q[0]:
         return 0, words
     if words > thresholds_Q[1]:
@@ -145,7 +143,7 @@ def _gopher_quality(
             return 3, word_chars / words
     hashes = ellipses = 0
     if flags & (HAS_HASH | HAS_ELLIPSIS):
-        hashes, ellipses = _symbols(text, lines_L[0, L_START], lines_L[counts[DOC_LINES] - 1, L_STOP])
+        hashes, ellipses = _symbols(text, wide(lines_L[0, L_START]), wide(lines_L[counts[DOC_LINES] - 1, L_STOP]))
     if num_tokens:
         if hashes / num_tokens > thresholds_Q[4]:
             return 4, hashes / num_tokens
@@ -157,8 +155,8 @@ def _gopher_quality(
             return 6, bullets / num_lines
         if trailing / num_lines > thresholds_Q[7]:
             return 7, trailing / num_lines
-    if num_tokens and letters / num_tokens < thresholds_Q[8]:
-        return 8, letters / num_tokens
+    if num_tokens and counts[DOC_LETTERS] / num_tokens < thresholds_Q[8]:
+        return 8, counts[DOC_LETTERS] / num_tokens
     stop_words, bits = 0, flags & STOP_WORDS
     while bits:
         stop_words += bits & 1
@@ -269,14 +267,15 @@ def judge(
         The document to go on with (N when all are done), and the number of the full array or 0. With room made, the
         same document has to be given again, its text restored.
     """
-    counts, out_counts = np.zeros(DOC_LINES + 1, np.int64), np.zeros(DOC_LINES + 1, np.int64)
+    counts, out_counts = np.zeros(NUM_COUNTS, np.int64), np.zeros(NUM_COUNTS, np.int64)
     cuts = np.zeros(NUM_CUTS, np.int64)
     for n in range(document, len(offsets_N1) - 1):
         start, stop = wide(offsets_N1[n]), wide(offsets_N1[n + 1])
         preset_N[n], rule_N[n], value_N[n], stop_N[n] = -1, -1, 0.0, stop
         if skip_N[n]:
             continue
-        counts[DOC_TOKENS] = counts[DOC_LINES] = 0
+        for c in range(NUM_COUNTS):
+            counts[c] = 0
         tables, spare = room.first, room.second
         full = scan(lexicon, text, start, stop, tables, counts)
         if full < 0:
@@ -296,7 +295,8 @@ def judge(
             elif preset == FINEWEB:
                 rule, value = _fineweb(tables, counts, room.units, room.scratch.keys_S, thresholds_Q)
             else:
-                out_counts[DOC_TOKENS] = out_counts[DOC_LINES] = 0
+                for c in range(NUM_COUNTS):
+                    out_counts[c] = 0
                 rule, sentences, stop = cut_lines(lexicon, text, start, tables, counts, spare, out_counts, cuts)
                 if stop < 0:
                     return n, -stop
@@ -306,7 +306,7 @@ def judge(
                 if rule < 0 and sentences < thresholds_Q[TOO_FEW_SENTENCES]:
                     rule, value = TOO_FEW_SENTENCES, float(sentences)
                 tables, spare = spare, tables
-                counts[DOC_TOKENS], counts[DOC_LINES] = out_counts[DOC_TOKENS], out_counts[DOC_LINES]
+                counts, out_counts = out_counts, counts
                 stop_N[n] = stop
             if rule >= 0:
                 preset_N[n], rule_N[n], value_N[n] = p, rule, value

@@ -41,7 +41,7 @@ def new_room(num_rows: int, num_tokens: int = _DOC, num_lines: int = _DOC // 4) 
     first, second = (
         Tables(
             tokens_T=np.zeros(num_tokens, np.int32),
-            lines_L=np.zeros((num_lines, L_COLUMNS), np.int64),
+            lines_L=np.zeros((num_lines, L_COLUMNS), np.int32),
             hashes_L=np.zeros(num_lines, np.uint64),
         )
         for _ in range(2)

@@ -121,7 +121,7 @@ def infix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start:
     code = codes_K[i]
     if flags_K[i] & SYMBOL:
         return 1
-    run = _run(codes_K, i, stop)
+    run = _run(codes_K, i, stop if code == _DOT else min(stop, i + 4))  # no rule asks for longer ones
     if code == _DOT and run > 1:
         return run
     if i == start:

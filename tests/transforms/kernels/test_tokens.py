@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.reference import tokens as twin
 from transforms.kernels.english import EXCEPTIONS
 from transforms.kernels.lexicon import LENGTH, NUM_ROWS, START
-from transforms.kernels.lines import DOC_TOKENS, TOKEN_ROW, scan
+from transforms.kernels.lines import DOC_TOKENS, NUM_COUNTS, TOKEN_ROW, scan
 from transforms.kernels.room import enlarged, new_lexicon, new_room
 
 
@@ -26,7 +26,7 @@ class Splitter:
     def __call__(self, text):
         data = np.frombuffer(text.encode(), np.uint8).copy()
         while True:
-            counts = np.zeros(6, np.int64)
+            counts = np.zeros(NUM_COUNTS, np.int64)
             full = scan(self.lexicon, data, 0, len(data), self.room.first, counts)
             if full == 0:
                 return [self.string(row & TOKEN_ROW) for row in self.room.first.tokens_T[: counts[DOC_TOKENS]]]

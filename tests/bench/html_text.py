@@ -1,6 +1,6 @@
 """HTML to text: quality and speed of our extractors beside the libraries' own defaults. Prints Markdown tables.
 
-    python -m tests.bench.html [--rounds 3]
+    python -m tests.bench.html_text [--rounds 3]
 
 Three sets of pages with truth in ../shared/data, none of which the extractors were fitted to:
 scrapinghub  97 articles, bodies marked by people: F1 of 4-word shingles, mean over pages, as its authors score
