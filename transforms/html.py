@@ -1,23 +1,24 @@
 """HTML to text: the main content of a page. Each extractor is a Parser for the sandbox.
 
-Of the 567 pages with truth in tests/bench/html.py resiliparse gets F1 0.933 (scrapinghub) and 0.871 (trafilatura) at 60
-to 170 MB/s, trafilatura 0.958 and 0.925 at 8 to 13. Nothing else that reads more than 20 MB/s was found: rs-trafilatura
-takes 44 ms for a page by its own account.
+tests/bench/html_text.py has the figures: of the 567 pages with truth resiliparse gets F1 0.934 (scrapinghub) and 0.872
+(trafilatura) at 100 to 180 MB/s, trafilatura 0.959 and 0.925 at 8 to 13. Nothing else that reads more than 20 MB/s was
+found: rs-trafilatura takes 44 ms for a page by its own account.
+
+Both walk up from every node: 10,000 nested elements take resiliparse 2 to 5 s, 100,000 take minutes, and so do 100,000
+attributes of one element. Only the time limit of the sandbox ends that. A look at the depth beforehand, by counting
+brackets in steps, cost 20% of the extractor's time on real pages, which are 40 deep at most.
 """
 
 import codecs
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
-from resiliparse.parse.html.tree import HTMLTree
 
 from transforms.sandbox import Refusal
 
-MAX_DEPTH = 1000  # extractors walk up from every node: 10,000 levels take 2.5 s, 100,000 take minutes; Chrome keeps 512
 _SHORT_TEXT = 250  # below it trafilatura, too, doubts that it has found the content (its MIN_EXTRACTED_SIZE)
 _AROUND_CONTENT = ("nav", "header", "footer", "aside", "form", "button", "select", "iframe", "noscript")
 _META_BYTES = 1 << 16
@@ -35,8 +36,7 @@ def resiliparse_text(content: bytes, charset: str) -> str | Refusal:
         content: the page as served, without transfer and content encoding.
         charset: what HTTP says of its encoding, or empty.
 
-    Refusals: `not_html` (a PDF, an image, an archive), `html_too_deep` (value, threshold: levels), `extract_empty`
-    (value, threshold: characters).
+    Refusals: `not_html` (a PDF, an image, an archive), `extract_empty` (value, threshold: characters).
     """
     return _extract(content, charset, _resiliparse)
 
@@ -46,31 +46,23 @@ def trafilatura_text(content: bytes, charset: str) -> str | Refusal:
     return _extract(content, charset, _trafilatura)
 
 
-def _extract(content: bytes, charset: str, extractor: Callable[[str, HTMLTree | None], str]) -> str | Refusal:
+def _extract(content: bytes, charset: str, extractor: Callable[[str], str]) -> str | Refusal:
     if content.startswith(_BINARY):
         return Refusal("not_html")
-    html = decode(content, charset)
-    tree = None
-    if _may_be_deep(content):
-        tree = HTMLTree.parse(html)
-        if (depth := _depth(tree)) > MAX_DEPTH:
-            return Refusal("html_too_deep", depth, MAX_DEPTH)
-    text = extractor(html, tree).strip()
-    return text or Refusal("extract_empty", 0, 1)
+    return extractor(decode(content, charset)).strip() or Refusal("extract_empty", 0, 1)
 
 
-def _resiliparse(html: str, tree: HTMLTree | None) -> str:
+def _resiliparse(html: str) -> str:
     # Comments, dates and image texts left out: F1 0.896 -> 0.933 and 0.840 -> 0.863. The whole page where the content
     # is short, as it is on 3% of the pages: 0.863 -> 0.871.
-    extract = partial(extract_plain_text, tree or html, comments=False, post_meta=False, alt_texts=False)
+    extract = partial(extract_plain_text, html, comments=False, post_meta=False, alt_texts=False)
     text = extract(main_content=True)
     return text if len(text) >= _SHORT_TEXT else max(text, extract(skip_elements=_AROUND_CONTENT), key=len)
 
 
-def _trafilatura(html: str, tree: HTMLTree | None) -> str:
+def _trafilatura(html: str) -> str:
     from trafilatura import extract  # noqa: PLC0415  # an extra, and 0.5 s to import
 
-    del tree  # has its own
     return extract(html, include_comments=False) or ""
 
 
@@ -107,37 +99,3 @@ def _decode(content: bytes, encoding: str) -> str:
         return content.decode(encoding, "replace")
     except LookupError:  # an encoding of browsers that Python lacks
         return content.decode("utf-8", "replace")
-
-
-def _may_be_deep(content: bytes) -> bool:
-    """Say cheaply, by counting brackets, whether elements may nest deeper than MAX_DEPTH; `_depth` tells for sure."""
-    suspect = MAX_DEPTH * 3 // 4  # the parser adds elements of its own, a fourth to nested tables
-    if content.count(b"<") <= suspect:
-        return False
-    step = 1 << 12
-    depth = 0
-    for at in range(0, len(content), step):
-        closed = content.count(b"</", at, at + step + 1)
-        opened = content.count(b"<", at, at + step) - closed
-        if depth + opened > suspect:
-            return True
-        depth += opened - closed
-    return False
-
-
-def _depth(tree: HTMLTree) -> int:
-    """Return how deep the nodes of a document nest."""
-    node: Any = tree.document
-    depth = deepest = 0
-    while node is not None:
-        if (child := node.first_child) is not None:
-            node = child
-            depth += 1
-            deepest = max(deepest, depth)
-            continue
-        while node is not None and node.next_sibling is None:
-            node = node.parent_node
-            depth -= 1
-        if node is not None:
-            node = node.next_sibling
-    return deepest

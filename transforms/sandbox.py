@@ -23,7 +23,6 @@ from typing import NamedTuple
 DOCUMENT_BYTES = 8 << 20  # of the longest document
 _INPUT_BYTES = DOCUMENT_BYTES + (64 << 10)
 _OUTPUT_BYTES = 3 * DOCUMENT_BYTES + (64 << 10)  # a byte of a legacy encoding can be three of UTF-8
-_SECONDS = 10.0
 _MEMORY_BYTES = 3 << 30  # of address space; some nested documents take 230 times their size in resiliparse
 _BATCH = struct.Struct("=qq")  # documents in the batch, results of it so far
 _PAIR = struct.Struct("=qq")  # of a document: bytes of hint, bytes of document; of a result: 1 if a text, bytes
@@ -58,7 +57,7 @@ class Sandbox:
         seconds: processor time that one document may take.
     """
 
-    def __init__(self, parser: str, *, seconds: float = _SECONDS) -> None:
+    def __init__(self, parser: str, *, seconds: float) -> None:
         self._parser = parser
         self._seconds = seconds
         self._file = _shared_file()
@@ -116,7 +115,8 @@ class Sandbox:
             if end > _RESULTS:
                 break
             _PAIR.pack_into(self._shared, at, len(encoded), len(content))
-            self._shared[at + _PAIR.size : end] = encoded + content if encoded else content
+            self._shared[at + _PAIR.size : end - len(content)] = encoded
+            self._shared[end - len(content) : end] = content
             at = end
             count += 1
         assert count, "a hint that does not fit beside its document"
@@ -189,23 +189,25 @@ def _shared_file() -> int:
     return file
 
 
-_idle: dict[str, list[Sandbox]] = {}  # by parser; a start costs 0.1 s, and a unit may be a thousand small files
+_Key = tuple[str, float]
+_idle: dict[_Key, list[Sandbox]] = {}  # a start costs 0.1 s, and a unit may be a thousand small files
 
 
 @contextlib.contextmanager
-def borrowed(parser: str) -> Iterator[Sandbox]:
+def borrowed(parser: str, *, seconds: float) -> Iterator[Sandbox]:
     """Lend a sandbox for the parser, idle or new; it comes back idle unless it is still busy."""
+    idle = _idle.setdefault((parser, seconds), [])
     try:
-        sandbox = _idle.setdefault(parser, []).pop()
+        sandbox = idle.pop()
     except IndexError:
-        sandbox = Sandbox(parser)
+        sandbox = Sandbox(parser, seconds=seconds)
     try:
         yield sandbox
     finally:
         if sandbox.busy:
             sandbox.close()
         else:
-            _idle[parser].append(sandbox)
+            idle.append(sandbox)
 
 
 @atexit.register

@@ -5,12 +5,8 @@ import time
 import zipfile
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from resiliparse.parse.html.tree import HTMLTree
 
-from transforms import html
-from transforms.html import MAX_DEPTH, decode, resiliparse_text, trafilatura_text
+from transforms.html import decode, resiliparse_text, trafilatura_text
 from transforms.sandbox import Document, Refusal, Sandbox
 
 PROSE = (
@@ -54,86 +50,41 @@ def test_not_html(start):
     assert resiliparse_text(start + b"<p>text", "") == Refusal("not_html")
 
 
-@pytest.mark.parametrize(
-    ("page", "depth"),
-    [
-        ("<div>" * 10_000 + PROSE + "</div>" * 10_000, 10_003),
-        ("<article><main>" * 5_000 + PROSE, 10_003),
-        ("<ul><li>" * 40_000 + PROSE, 80_003),
-        ("<p>x</p>" * 9000 + "<b>" * (MAX_DEPTH - 2) + "x", MAX_DEPTH + 1),
-    ],
-)
-def test_too_deep(page, depth):
-    """Deep nesting is refused before an extractor walks up from each of its nodes."""
-    started = time.process_time()
-    assert resiliparse_text(page.encode(), "") == Refusal("html_too_deep", depth, MAX_DEPTH)
-    assert time.process_time() - started < 1
+HOSTILE = {
+    "nested": "<div>" * 100_000 + PROSE + "</div>" * 100_000,
+    "articles": "<article><main>" * 50_000 + PROSE,
+    "attributes": f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>{PROSE}",
+}
 
 
-def test_many_tags_are_not_deep():
-    """Elements without end tags and long flat pages are no nesting, and neither is what just reaches the limit."""
-    for page in (
-        "<br>x<img>" * 9000,
-        "<p>x" * 9000,
-        "<p>x</p>" * 9000,
-        "<p>x</p>" * 9000 + "<b>" * (MAX_DEPTH - 3) + "x",
-    ):
-        assert isinstance(resiliparse_text(page.encode(), ""), str)
-    assert not html._may_be_deep(b"<p>x</p>" * 9000)
-
-
-def test_end_tags_across_steps(monkeypatch):
-    """The cheap test counts in steps of 4 KiB, and misses no end tag that lies across two."""
-    monkeypatch.setattr(html, "MAX_DEPTH", 4)
-    page = b""
-    for step in range(1, 20):
-        page += b"<b>".ljust(step * 4096 - 1 - len(page), b"x") + b"</b>"
-    assert not html._may_be_deep(page)
-
-
-def element(children: list[str]) -> str:
-    return f"<div>{''.join(children)}</div>"
-
-
-TREE = st.recursive(st.just("x"), lambda inner: st.lists(inner, min_size=1, max_size=3).map(element), max_leaves=40)
-
-
-@settings(max_examples=100, deadline=None)
-@given(body=TREE)
-def test_depth(body):
-    """The depth of a tree is that of its deepest text, counted from the document."""
-    deepest = depth = 0
-    for part in body.split("<"):
-        depth += {"d": 1, "/": -1}.get(part[:1], 0)
-        deepest = max(deepest, depth)
-    assert html._depth(HTMLTree.parse(f"<body>{body}")) == deepest + 3
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    page=st.lists(st.sampled_from(["<b>", "</b>", "<i>", "</i>", "x", "<br>"]), max_size=200), limit=st.integers(4, 9)
-)
-def test_cheap_test_of_depth(page, limit):
-    """What the cheap test lets through, having counted brackets, is not deeper than the limit."""
-    text = "".join(page)
-    opened = depth = 0
-    for part in page:  # end tags without a start tag would let it count too little
-        depth += {"<b>": 1, "<i>": 1, "</b>": -1, "</i>": -1}.get(part, 0)
-        opened = min(opened, depth)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(html, "MAX_DEPTH", limit)
-        if opened == 0 and not html._may_be_deep(text.encode()):
-            assert html._depth(HTMLTree.parse(text)) <= limit + 4  # document, html, body and the text itself
-
-
-def test_a_page_that_takes_too_long_costs_itself():
-    """An element of a hundred thousand attributes, quadratic in the parser, is ended by the sandbox."""
-    attributes = " ".join(f"a{number}=1" for number in range(100_000))
-    sandbox = Sandbox("transforms.html:resiliparse_text", seconds=0.5)
-    sandbox.submit([Document(f"<p {attributes}>x".encode()), Document(PAGE.encode())])
+@pytest.mark.parametrize("page", HOSTILE.values(), ids=HOSTILE)
+def test_a_page_that_takes_too_long_costs_itself(page):
+    """What takes the extractor minutes, quadratic in depth or attributes, is ended, and the next page comes out."""
+    sandbox = Sandbox("transforms.html:resiliparse_text", seconds=0.3)
+    sandbox.submit([Document(page.encode()), Document(PAGE.encode())])
     timeout, text = sandbox.collect()
     sandbox.close()
-    assert timeout == Refusal("extract_timeout", 0.5, 0.5)
+    assert timeout == Refusal("extract_timeout", 0.3, 0.3)
+    assert PROSE.strip() in text
+
+
+HARMLESS = {
+    "formatting": "<b>" * 10_000 + PROSE,
+    "lists": "<ul><li>" * 5_000 + PROSE,
+    "tables": "<table><tr><td>" * 3_000 + PROSE,
+    "brackets": PROSE + "<" * 1_000_000,
+    "entities": PROSE + "&amp" * 100_000,
+    "flat": f"<p>{PROSE}</p>" * 5_000,
+    "nul": f"<p>{PROSE}\0" + "\0" * 100_000,
+}
+
+
+@pytest.mark.parametrize("page", HARMLESS.values(), ids=HARMLESS)
+def test_odd_pages_give_their_text(page):
+    """Pages that look as bad and are not come out within the time of any other page."""
+    started = time.process_time()
+    text = resiliparse_text(page.encode(), "")
+    assert time.process_time() - started < 2
     assert PROSE.strip() in text
 
 

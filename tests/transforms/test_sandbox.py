@@ -87,7 +87,7 @@ def test_time_of_one_document_is_not_charged_to_the_next(parser):
 
 def test_a_parser_that_is_not_there():
     """A child that cannot import its parser is an error, not a refusal of every document."""
-    made = Sandbox("transforms.nowhere:parse")
+    made = Sandbox("transforms.nowhere:parse", seconds=1)
     with pytest.raises(RuntimeError, match="transforms.nowhere:parse does not start"):
         made.submit([Document(b"a")])
     made.close()
@@ -95,15 +95,15 @@ def test_a_parser_that_is_not_there():
 
 def test_borrowed_sandboxes_are_used_again():
     """One that comes back idle is lent again, two at once are two, and one that is left busy is closed."""
-    with borrowed(PARSER) as first, borrowed(PARSER) as second:
+    with borrowed(PARSER, seconds=5) as first, borrowed(PARSER, seconds=5) as second:
         assert first is not second
         assert texts(first, b"a") == texts(second, b"a") == ["a/1/"]
-    with borrowed(PARSER) as third:
+    with borrowed(PARSER, seconds=5) as third:
         assert third is first or third is second
         child = third._child
         third.submit([Document(b"a")])
     assert child.poll() is not None
-    with borrowed(PARSER) as fourth:
+    with borrowed(PARSER, seconds=5) as fourth:
         assert fourth is not third
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from transforms.readers.listing import local_etag
+from transforms.readers.listing import local_etag, remote_etag
+from transforms.readers.remote import is_url
 from transforms.readers.rows import within_limits
 from transforms.readers.source import Source
-from transforms.readers.stream import is_url
 from transforms.schema import IN_FLIGHT, MAX_ORDINALS, doc_ids
 from transforms.unit import Slice
 
@@ -23,6 +23,8 @@ _READERS = {
     "arrow": ("transforms.readers.arrow_ipc", "read_arrow"),
     "warc": ("transforms.readers.warc", "read_warc"),
     "wet": ("transforms.readers.warc", "read_warc"),
+    "mediawiki": ("transforms.readers.mediawiki", "read_mediawiki"),
+    "gutenberg": ("transforms.readers.gutenberg", "read_gutenberg"),
     "datasets": ("transforms.readers.hf_datasets", "read_datasets"),
     "python": ("transforms.readers.python_prose", "read_python"),
 }
@@ -50,9 +52,9 @@ def read_slice(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
 
 def _check_unchanged(part: Slice) -> None:
     """A byte range of another file would cut records in two, and doc_ids would name other documents."""
-    if is_url(part.path) or not part.etag or not Path(part.path).is_file():
-        return
-    etag = local_etag(part.path)
+    if not part.etag or not (is_url(part.path) or Path(part.path).is_file()):
+        return  # a shard of a hub dataset has no path, and is pinned by its commit
+    etag = remote_etag(part.path) if is_url(part.path) else local_etag(part.path)
     if etag != part.etag:
         raise OSError(f"{part.path} has changed since the plan was made (was {part.etag}, is {etag})")
 

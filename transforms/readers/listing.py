@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from transforms.readers.remote import filesystem_of, is_url, told_as_os_errors
 from transforms.readers.source import Source
-from transforms.readers.stream import filesystem_of, is_url, suffix_codec
+from transforms.readers.stream import suffix_codec
 from transforms.schema import MAX_PARTS
 from transforms.unit import Slice
 
@@ -133,10 +134,11 @@ def _remote(pattern: str) -> list[FileEntry]:
     pattern = _pinned(pattern) if pattern.startswith("hf://") else pattern
     filesystem, name = filesystem_of(pattern)
     try:
-        if glob.has_magic(name) and not pattern.startswith(_WEB):
-            found: dict[str, dict[str, Any]] = filesystem.glob(name, detail=True)
-        else:
-            found = {name: filesystem.info(name)}
+        with told_as_os_errors(pattern):
+            if glob.has_magic(name) and not pattern.startswith(_WEB):
+                found: dict[str, dict[str, Any]] = filesystem.glob(name, detail=True)
+            else:
+                found = {name: filesystem.info(name)}
     except FileNotFoundError:
         return []
     return [
@@ -144,6 +146,18 @@ def _remote(pattern: str) -> list[FileEntry]:
         for name, info in found.items()
         if info.get("type") != "directory"
     ]
+
+
+def remote_etag(path: str) -> str:
+    """Return what tells one version of a file behind a URL from another, asking its server again.
+
+    Raises:
+        OSError: the file is gone, or the server does not answer.
+    """
+    filesystem, name = filesystem_of(path)
+    filesystem.invalidate_cache()
+    with told_as_os_errors(path):
+        return _etag(filesystem.info(name))
 
 
 def _pinned(pattern: str) -> str:

@@ -25,12 +25,13 @@ class FoundRecord(NamedTuple):
     excerpt: bytes = b""
 
 
-def parsed_rows(records: Iterable[FoundRecord], *, parser: str) -> Iterator[pa.RecordBatch]:
+def parsed_rows(records: Iterable[FoundRecord], *, parser: str, seconds: float) -> Iterator[pa.RecordBatch]:
     """Yield records as batches of schema ROWS; while the sandbox parses some, the next ones are read.
 
     Args:
         records: in order; documents of at most `sandbox.DOCUMENT_BYTES`.
         parser: `module:function` of a `sandbox.Parser`; a sandbox is only started for a document.
+        seconds: processor time that the parser may take for one document.
     """
     rows = Rows()
     with ExitStack() as stack:
@@ -39,7 +40,7 @@ def parsed_rows(records: Iterable[FoundRecord], *, parser: str) -> Iterator[pa.R
         for batch in _batches(records):
             documents = [record.content for record in batch if isinstance(record.content, Document)]
             if sandbox is None and documents:
-                sandbox = stack.enter_context(borrowed(parser))
+                sandbox = stack.enter_context(borrowed(parser, seconds=seconds))
             results = sandbox.collect() if sandbox is not None else []
             if sandbox is not None:
                 sandbox.submit(documents)

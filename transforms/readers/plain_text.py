@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from transforms.readers.rows import MAX_RECORD_BYTES, Rows, readable_path
+from transforms.readers.rows import EXCERPT_BYTES, MAX_RECORD_BYTES, Rows, readable_path
 from transforms.readers.source import Source
 from transforms.readers.stream import Damage, decompressed
 from transforms.unit import Slice
@@ -29,24 +29,32 @@ def read_text(source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD
 
 def whole_text(path: str, rows: Rows, *, max_bytes: int) -> str | None:
     """Return the text of a file without its byte order mark, or add a broken row to `rows` and return None."""
-    location = f"{readable_path(path)}#0"
-    content = bytearray()
-    for chunk in decompressed(path):
-        if isinstance(chunk, Damage):
-            rows.add_broken(chunk.rule, location=location, value=chunk.offset, excerpt=bytes(content[:256]))
-            return None
-        content += chunk
-        if len(content) > max_bytes:
-            excerpt = bytes(content[:256])
-            rows.add_broken(
-                "record_too_large", location=location, value=len(content), threshold=max_bytes, excerpt=excerpt
-            )
-            return None
-    if not content:
-        rows.add_broken("empty_file", location=location, value=0)
+    content = whole_bytes(path, rows, max_bytes=max_bytes)
+    if content is None:
         return None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        rows.add_broken("bad_utf8", location=location, value=error.start, excerpt=bytes(content[:256]))
+        location = f"{readable_path(path)}#0"
+        rows.add_broken("bad_utf8", location=location, value=error.start, excerpt=content[:EXCERPT_BYTES])
         return None
+
+
+def whole_bytes(path: str, rows: Rows, *, max_bytes: int) -> bytes | None:
+    """Return what a file holds, decompressed, or add a broken row to `rows` and return None."""
+    location = f"{readable_path(path)}#0"
+    content = bytearray()
+    for chunk in decompressed(path):
+        if isinstance(chunk, Damage):
+            excerpt = bytes(content[:EXCERPT_BYTES])
+            rows.add_broken(chunk.rule, location=location, value=chunk.offset, excerpt=excerpt)
+            return None
+        content += chunk
+        if (size := len(content)) > max_bytes:
+            excerpt = bytes(content[:EXCERPT_BYTES])
+            rows.add_broken("record_too_large", location=location, value=size, threshold=max_bytes, excerpt=excerpt)
+            return None
+    if not content:
+        rows.add_broken("empty_file", location=location, value=0)
+        return None
+    return bytes(content)

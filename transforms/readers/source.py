@@ -4,7 +4,9 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-Format = Literal["jsonl", "csv", "tsv", "text", "parquet", "arrow", "warc", "wet", "datasets", "python"]
+Format = Literal[
+    "jsonl", "csv", "tsv", "text", "parquet", "arrow", "warc", "wet", "mediawiki", "gutenberg", "datasets", "python"
+]
 Extractor = Literal["resiliparse", "trafilatura"]
 FORMATS: tuple[str, ...] = get_args(Format)
 

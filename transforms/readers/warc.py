@@ -20,6 +20,8 @@ from transforms.sandbox import DOCUMENT_BYTES, Document, Refusal
 from transforms.unit import Slice
 
 MAX_BLOCK_BYTES = 32 << 20  # a page of DOCUMENT_BYTES is far below it, compressed or not
+# Of processor time for a page: ten times what the largest ordinary one takes.
+_SECONDS = {"resiliparse": 2.0, "trafilatura": 20.0}
 _TYPES = ("response", "conversion")
 _HTML = ("text/html", "application/xhtml+xml")
 _TEXT = ("text/plain", "text/markdown")
@@ -58,9 +60,8 @@ def read_warc(source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_B
     if importlib.util.find_spec(extractor) is None:
         raise ValueError(f"source {source.name!r} needs {extractor}; pip install 'gristmill[{extractor}]'")
     is_empty = True
-    for rows in parsed_rows(
-        find_records(part.path, max_block_bytes=max_block_bytes), parser=f"transforms.html:{extractor}_text"
-    ):
+    records = find_records(part.path, max_block_bytes=max_block_bytes)
+    for rows in parsed_rows(records, parser=f"transforms.html:{extractor}_text", seconds=_SECONDS[extractor]):
         is_empty = False
         yield rows
     if is_empty and part.size == 0:

@@ -15,9 +15,10 @@ _START = re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][A-Za-z0-9-]{0,63}[ 
 _START_BYTES = 128  # more than it can match
 _END_OF_HEADER = re.compile(rb"\n\r?\n")
 _HEADER_BYTES = 1 << 16
+_END_OF_BLOCK = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\ncontent-length[ \t]*:[ \t]*(\d{1,18})[ \t]*\r?\n", re.IGNORECASE)
 _TYPE = re.compile(rb"\nwarc-type[ \t]*:[ \t]*([a-z]+)", re.IGNORECASE)
-_BLANK = b"\r\n \t\0"
+_BLANK = re.compile(rb"[\r\n \t\0]*")
 _MAY_MISS = 4  # bytes of the last block: who strips the empty line from the end of a file strips that of a block, too
 _EXCERPT_BYTES = 256
 _STEP_BYTES = 1 << 20
@@ -117,7 +118,7 @@ class _Reader:
         length = int(declared[1])
         if length > self._max_bytes:
             return self._large(offset, len(header), length, excerpt, is_wanted=is_wanted)
-        have = window.fill(len(header) + length + _START_BYTES)
+        have = window.fill(len(header) + length + len(_END_OF_BLOCK))
         if have < len(header) + length - (_MAY_MISS if window.is_end else 0):
             return self._incomplete(offset, len(header), length, excerpt)
         if not window.ends_record(len(header) + length):
@@ -127,7 +128,6 @@ class _Reader:
                 window.seek_record()
             return BrokenRecord(offset, "bad_content_length", length, window.offset - offset - len(header), excerpt)
         if window.is_corrupt_behind(len(header) + length):
-            window.skip(have)
             return self._damage(offset, excerpt)
         block = window.take(len(header), length) if is_wanted else b""
         window.skip(min(len(header) + length, have))
@@ -205,6 +205,7 @@ class _Window:
     def __init__(self, path: str, offset: int) -> None:
         self._chunks = decompressed(path)
         self._data = b""
+        self._next = b""  # the piece behind data, if it has been looked for
         self._at = 0
         self._base = 0  # offset in the file of the first byte of data
         self.is_end = False  # of the file
@@ -223,27 +224,35 @@ class _Window:
     @property
     def is_last(self) -> bool:
         """True if no more bytes of the stretch will come than lie here."""
-        return self.is_end or self.damage is not None
+        return not self._next and (self.is_end or self.damage is not None)
 
     def fill(self, num_bytes: int) -> int:
         """Get bytes ready and return how many there are: fewer than asked for only at the end of the stretch."""
         have = len(self._data) - self._at
         if have >= num_bytes or self.is_last:
             return have
-        pieces = [self._data[self._at :]]
+        pieces = [self._data[self._at :]] if have else []
         self._base += self._at
         self._at = 0
-        while have < num_bytes and not self.is_last:
+        while have < num_bytes and self._pull():
+            pieces.append(self._next)
+            have += len(self._next)
+            self._next = b""
+        # Where each record is compressed on its own it is one piece, which is not copied.
+        self._data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return have
+
+    def _pull(self) -> bool:
+        """Have the next piece ready, or learn that the stretch ends."""
+        if not self._next and not self.is_last:
             chunk = next(self._chunks, None)
             if chunk is None:
                 self.is_end = True
             elif isinstance(chunk, Damage):
                 self.damage = chunk
             else:
-                pieces.append(chunk)
-                have += len(chunk)
-        self._data = b"".join(pieces)
-        return have
+                self._next = chunk
+        return bool(self._next)
 
     def skip(self, num_bytes: int) -> None:
         self._at += num_bytes
@@ -261,9 +270,10 @@ class _Window:
 
     def skip_blank(self) -> None:
         while self.fill(1):
-            rest = self._data[self._at : self._at + _STEP_BYTES].lstrip(_BLANK)
-            self.skip(min(_STEP_BYTES, len(self._data) - self._at) - len(rest))
-            if rest:
+            blank = _BLANK.match(self._data, self._at)
+            assert blank is not None
+            self._at = blank.end()
+            if self._at < len(self._data):
                 return
 
     def starts_record(self) -> bool:
@@ -297,14 +307,20 @@ class _Window:
 
     def ends_record(self, place: int) -> bool:
         """True if the block that ends at a place is followed as it should: by an empty line, a header or nothing."""
-        have = self.fill(place + _START_BYTES)
-        rest = self._data[self._at + place : self._at + min(have, place + _START_BYTES)]
-        after = rest.lstrip(_BLANK)
-        return not after or rest.startswith((b"\r\n\r\n", b"\n\n")) or _START.match(after) is not None
+        at = self._at + place
+        if self._data.startswith((_END_OF_BLOCK, b"\n\n"), at):
+            return True
+        self.fill(place + _START_BYTES)
+        at = self._at + place
+        blank = _BLANK.match(self._data, at, at + _START_BYTES)
+        assert blank is not None
+        after = blank.end()
+        return after in (len(self._data), at + _START_BYTES) or _START.match(self._data, after) is not None
 
     def is_corrupt_behind(self, place: int) -> bool:
         """True if the stretch ends with the record, in compressed data that is not what was written."""
-        damage = self.damage
-        if damage is None or damage.between or damage.rule.startswith("truncated"):
+        blank = _BLANK.match(self._data, self._at + place)
+        assert blank is not None
+        if blank.end() < len(self._data) or self._pull() or self.damage is None:
             return False
-        return not self._data[self._at + place :].strip(_BLANK)
+        return not self.damage.between and not self.damage.rule.startswith("truncated")

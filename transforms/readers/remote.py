@@ -1,0 +1,107 @@
+"""Files behind a URL: fsspec opens them, and what goes wrong is told in one line as the system's own errors are."""
+
+import contextlib
+import errno
+import io
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+# What to install for a protocol, where it is one of our extras.
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+
+def is_url(path: str) -> bool:
+    """True for what fsspec opens; a local path never holds `://`."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
+
+
+def filesystem_of(path: str) -> tuple[Any, str]:
+    """Return the fsspec file system of a URL and the name it gives the file.
+
+    Raises:
+        ValueError: nobody knows the protocol, or the package that does is not installed.
+    """
+    import fsspec.core  # noqa: PLC0415  # 0.1 s that a local run does not need
+
+    try:
+        return fsspec.core.url_to_fs(path)
+    except ImportError as error:
+        extra = _EXTRAS.get(path.partition("://")[0].lower())
+        hint = f"; pip install 'gristmill[{extra}]'" if extra else ""
+        raise ValueError(f"cannot open {path}: {_line(error)}{hint}") from error
+    except ValueError as error:
+        raise ValueError(f"cannot open {path}: {_line(error)}") from error
+
+
+def open_remote(path: str) -> BinaryIO:
+    """Open a URL as stored, seekable.
+
+    Raises:
+        OSError: the file is gone or unreadable, or the server does not answer; so do reading and seeking.
+        ValueError: nobody knows the protocol, or the package that does is not installed.
+    """
+    filesystem, name = filesystem_of(path)
+    with told_as_os_errors(path):
+        return cast("BinaryIO", io.BufferedReader(_RemoteFile(path, filesystem.open(name, "rb")), _BUFFER_BYTES))
+
+
+_BUFFER_BYTES = 1 << 16  # fsspec holds 5 MB blocks; this only saves calls
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of fsspec whose errors are OSErrors with a number: one without would be taken for damage of the file."""
+
+    def __init__(self, path: str, file: Any) -> None:
+        super().__init__()
+        self._path = path
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with told_as_os_errors(self._path):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with told_as_os_errors(self._path):
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def told_as_os_errors(path: str) -> Iterator[None]:
+    """Raise what the libraries behind fsspec raise as an OSError of one line that names the file.
+
+    aiohttp and botocore have errors of their own: an answer of 500, no credentials, no such host.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, _line(error), path) from error
+    except PermissionError as error:
+        raise PermissionError(errno.EACCES, _line(error), path) from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, _line(error), path) from error
+    except Exception as error:
+        # An answer that says no is no different from a file that says no.
+        number = errno.EACCES if getattr(error, "status", None) in (401, 403) else errno.EIO
+        raise OSError(number, f"{type(error).__name__}: {_line(error)}", path) from error
+
+
+def _line(error: BaseException) -> str:
+    """Return what an error says, without its number and in one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
