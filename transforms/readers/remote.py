@@ -89,19 +89,23 @@ def told_as_os_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(errno.ENOENT, _line(error), path) from error
-    except PermissionError as error:
-        raise PermissionError(errno.EACCES, _line(error), path) from error
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, _line(error), path) from error
     except Exception as error:
-        # An answer that says no is no different from a file that says no.
-        number = errno.EACCES if getattr(error, "status", None) in (401, 403) else errno.EIO
-        raise OSError(number, f"{type(error).__name__}: {_line(error)}", path) from error
+        # fsspec calls every answer of a web server that is not the file "not found", and keeps the answer as the cause.
+        status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
+        if status in (401, 403) or isinstance(error, PermissionError):
+            number = errno.EACCES
+        elif isinstance(error, FileNotFoundError) and status in (None, 404, 410):
+            number = errno.ENOENT
+        else:
+            number = getattr(error, "errno", None) or errno.EIO
+            number = errno.EIO if number == errno.ENOENT else number
+        raise OSError(number, _line(error), path) from error  # of the subclass for the number
 
 
 def _line(error: BaseException) -> str:
-    """Return what an error says, without its number and in one line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    """Return what an error says in one line, without its number."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        said = str(error.__cause__)
+    text = " ".join(said.split())
+    return text if isinstance(error, OSError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

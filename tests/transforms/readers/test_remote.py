@@ -1,0 +1,291 @@
+"""transforms.readers.remote: S3 and web servers on loopback, and everything they may answer."""
+
+import contextlib
+import errno
+import functools
+import gzip
+import http.server
+import io
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.transforms.readers.reading import read, source_of, texts_and_rules
+from transforms.readers.dispatch import read_slice
+from transforms.readers.listing import list_files, slices
+from transforms.readers.remote import open_remote, told_as_os_errors
+from transforms.readers.stream import Damage, decompressed
+
+LINES = b"".join(b'{"text": "line %d"}\n' % number for number in range(5000))
+
+
+@contextlib.contextmanager
+def served(handler):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+class Ranges(Quiet):
+    """Serves the range that it is asked for."""
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        data = (Path(self.directory) / self.path[1:]).read_bytes()
+        start, stop = int(asked[1]) if asked else 0, int(asked[2]) + 1 if asked and asked[2] else len(data)
+        self.send_response(206 if asked else 200)
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{min(stop, len(data)) - 1}/{len(data)}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(data[start:stop])))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data[start:stop])
+
+    do_HEAD = do_GET
+
+
+def answering(status, body=b"", *, after=None):
+    """A handler that answers every request with one status, or from request `after` on, and as usual before."""
+    counted = []
+
+    class Handler(Ranges):
+        def do_GET(self):
+            counted.append(self.path)
+            if after is not None and len(counted) <= after:
+                super().do_GET()
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+    return Handler
+
+
+@pytest.fixture(scope="module")
+def s3_server():
+    """The address of moto's S3."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    import logging
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def use_s3(monkeypatch, address):
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    return fsspec.filesystem("s3")
+
+
+@pytest.fixture
+def bucket(s3_server, monkeypatch):
+    filesystem = use_s3(monkeypatch, s3_server)
+    filesystem.mkdir("bucket")
+    yield filesystem
+    filesystem.rm("bucket", recursive=True)
+    filesystem.clear_instance_cache()
+
+
+def test_s3(bucket):
+    """Patterns are listed, files of every form are read, and ranges tile."""
+    bucket.pipe("bucket/in/a.jsonl", LINES)
+    bucket.pipe("bucket/in/deep/b.jsonl.gz", gzip.compress(LINES))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": [f"line {number}" for number in range(5000)]}), sink, row_group_size=500)
+    bucket.pipe("bucket/in/c.parquet", sink.getvalue())
+    expected = [f"line {number}" for number in range(5000)]
+    source = source_of("s3://bucket/in/**/*.jsonl*")
+    assert [entry.path for entry in list_files(source)] == ["s3://bucket/in/a.jsonl", "s3://bucket/in/deep/b.jsonl.gz"]
+    assert list_files(source)[0].size == len(LINES)
+    rows = read("s3://bucket/in/**/*.jsonl*", unit_bytes=10_000)
+    assert [row["text"] for row in rows] == expected * 2
+    assert rows[0]["location"] == "s3://bucket/in/a.jsonl#0"
+    assert [row["text"] for row in read("s3://bucket/in/*.parquet", "parquet", unit_bytes=5000)] == expected
+
+
+def test_s3_mistakes(bucket):
+    """A bucket or file that is not there matches nothing; one that goes or changes later is an error."""
+    for path in ("s3://bucket/gone.jsonl", "s3://nowhere/x.jsonl", "s3://bucket/*.nope"):
+        with pytest.raises(ValueError, match="no file matches"):
+            list_files(source_of(path))
+    bucket.pipe("bucket/x.jsonl", LINES)
+    source = source_of("s3://bucket/x.jsonl")
+    (part,) = slices(source, list_files(source)[0], file=0, unit_bytes=1 << 30)
+    bucket.pipe("bucket/x.jsonl", LINES + LINES)
+    with pytest.raises(OSError, match="s3://bucket/x.jsonl has changed since the plan was made"):
+        list(read_slice(source, part))
+    bucket.rm("bucket/x.jsonl")
+    with pytest.raises(FileNotFoundError, match="s3://bucket/x.jsonl"):
+        list(read_slice(source, part))
+
+
+DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+
+
+def test_a_bucket_that_answers_403(monkeypatch):
+    """Listing and reading are one line that names the path; nothing is taken for an empty bucket."""
+    pytest.importorskip("s3fs")
+    with served(answering(403, DENIED)) as address:
+        filesystem = use_s3(monkeypatch, address)
+        for path in ("s3://closed/*.jsonl", "s3://closed/a.jsonl", "s3://closed/**/*.gz"):
+            with pytest.raises(PermissionError, match="s3://closed/") as error:
+                list_files(source_of(path))
+            assert "\n" not in str(error.value)
+        with pytest.raises(PermissionError, match="s3://closed/a.jsonl"):
+            list(decompressed("s3://closed/a.jsonl"))
+        filesystem.clear_instance_cache()
+
+
+def test_s3_without_credentials(monkeypatch, s3_server, tmp_path):
+    """Having no credentials is one line too."""
+    filesystem = use_s3(monkeypatch, s3_server)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    filesystem.clear_instance_cache()
+    with pytest.raises(OSError, match=r"credentials.*s3://bucket/x.jsonl") as error:
+        list_files(source_of("s3://bucket/x.jsonl"))
+    assert "\n" not in str(error.value)
+
+
+def test_an_endpoint_that_is_not_there(monkeypatch):
+    """A server that does not answer is one line that names the path."""
+    pytest.importorskip("s3fs")
+    filesystem = use_s3(monkeypatch, "http://127.0.0.1:1")
+    with pytest.raises(OSError, match="s3://bucket/x.jsonl") as error:
+        list_files(source_of("s3://bucket/x.jsonl"))
+    assert "\n" not in str(error.value)
+    filesystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_web_server_that_says_no(status):
+    """An answer of 401 or 403 is a PermissionError's number, never a file of no records."""
+    pytest.importorskip("aiohttp")
+    with served(answering(status, b"<html>no</html>")) as address:
+        fsspec.filesystem("http").clear_instance_cache()
+        with pytest.raises(OSError, match="x.jsonl") as error:
+            list(decompressed(f"{address}/x.jsonl"))
+        assert error.value.errno == errno.EACCES
+
+
+def test_a_web_server_that_fails_later(tmp_path):
+    """A server that breaks off in the middle of a file stops the run; it is not damage of the file."""
+    pytest.importorskip("aiohttp")
+    table = pa.table({"text": [f"line {number}" for number in range(200_000)]})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=20_000, compression="none", use_dictionary=False)
+    (tmp_path / "x.jsonl").write_bytes(LINES * 100)
+    for name, form in (("x.parquet", "parquet"), ("x.jsonl", "jsonl")):
+        handler = answering(500, after=4)
+        with served(functools.partial(handler, directory=tmp_path)) as address:
+            fsspec.filesystem("http").clear_instance_cache()
+            source = source_of(f"{address}/{name}", form)
+            (part, *_) = slices(source, list_files(source)[0], file=0, unit_bytes=1 << 30)
+            parts = [part] * 20  # it is asked for the file again and again, until it fails
+            with pytest.raises(OSError, match=name) as error:
+                [list(read_slice(source, part)) for part in parts]
+            assert error.value.errno is not None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "package", "extra"), [("s3", "s3fs", "s3"), ("http", "aiohttp", "http"), ("gs", "gcsfs", "gcs")]
+)
+def test_packages_that_are_not_installed(monkeypatch, protocol, package, extra):
+    """A protocol whose package is missing is one line that says what to install."""
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in [name for name in sys.modules if name.startswith("fsspec.implementations.http")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    with pytest.raises(ValueError, match=rf"cannot open {protocol}://.*; pip install 'gristmill\[{extra}\]'") as error:
+        list_files(source_of(f"{protocol}://host/x.jsonl"))
+    assert "\n" not in str(error.value)
+
+
+class OddError(Exception):
+    status = None
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "number"),
+    [
+        (FileNotFoundError("x"), FileNotFoundError, errno.ENOENT),
+        (PermissionError("Forbidden"), PermissionError, errno.EACCES),
+        (OSError("no number"), OSError, errno.EIO),
+        (OSError(28, "full"), OSError, 28),
+        (TimeoutError(), OSError, errno.EIO),
+        (OddError("several\nlines\n"), OSError, errno.EIO),
+    ],
+)
+def test_errors_have_number_path_and_one_line(raised, kind, number):
+    """Whatever a library raises is an OSError with a number, which Arrow does not take for damage, and one line."""
+    with pytest.raises(kind, match="s3://a/b") as error, told_as_os_errors("s3://a/b"):
+        raise raised
+    assert error.value.errno == number
+    assert "\n" not in str(error.value)
+
+
+def test_reading_like_a_file():
+    """A remote file can be read in any pieces, from any place, as a local one."""
+    fsspec.filesystem("memory").pipe("/remote/x.bin", bytes(range(256)) * 1000)
+    with open_remote("memory://remote/x.bin") as file:
+        assert file.read(3) == b"\0\1\2"
+        assert file.seek(-2, io.SEEK_END) == 255_998
+        assert file.read() == b"\xfe\xff"
+        assert file.read() == b""
+        assert (file.seek(300), file.tell(), file.read(1)) == (300, 300, b"\x2c")
+    assert file.closed
+    assert not [chunk for chunk in decompressed("memory://remote/x.bin") if isinstance(chunk, Damage)]
+
+
+def test_formats_over_the_web(tmp_path):
+    """WARC and Arrow are read from a server as from a disk."""
+    pytest.importorskip("aiohttp")
+    block = b"text of a record"
+    head = b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: %d\r\n\r\n" % len(block)
+    (tmp_path / "x.wet.gz").write_bytes(gzip.compress(head + block + b"\r\n\r\n") * 3)
+    with (
+        pa.OSFile(str(tmp_path / "x.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, pa.schema({"text": pa.string()})) as out,
+    ):
+        out.write_table(pa.table({"text": ["a", "b"]}))
+    with served(functools.partial(Ranges, directory=tmp_path)) as address:
+        fsspec.filesystem("http").clear_instance_cache()
+        assert texts_and_rules(read(f"{address}/x.wet.gz", "wet")) == [block.decode()] * 3
+        assert texts_and_rules(read(f"{address}/x.arrow", "arrow")) == ["a", "b"]
+        assert json.loads(read(f"{address}/x.wet.gz", "wet")[0]["metadata"]) == {"content_type": ""}
