@@ -46,6 +46,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"output": "${nowhere}"}, "unknown placeholder ${nowhere}"),
         ({"output": "${env:GRISTMILL_NOT_SET}"}, "GRISTMILL_NOT_SET is not set"),
         ({"seed": -1}, "seed"),
+        ({"seed": True}, "seed: true and false are no value here, got True"),
         ({"output": ""}, "output"),
         ({"sources": [{**MINIMAL["sources"][0], "name": ".hidden"}]}, "no dot in front"),
         ({"version": 1}, "there are name, output"),
@@ -75,6 +76,14 @@ def test_files_that_are_no_configuration(tmp_path):
             load_config(str(path))
         assert "bad.yaml" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_key_given_twice(tmp_path):
+    """YAML would take the last one in silence."""
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: n\nclean:\n  unicode: nfc\n  unicode: nfkc\n")
+    with pytest.raises(UserError, match=r"the key 'unicode' is given twice.*line 4"):
+        load_config(str(path))
 
 
 def test_overrides_reach_sections_that_the_file_leaves_out(tmp_path):
