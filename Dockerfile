@@ -12,7 +12,7 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 COPY pipeline pipeline
 COPY transforms transforms
 RUN python -m venv /opt/gristmill \
- && /opt/gristmill/bin/pip install --no-cache-dir --constraint requirements.lock . \
+ && /opt/gristmill/bin/pip install --no-cache-dir --constraint requirements.lock '.[dataflow,gcs,s3]' \
  && /opt/gristmill/bin/pip check
 
 FROM python:3.11-slim AS beam

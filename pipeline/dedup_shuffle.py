@@ -59,7 +59,7 @@ def _links(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch])
 
 
 def _slices_of_runs(units: beam.PCollection, context: DedupContext, tables: list[str]) -> beam.PCollection:
-    runs = units.pipeline | "Start" >> beam.Impulse()
+    runs = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
     runs |= "Runs" >> beam.FlatMap(_labels, context).with_output_types(str)
     runs |= "Spread" >> beam.Reshuffle()
     return runs | "Slices" >> beam.FlatMap(_slices, context, tables).with_output_types(_KEYED)
@@ -87,7 +87,7 @@ def _columns(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> list[ND
 def graph_stars(units: beam.PCollection, given: tuple[DedupContext, str, str, str, str]) -> None:
     """Edges of a job (its name and table) to more star-like ones (name and table), ROUNDS times."""
     context, job, table, own_job, own_table = given
-    seen = units.pipeline | "Start" >> beam.Impulse()
+    seen = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
     seen |= "Parts" >> beam.FlatMap(_parts, context, job).with_output_types(str)
     seen |= "Spread" >> beam.Reshuffle()
     seen |= "Edges" >> beam.FlatMap(_edges, context, job, table).with_output_types(_KEYED)
@@ -158,7 +158,7 @@ def _stars(unit: WorkUnit, given: tuple[DedupContext, str, str], batches: list[p
 def graph_twins(units: beam.PCollection, given: tuple[DedupContext, str, str]) -> None:
     """Edges and stable stars (their job and table) to the survivors of one whole component after the other."""
     context, job, table = given
-    start = units.pipeline | "Start" >> beam.Impulse()
+    start = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
     found = []
     for name, source, of in (("edge", "dedup-links", "work/edges"), ("star", job, table)):
         parts = start | f"Parts {name}" >> beam.FlatMap(_parts, context, source).with_output_types(str)

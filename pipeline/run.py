@@ -16,6 +16,7 @@ from pipeline.pretrain_stage import run as run_pretrain
 from pipeline.report import write_report
 from pipeline.run_state import RunState
 from pipeline.tokenize import run as run_tokenize
+from transforms.storage import is_local
 
 _STAGE_FUNCTIONS: dict[str, Callable[[RunContext], None]] = {
     "clean": run_clean,
@@ -67,9 +68,13 @@ def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], s
 
 
 def _engine(config: Config, beam_options: Sequence[str], say: Say) -> LocalEngine | BeamEngine:
-    check_options(beam_options)
     if config.runner.engine == "local":
+        check_options(beam_options)
         return LocalEngine(config.runner.workers, beam_options, say)
     if config.runner.engine in ("DirectRunner", "direct"):
         raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
-    return BeamEngine(checked_runner(_RUNNERS.get(config.runner.engine, config.runner.engine)), beam_options)
+    if config.runner.engine in ("dataflow", "DataflowRunner") and is_local(config.output):
+        raise UserError(f"runner.engine dataflow: its workers cannot write to {config.output}; give output as gs://...")
+    runner = checked_runner(_RUNNERS.get(config.runner.engine, config.runner.engine))
+    check_options(beam_options)  # after the runner, which may bring options of its own
+    return BeamEngine(runner, beam_options)

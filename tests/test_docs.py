@@ -51,7 +51,7 @@ def commands() -> list[str]:
     return [
         line.split("#")[0].strip()
         for fence in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-        for line in fence.splitlines()
+        for line in fence.replace("\\\n", " ").splitlines()
         if line.startswith("gristmill ")
     ]
 
@@ -59,7 +59,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_commands_in_readme_exist(command):
     """Every command line parses, and the files that it names are there."""
-    words = shlex.split(command.split(">")[0])[1:]
+    words = shlex.split(command.split(">")[0].split(" -- ")[0])[1:]
     options = _parser().parse_args(words)
     for name in ("config", "input"):
         if getattr(options, name, None):
