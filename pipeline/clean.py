@@ -16,6 +16,7 @@ from transforms.kernels.profiles import langdetect_model
 from transforms.language import LabelLanguage, kept_languages, label_language
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
+from transforms.pii import MaskPii, mask_pii
 from transforms.quality import FilterQuality, chosen_presets, filter_quality
 from transforms.read import ReadUnits
 from transforms.signing import Sign
@@ -40,7 +41,7 @@ def minhash_parameters(config: Config) -> MinHashParameters | None:
 
 
 def graph(units: beam.PCollection, context: CleanContext) -> None:
-    """Read, normalise, filter by language and quality, sign, write."""
+    """Read, normalise, filter by language and quality, mask personal data, sign, write."""
     config = context.config
     sign = Sign(parameters=minhash_parameters(config))
     batches = units | ReadUnits(sources={source.name: source for source in config.sources})
@@ -50,6 +51,8 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
         batches |= LabelLanguage(keep=language.keep, threshold=language.threshold)
     if config.clean.quality:
         batches |= FilterQuality(presets=config.clean.quality)
+    if config.clean.pii:
+        batches |= MaskPii(kinds=config.clean.pii)
     batches |= sign
     split = CleanSplit(stage=STAGE, signatures=sign.schema, keep_text=config.rejected.keep_text)
     batches | WriteUnits(out=context.out, stage=STAGE, split=split)
@@ -62,6 +65,8 @@ def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
         batch = label_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
     if config.clean.quality:
         batch = filter_quality(batch, presets=config.clean.quality)
+    if config.clean.pii:
+        batch = mask_pii(batch, kinds=config.clean.pii)
     return batch
 
 

@@ -51,6 +51,7 @@ class Clean(Section):
     unicode: Literal["nfc", "nfkc", "none"] = "nfc"
     language: Language | None = None
     quality: tuple[str, ...] = ()
+    pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
 
 
 class MinHash(Section):

@@ -40,6 +40,7 @@ def render(run: Mapping[str, Any], training_log: Sequence[Mapping[str, Any]]) ->
         stages=stages,
         funnel=funnel(stages),
         rejections=rejections(stages),
+        edits=edits(stages),
         languages=sorted(stages.get("clean", {}).get("counts", {}).get("languages", {}).items(), key=lambda i: -i[1]),
         curves=loss_curves(training_log),
         width=_WIDTH,
@@ -60,6 +61,12 @@ def funnel(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:
         steps.append(("after dedup", stages["dedup"]["counts"]["kept"]))
     first = max(steps[0][1], 1) if steps else 1
     return [(name, count, count / first) for name, count in steps]
+
+
+def edits(stages: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return (what was done to texts, how often), most frequent first: lines cut, personal data masked."""
+    found = stages.get("clean", {}).get("counts", {}).get("edits", {})
+    return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
 def rejections(stages: Mapping[str, Any]) -> list[tuple[str, str, int]]:

@@ -31,6 +31,9 @@ def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
         size = _size(counts["text_bytes"])
         yield f"clean     {counts['input']:,} records read, {counts['kept']:,} documents kept ({size})"
         yield from _rules(counts["rejected"])
+        if any(counts.get("edits", {}).values()):
+            yield "          done to texts:"
+            yield from _rules(counts["edits"])
     if "dedup" in stages:
         counts = stages["dedup"]["counts"]
         yield (

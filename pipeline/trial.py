@@ -9,11 +9,12 @@ from pipeline.errors import UserError
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files
 from transforms.readers.source import Source
+from transforms.schema import edit_columns
 from transforms.unit import Slice
 
 
 def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
-    """Yield one verdict a record of the JSONL file at `path`: keep, rule, value, threshold, language, url, text.
+    """Yield one verdict a record of the JSONL file at `path`: keep, rule, value, threshold, language, url, edits, text.
 
     Text and URL are in the fields that the configuration's first JSONL source names. The text is what would be kept.
 
@@ -30,9 +31,13 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
     for file, entry in enumerate(entries):
         part = Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)
         for batch in read_slice(source, part):
-            for row in decide(batch, config).to_pylist():
+            decided = decide(batch, config)
+            edits = edit_columns(decided)
+            for number, row in enumerate(decided.to_pylist()):
                 verdict = {"keep": row["rule"] is None, **{name: row[name] for name in ("rule", "value", "threshold")}}
                 yield {
                     **verdict,
-                    **{name: row[name] for name in ("language", "language_score", "url", "location", "text")},
+                    **{name: row[name] for name in ("language", "language_score", "url", "location")},
+                    "edits": {name: count for name, column in edits.items() if (count := column[number].as_py())},
+                    "text": row["text"],
                 }

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.schema import DOCUMENT, REJECTED, alive_mask
+from transforms.schema import DOCUMENT, REJECTED, alive_mask, edit_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class CleanSplit:
             "text_bytes": pc.sum(pc.binary_length(kept.column("text"))).as_py() or 0,
             "languages": value_counts(kept.column("language")),
         }
+        if edits := edit_columns(batch):
+            counts["edits"] = {name: pc.sum(column).as_py() or 0 for name, column in edits.items()}
         return tables, counts
 
 

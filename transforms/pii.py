@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
 from transforms.batch import BatchKey
 from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, NUM_KINDS, PHONE, find_pii, replace_pii, word_table
 from transforms.kernels.strings import string_array, string_views
-from transforms.schema import alive_mask, set_column
+from transforms.schema import alive_mask, count_edits, set_column
 
 # Name in the configuration -> kinds of finding.
 KINDS = {"email": (EMAIL,), "ip": (IPV4, IPV6), "phone": (PHONE,), "card": (CARD,), "iban": (IBAN,)}
@@ -61,15 +60,12 @@ def chosen_kinds(names: Sequence[str]) -> NDArray[np.bool_]:
     return chosen_K
 
 
-def mask_pii(
-    batch: pa.RecordBatch, *, kinds: Sequence[str], found_K: NDArray[np.int64] | None = None
-) -> pa.RecordBatch:
-    """Return `batch` with personal data in the text of living rows replaced. Nothing is rejected.
+def mask_pii(batch: pa.RecordBatch, *, kinds: Sequence[str]) -> pa.RecordBatch:
+    """Return `batch` with personal data in the text of living rows replaced and counted. Nothing is rejected.
 
     Args:
         batch: rows of schema IN_FLIGHT.
-        kinds: names of KINDS.
-        found_K: int64 [NUM_KINDS], to which the findings are added by kind.
+        kinds: names of KINDS; each gets a column of edits.
 
     Raises:
         ValueError: a name that is not of KINDS.
@@ -83,8 +79,10 @@ def mask_pii(
         places_F = np.empty((4 * len(places_F) + 4096, 4), np.int64)
         num_found = find_pii(offsets_N1, text, doc_ids_N, skip_N, word_table(), chosen_K, _CHOICES_K1, places_F)
     places_F = places_F[:num_found]
-    if found_K is not None:
-        found_K += np.bincount(np.searchsorted(_CHOICES_K1, places_F[:, 3], side="right") - 1, minlength=NUM_KINDS)
+    kind_F = np.searchsorted(_CHOICES_K1, places_F[:, 3], side="right") - 1
+    for name in kinds:
+        document_F = places_F[np.isin(kind_F, KINDS[name]), 0]
+        batch = count_edits(batch, {f"pii.{name}": np.bincount(document_F, minlength=batch.num_rows)})
     if num_found == 0:
         return batch
     grown = int((np.diff(_TOKENS_C1)[places_F[:, 3]] - (places_F[:, 2] - places_F[:, 1])).sum())
@@ -97,15 +95,10 @@ def mask_pii(
 class _MaskPii(beam.DoFn):
     def __init__(self, kinds: tuple[str, ...]) -> None:
         self._kinds = kinds
-        self._found = {name: Metrics.counter("pii", name) for name in kinds}
 
     def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
         key, batch = element
-        found_K = np.zeros(NUM_KINDS, np.int64)
-        batch = mask_pii(batch, kinds=self._kinds, found_K=found_K)
-        for name, counter in self._found.items():
-            counter.inc(int(found_K[list(KINDS[name])].sum()))
-        yield key, batch
+        yield key, mask_pii(batch, kinds=self._kinds)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -4,6 +4,7 @@ A batch in flight during the clean stage has the columns of DOCUMENT followed by
 batch to a batch and never drop a row: a rejection is written into the verdict columns and the writer splits.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ VERDICT = pa.schema(
 )
 
 IN_FLIGHT = pa.schema([*DOCUMENT, *VERDICT])
+EDITS = "edits."  # begins the names of columns in flight that count edits
 
 REJECTED = pa.schema(
     [
@@ -131,6 +133,21 @@ def set_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordB
     if index < 0:
         return batch.append_column(name, values)
     return batch.set_column(index, batch.schema.field(index), values)
+
+
+def count_edits(batch: pa.RecordBatch, counts_N: Mapping[str, NDArray[np.integer[Any]]]) -> pa.RecordBatch:
+    """Return `batch` with a column for each of `counts_N` (integers [N]): how often something was done to each text.
+
+    The split adds them up into the unit record. They travel with the rows, so a repeated bundle counts once.
+    """
+    for name, values_N in counts_N.items():
+        batch = batch.append_column(EDITS + name, pa.array(values_N, pa.int32()))
+    return batch
+
+
+def edit_columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Return what `count_edits` has appended, by name."""
+    return {name.removeprefix(EDITS): batch.column(name) for name in batch.schema.names if name.startswith(EDITS)}
 
 
 def reject(

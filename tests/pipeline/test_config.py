@@ -131,7 +131,7 @@ def test_the_set_of_keys_is_frozen():
     }
     assert keys == {
         "name", "output", "seed", "sources", "unit_bytes", "pretrain",
-        "clean", "clean.unicode", "clean.quality", "clean.language",
+        "clean", "clean.unicode", "clean.quality", "clean.language", "clean.pii",
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
         "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
         "dedup.decontaminate", "dedup.decontaminate.sets", "dedup.decontaminate.ngram", "dedup.decontaminate.action",

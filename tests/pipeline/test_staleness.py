@@ -66,6 +66,7 @@ KEYS = [
     ("clean", "clean.language={keep: [en]}"),
     ("clean", "clean.language={keep: [en], threshold: 0.1}"),
     ("clean", "clean.quality=[gopher-quality]"),
+    ("clean", "clean.pii=[email]"),
     ("clean", "rejected.keep_text=true"),
     ("clean", "sources.0.text=body"),
     ("clean", "dedup.minhash.ngram=4"),

@@ -1,0 +1,71 @@
+"""The clean stage with its options: what they do to documents, to the ledger, and to the counts of the run."""
+
+import json
+
+import pytest
+
+from pipeline.cli import main
+from tests.pipeline.corpus import counts, run_stages, write_config
+from transforms.commit import load_records, read_table
+
+GOOD = "They went to the house by the river that day, and all of them had something to say about it. " * 3
+RECORDS = [
+    {"text": f"{GOOD}Write to bob@example.net or +49 30 1234567.", "url": "https://example.org/a"},
+    {"text": f"{GOOD}Nothing here.", "url": "https://example.org/b"},
+    {"text": f"{GOOD}Ask eve@example.net.", "url": "https://example.org/c"},
+]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    write_records(tmp_path, RECORDS)
+    return tmp_path
+
+
+def write_records(directory, records):
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (directory / "corpus" / "part-0.jsonl").write_text(lines)
+
+
+def documents(out, table="documents"):
+    """The rows of a table of all units."""
+    records = load_records(str(out), "clean").values()
+    return [row for record in records for row in read_table(str(out), record, table).to_pylist()]
+
+
+def tried(path, capsys):
+    """What `gristmill try` says about the corpus itself."""
+    assert main(["try", str(path), str(path.parent / "corpus" / "part-0.jsonl")]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def assert_tried_like_run(path, capsys):
+    """`try` decides as the graph does; return its verdicts."""
+    verdicts = tried(path, capsys)
+    out = path.parent / "out"
+    assert [v["text"] for v in verdicts if v["keep"]] == [row["text"] for row in documents(out)]
+    rejected = [(v["rule"], v["value"], v["threshold"]) for v in verdicts if not v["keep"]]
+    rows = sorted(documents(out, "rejected"), key=lambda row: row["doc_id"])
+    assert rejected == [(row["rule"], row["value"], row["threshold"]) for row in rows]
+    return verdicts
+
+
+def test_personal_data_is_masked_before_signing_and_counted(directory, capsys):
+    """Documents hold the replacements, run.json counts findings by kind once, also when bundles are repeated."""
+    path, out = write_config(directory, clean={"pii": ["email", "phone", "iban"]}), directory / "out"
+    run_stages(path, last="clean", options=["--direct_runner_bundle_repeat=1"])
+    text = " ".join(row["text"] for row in documents(out))
+    assert "example.net" not in text
+    assert "+1-202-555-0100" in text
+    assert counts(out)["clean"]["edits"] == {"pii.email": 2, "pii.iban": 0, "pii.phone": 1}
+    verdicts = assert_tried_like_run(path, capsys)
+    assert [v["edits"] for v in verdicts] == [{"pii.email": 1, "pii.phone": 1}, {}, {"pii.email": 1}]
+
+
+def test_the_report_shows_what_was_done_to_texts(directory, capsys):
+    """The page and the closing words of a run name each edit with its count."""
+    path = write_config(directory, clean={"pii": ["email"]})
+    assert main(["run", str(path), "--to", "clean"]) == 0
+    assert "pii.email" in capsys.readouterr().out
+    assert "pii.email" in (directory / "out" / "report" / "index.html").read_text()
