@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--label", default="label", help="column of the label")
     report = add("report", "write OUT/report/index.html again", runs=False)
     report.add_argument("out", metavar="OUT")
+    export = add("export", "write the surviving documents as Parquet or JSON Lines", runs=False)
+    export.add_argument("out", metavar="OUT")
+    export.add_argument("--to", required=True, metavar="DIR", help="where the files go, one a work unit")
+    export.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", dest="file_format")
+    export.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
     add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
     add("warm", "compile all kernels now instead of at the first batch", runs=False)
     return parser
@@ -143,6 +148,8 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         print(write_report(options.out))
         return EXIT_DONE
 
+    if command == "export":
+        return _export(options)
     if command in ("finetune", "evaluate"):
         from pipeline.classify import evaluate, finetune  # noqa: PLC0415
 
@@ -178,4 +185,20 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
     first, last = (options.first, options.last) if command == "run" else (command, command)
     outcome = run(config, first=first, last=last, beam_options=beam_options, say=say)
     print_summary(outcome)
+    return EXIT_DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pipeline.errors import UserError  # noqa: PLC0415
+    from pipeline.export import export  # noqa: PLC0415
+    from pipeline.local import LocalEngine  # noqa: PLC0415
+
+    if options.workers < 1:
+        raise UserError(f"--workers {options.workers}: at least 1")
+    with LocalEngine(options.workers, [], say) as engine:
+        done = export(options.out, options.to, file_format=options.file_format, engine=engine, say=say)
+    if done.written:
+        print(f"{done.documents:,} documents in {done.files:,} files in {options.to}")
+    else:
+        print(f"{options.to} holds the {done.documents:,} documents of {options.out} already; nothing to do.")
     return EXIT_DONE

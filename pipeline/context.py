@@ -8,7 +8,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import Engine, Job, Say, content_key, run_job, survey
 from pipeline.run_state import RunState, summarise
-from transforms.commit import Record
+from transforms.commit import Record, load_records
 from transforms.unit import WorkUnit
 
 # The entries of run.json in the order in which they come about.
@@ -59,3 +59,12 @@ class RunContext:
 def upstream_key(records: dict[str, Record], table: str) -> str:
     """Return a key of the contents of `table` over all units: what a later stage depends on."""
     return content_key([(name, record.tables[table].hash) for name, record in sorted(records.items())])
+
+
+def survivor_keys(out: str) -> dict[str, str]:
+    """Return a key of the surviving documents of each unit: the file of its documents and of its deletions."""
+    documents, deletions = load_records(out, "clean"), load_records(out, "dedup")
+    return {
+        name: content_key(record.tables["documents"].hash, deletions[name].tables["deletions"].hash)
+        for name, record in documents.items()
+    }

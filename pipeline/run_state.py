@@ -76,7 +76,7 @@ class RunState:
     def __init__(self, config: Config) -> None:
         self.out = config.output
         self._config = config
-        self._lock = _lock(self.out)
+        self._lock = lock(self.out)
         storage.remove_private(self.out)
         try:
             stored = storage.read_json(storage.join(self.out, "run.json")) or {}
@@ -134,8 +134,12 @@ class RunState:
         )
 
 
-def _lock(out: str) -> IO[str] | None:
-    """Take the output directory for this process; an object store has no lock to take."""
+def lock(out: str) -> IO[str] | None:
+    """Take a directory that is written to for this process; an object store has no lock to take.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written to.
+    """
     if not storage.is_local(out):
         return None
     path = Path(out)

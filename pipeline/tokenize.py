@@ -10,7 +10,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from pipeline.config import TokenizerChoice
-from pipeline.context import RunContext
+from pipeline.context import RunContext, survivor_keys
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import library_versions
@@ -56,7 +56,7 @@ TOKENIZE_VERSION = 1  # raised when ids or rows change for the same input and co
 
 def run(context: RunContext) -> None:
     """Bring tokenizer/, tokens/ and shards/ to the state that the configuration asks for."""
-    survivors = _survivors(context)
+    survivors = survivor_keys(context.out)
     tokenizer = _tokenizer(context, survivors)
     tokens = _tokens(context, survivors, tokenizer)
     _shards(context, tokens, tokenizer)
@@ -64,15 +64,6 @@ def run(context: RunContext) -> None:
 
 def _versions() -> dict[str, str]:
     return library_versions("tokenizers")
-
-
-def _survivors(context: RunContext) -> dict[str, str]:
-    """Return a key of the surviving documents of each unit: the file of its documents and of its deletions."""
-    documents, deletions = load_records(context.out, "clean"), load_records(context.out, "dedup")
-    return {
-        name: content_key(record.tables["documents"].hash, deletions[name].tables["deletions"].hash)
-        for name, record in documents.items()
-    }
 
 
 # --- tokenizer/
@@ -234,9 +225,6 @@ def shard_counts(packed: PackCounts, seq_length: int) -> dict[str, int]:
 
 def _shard_graph(units: beam.PCollection, context: _ShardContext) -> None:
     units | EachUnit(function=_write_shard, context=context)
-
-
-_PLENTY = 200  # validation documents expected; with so many, 20 are 13 standard deviations away
 
 
 def _threshold(context: RunContext, tokens: dict[str, Record]) -> int:
