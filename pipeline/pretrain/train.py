@@ -115,7 +115,7 @@ def train(
 
     first_step = kept.get("step", 0)
     log = Log(out / "pretrain" / "log.jsonl", last_step=first_step) if first else None
-    writer = CheckpointWriter(out / "checkpoints", keep=settings.keep)
+    writer = CheckpointWriter(out / "checkpoints", keep=settings.keep, before=log.sync if log else lambda: None)
     watch = Watch(
         log,
         say,
@@ -167,7 +167,6 @@ def train(
         if saving and (log or sharded):
             tensors = collect_tensors(model, optimizers)
         if saving and log:
-            log.sync()
             record: dict[str, Any] = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds}
             record |= {**identity, "execution": dataclasses.asdict(execution)}
             writer.save(tensors, record)

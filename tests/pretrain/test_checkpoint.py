@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,28 @@ def test_writing_in_the_background(tmp_path):
     first, second = (tmp_path / name / "step-00000001" for name in ("at_once", "behind"))
     for name in ("state.safetensors", "checkpoint.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """`save` returns before the file is written; the next one and `wait` do not; the log is on disk before the file."""
+    order, go = [], threading.Event()
+    real = checkpoint.save_file
+
+    def slow(tensors, path):
+        order.append("file")
+        assert go.wait(60)
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+    writer = CheckpointWriter(tmp_path, keep=2, before=lambda: order.append("log"))
+    writer.save(TENSORS, {"step": 1})
+    order.append("trained")
+    assert _steps(tmp_path) == []
+    go.set()
+    writer.wait()
+    assert _steps(tmp_path) == [1]
+    assert order.index("log") < order.index("file")
+    assert "trained" in order
 
 
 def test_full_disk_is_told(tmp_path, monkeypatch):
