@@ -3,6 +3,7 @@
 Beam counters are not the accounting: a repeated bundle counts twice, and some runners count the last attempt only.
 """
 
+import errno
 import fcntl
 import importlib.metadata
 import platform
@@ -77,7 +78,6 @@ class RunState:
         self.out = config.output
         self._config = config
         self._lock = lock(self.out)
-        storage.remove_private(self.out)
         try:
             stored = storage.read_json(storage.join(self.out, "run.json")) or {}
         except (ImportError, ValueError) as error:  # a protocol that fsspec does not know, or whose package is missing
@@ -147,6 +147,8 @@ def lock(out: str) -> IO[str] | None:
         path.mkdir(parents=True, exist_ok=True)
         handle = (path / ".lock").open("a")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):  # no mistake of the user's
+            raise
         raise UserError(f"cannot write to output {out}: {error.strerror}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
