@@ -4,11 +4,12 @@ File numbers and units are appended, never renumbered, when a pattern matches mo
 """
 
 import dataclasses
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
 from transforms.readers.listing import FileEntry, list_files, slices
 from transforms.readers.source import Source
@@ -67,6 +68,7 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
 
     Raises:
         UserError: a pattern matches nothing, or there are more than 2^25 files.
+        RunFailed: a server or disk does not answer.
     """
     found: dict[tuple[str, str], FileEntry] = {}
     hub = {}
@@ -80,7 +82,9 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
             try:
                 entries = list_files(source)
             except (ValueError, OSError) as error:
-                raise UserError(f"source {source.name}: {error}") from None
+                # A server that is down is no mistake: who repeats the command on exit code 3 gets over it.
+                is_down = isinstance(error, OSError) and error.errno == errno.EIO
+                raise (RunFailed if is_down else UserError)(f"source {source.name}: {error}") from None
         found.update({(source.name, entry.path): entry for entry in entries})
     kept = [_refreshed(unit, found) for unit in previous.units]
     known = {(part.source, part.path) for unit in kept for part in unit.slices}

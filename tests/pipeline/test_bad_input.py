@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 
 import pyarrow as pa
 import pytest
@@ -19,8 +20,6 @@ def line(text):
 @pytest.fixture
 def broken(tmp_path):
     """Five files with one defect each, and what good text they hold."""
-    import random
-
     rng = random.Random(5)
     good = [document(rng) for _ in range(40)]
     corpus = tmp_path / "corpus"
@@ -157,3 +156,65 @@ def test_exit_codes(broken, capsys, arguments, code, words):
     assert complaint.startswith("gristmill: ")
     assert words in complaint
     assert "Traceback" not in captured.err
+
+
+def warc_record(block, *, length=None):
+    head = "WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\nContent-Length: "
+    return f"{head}{len(block) if length is None else length}\r\n\r\n".encode() + block + b"\r\n\r\n"
+
+
+def answer(body, *fields):
+    return "\r\n".join(["HTTP/1.1 200 OK", "Content-Type: text/html", *fields, "", ""]).encode() + body
+
+
+def test_hostile_files_cost_only_themselves(tmp_path):
+    """Bombs, deep pages, NUL bytes, half surrogates, lines without end, wrong lengths: a row each, no more."""
+    rng = random.Random(6)
+    good = [document(rng) for _ in range(30)]
+    texts = iter(good)
+    page = lambda: answer(f"<p>{next(texts)}</p>".encode())  # noqa: E731
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    zeros = gzip.compress(bytes(30_000_000), 1, mtime=0)
+    broken = {
+        "extract_timeout": warc_record(answer(b"<div>" * 100_000 + b"x")),
+        "html_too_large": warc_record(answer(zeros, "Content-Encoding: gzip")),
+        "bad_content_encoding": warc_record(answer(zeros[:5000], "Content-Encoding: gzip")),
+        "bad_content_length": warc_record(answer(b"<p>cut"), length=4),
+        "record_too_large": warc_record(bytes(40_000_000)),
+        "extract_empty": warc_record(answer(b"\0" * 1000)),
+        "bad_http": warc_record(b"HTTP/1.1 \0\0"),
+    }
+    (corpus / "a.warc").write_bytes(
+        b"".join(warc_record(page()) + bad for bad in broken.values())
+        + warc_record(page())
+        + warc_record(b"x", length=99)
+    )
+    members = [gzip.compress(warc_record(page()), mtime=0) for _ in range(3)]
+    (corpus / "b.warc.gz").write_bytes(members[0] + members[1][:40] + bytes(20) + members[1][60:] + members[2])
+    next_line = lambda: line(next(texts))  # noqa: E731
+    (corpus / "a.jsonl").write_bytes(
+        next_line() + b'{"text": "\\ud800"}\n' + next_line() + b"\0" * 10_000 + b"\n" + next_line()
+    )
+    with gzip.open(corpus / "b.jsonl.gz", "wb", compresslevel=1) as file:
+        file.write(next_line())
+        for _ in range(15):
+            file.write(b"x" * 10_000_000)
+        file.write(b"\n" + next_line())
+    (corpus / "c.jsonl").write_bytes(next_line() + b"[" * 1_000_000)
+    sources = [{"name": form, "format": form, "path": f"{corpus}/*.{form}*"} for form in ("warc", "jsonl")]
+    run_stages(write_config(tmp_path, sources=sources), last="clean")
+
+    out = str(tmp_path / "out")
+    records = load_records(out, "clean").values()
+    kept = {text for r in records for text in read_table(out, r, "documents").column("text").to_pylist()}
+    used = good[: good.index(next(texts))]
+    lost = {text for text in used if " ".join(text.split()) not in {" ".join(text.split()) for text in kept}}
+    assert len(kept) == len(used) - 1
+    assert len(lost) == 1  # the page in the damaged member
+    rules = [row["rule"] for row in ledger(tmp_path / "out")]
+    assert sorted(rules) == sorted(
+        [*broken, "truncated_warc", "corrupt_gzip", "bad_utf8", "bad_json", "record_too_large", "bad_json"]
+    )
+    found = counts(tmp_path / "out")["clean"]
+    assert found["input"] == len(kept) + len(rules)

@@ -42,12 +42,22 @@ def read_slice(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
     _check_unchanged(part)
     module, function = _READERS[source.format]
     ordinal = 0
-    for rows in getattr(importlib.import_module(module), function)(source, part):
+    for rows in _naming(part.path, getattr(importlib.import_module(module), function)(source, part)):
         for batch in within_limits(rows):
             if ordinal + batch.num_rows > MAX_ORDINALS:
                 raise ValueError(f"more than {MAX_ORDINALS} records in one part of {part.path}; cut it into files")
             yield _in_flight(batch, source, part, ordinal)
             ordinal += batch.num_rows
+
+
+def _naming(path: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Put the file's name to an error of the system's: reading says only what is wrong, not where."""
+    try:
+        yield from batches
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _check_unchanged(part: Slice) -> None:

@@ -22,11 +22,17 @@ CHUNK_BYTES = 1 << 20
 # Bytes read at once from a compressed file. bz2 and lzma keep the output of a call that fails to themselves, so a call
 # is kept small; gzip at 64 KiB is as fast as at 256 KiB.
 _INPUT_BYTES = 1 << 16
-_XZ_MEMORY = 256 << 20  # xz -9 needs 65 MiB
+# What a decoder may allocate because a header of a few bytes says so: xz -9 needs 65 MiB, zstd --ultra 128 MiB, and the
+# command line of zstd, too, refuses more unless told otherwise.
+_XZ_MEMORY = 256 << 20
+_ZSTD_WINDOW = 128 << 20
 # A member, or a file, whose output passes both is a bomb, and the rest of it is not decompressed. Text reaches 10:1,
 # logs 100:1. Deflate ends at 1032:1, but the others make a terabyte of a few MB.
 BOMB_RATIO = 1000
 BOMB_BYTES = 1 << 30
+
+
+_TOO_MUCH_MEMORY = "decompression_memory"
 
 
 class Damage(NamedTuple):
@@ -136,18 +142,19 @@ class _EndError(Exception):
 
 
 class _DecodeError(Exception):
-    """The stream is damaged; `good` is what the failing call could still decode."""
+    """The stream is damaged, or asks for too much memory; `good` is what the failing call could still decode."""
 
-    def __init__(self, good: bytes = b"") -> None:
+    def __init__(self, good: bytes = b"", *, is_memory: bool = False) -> None:
         super().__init__()
         self.good = good
+        self.is_memory = is_memory
 
 
 def _decode(decoder: _Decoder, data: bytes) -> bytes:
     try:
         return decoder.decompress(data, CHUNK_BYTES)
     except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError) as error:  # bz2: OSError, lz4: RuntimeError
-        raise _DecodeError from error
+        raise _DecodeError(is_memory="Memory usage limit" in str(error)) from error  # lzma has no class for it
 
 
 class _Codec(NamedTuple):
@@ -328,7 +335,8 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                 fresh, is_first = True, False
                 yield error.good
             if fresh:
-                yield Damage(f"corrupt_{codec.name}", raw.offset - len(held), between=is_first)
+                rule = _TOO_MUCH_MEMORY if error.is_memory else f"corrupt_{codec.name}"
+                yield Damage(rule, raw.offset - len(held), between=is_first)
                 fresh = False
             # The decoder may have run into the next member.
             raw.push_back(held)
@@ -337,7 +345,11 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                 return
         except _BombError:
             yield Damage("decompression_bomb", start)
-            if meter.file_is_bomb or not raw.seek_member(codec):
+            if meter.file_is_bomb:
+                return
+            raw.push_back(held)  # a small bomb has the next member in its last input
+            raw.skip(raw.offset == start)
+            if not raw.seek_member(codec):
                 return
         except _EndError:
             end = raw.offset
@@ -379,9 +391,10 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
         except _EndError:
             yield Damage("truncated_zstd", raw.offset + len(raw.ahead(0)))
             return
-        except zstandard.ZstdError:
+        except (zstandard.ZstdError, _DecodeError) as error:
             if fresh:
-                yield Damage("corrupt_zstd", raw.offset, between=is_first)
+                rule = _TOO_MUCH_MEMORY if isinstance(error, _DecodeError) else "corrupt_zstd"
+                yield Damage(rule, raw.offset, between=is_first)
                 fresh = False
             raw.skip(1)
             if not raw.seek_member(codec):
@@ -406,13 +419,16 @@ def _frame(raw: _Raw) -> Iterator[bytes]:
     flags = _need(raw, 5)[4]
     single_segment = flags >> 5 & 1
     num_bytes = 5 + (1 - single_segment) + (0, 1, 2, 4)[flags & 3] + (single_segment, 2, 4, 8)[flags >> 6]
-    decoder = zstandard.ZstdDecompressor().decompressobj()  # refuses windows above 128 MiB, as the command line does
-    decoder.decompress(_need(raw, num_bytes))
+    header = _need(raw, num_bytes)
+    if zstandard.get_frame_parameters(header).window_size > _ZSTD_WINDOW:
+        raise _DecodeError(is_memory=True)
+    decoder = zstandard.ZstdDecompressor().decompressobj()
+    decoder.decompress(header)
     last = 0
     while not last:
         raw.skip(num_bytes)
-        header = int.from_bytes(_need(raw, 3), "little")
-        last, kind, size = header & 1, header >> 1 & 3, header >> 3
+        block = int.from_bytes(_need(raw, 3), "little")
+        last, kind, size = block & 1, block >> 1 & 3, block >> 3
         num_bytes = 3 + (1 if kind == _REPEATED_BYTE else size)
         yield decoder.decompress(_need(raw, num_bytes))
     raw.skip(num_bytes)

@@ -1,6 +1,7 @@
 """transforms.readers.stream: bytes out of files, damage included."""
 
 import gzip
+import lzma
 import random
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import COMPRESS, SUFFIX
+from transforms.readers import stream
 from transforms.readers.stream import CHUNK_BYTES, Damage, _GzipDecoder, decompressed, suffix_codec
 
 LINES = b"".join(b'{"text": "line %d %d"}\n' % (i, i * 7919 % 1000) for i in range(40_000))
@@ -258,6 +260,49 @@ def test_bomb_is_bounded(tmp_path, codec):
     size, grown_kb = map(int, done.stdout.split())
     assert size == 200_000_000
     assert grown_kb < 60_000
+
+
+@pytest.mark.parametrize("codec", COMPRESS)
+def test_a_member_that_never_ends_is_given_up(tmp_path, monkeypatch, codec):
+    """A member above both limits is one damage at its offset; the next one is read, unless the whole file is a bomb."""
+    monkeypatch.setattr(stream, "BOMB_BYTES", 4 << 20)
+    monkeypatch.setattr(stream, "BOMB_RATIO", 200)
+    before, bomb, after = COMPRESS[codec](NOISE), COMPRESS[codec](bytes(64 << 20)), COMPRESS[codec](LINES)
+    path = write(tmp_path, "x" + SUFFIX[codec], before + bomb + after)
+    found = list(decompressed(str(path)))
+    assert [item for item in found if isinstance(item, Damage)] == [Damage("decompression_bomb", len(before))]
+    content = b"".join(item for item in found if isinstance(item, bytes))
+    assert content.startswith(NOISE)
+    assert content.endswith(LINES)
+    assert len(content) < 40 << 20
+    alone = list(decompressed(str(write(tmp_path, "y" + SUFFIX[codec], bomb + after))))
+    assert alone[-1] == Damage("decompression_bomb", 0)
+    assert sum(len(item) for item in alone[:-1]) < 40 << 20
+    assert good(write(tmp_path, "z" + SUFFIX[codec], COMPRESS[codec](bytes(3 << 20)))) == bytes(3 << 20)
+
+
+def test_small_ratio_is_no_bomb(tmp_path, monkeypatch):
+    """A long file of ordinary text passes the size limit: both must be passed."""
+    monkeypatch.setattr(stream, "BOMB_BYTES", 1 << 20)
+    assert good(write(tmp_path, "x.gz", gzip.compress(LINES * 40))) == LINES * 40
+
+
+def test_headers_that_ask_for_gigabytes(tmp_path):
+    """A zstd window or an xz dictionary beyond the limit is refused before it is allocated; the rest is read."""
+    long = zstandard.ZstdCompressionParameters(window_log=31, compression_level=1)
+    compressor = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    frame = compressor.compress(b"behind a window of 2 GiB") + compressor.flush()
+    path = write(tmp_path, "x.zst", COMPRESS["zstd"](LINES) + frame + COMPRESS["zstd"](b"end"))
+    assert good(path) == LINES + b"end"
+    assert damage(path) == [Damage("decompression_memory", len(COMPRESS["zstd"](LINES)), between=True)]
+
+    whole = lzma.compress(LINES, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}])
+    header = bytearray(whole[12:24])
+    header[header.index(b"\x21\x01") + 2] = 40  # 4 GiB - 1
+    header[-4:] = zlib.crc32(bytes(header[:-4])).to_bytes(4, "little")
+    path = write(tmp_path, "x.xz", whole[:12] + bytes(header) + whole[24:] + lzma.compress(b"end"))
+    assert good(path) == b"end"
+    assert damage(path) == [Damage("decompression_memory", 0, between=True)]
 
 
 def zlib_zeros(size: int) -> bytes:
