@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.context import RunContext, upstream_key
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
+from pipeline.pretrain.display import Display
 from transforms import storage
 from transforms.commit import load_records
 
@@ -83,15 +84,16 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _train(settings: Path, out: Path) -> None:
-    command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out)]
+    command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out), "--relay"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        last = ""
+        last, display = "", Display(sys.stderr, terminal=sys.stderr.isatty())
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                sys.stderr.write(line)
+                display.relayed(line.rstrip("\n"))
                 last = line.strip() or last
+            display.close()
         except KeyboardInterrupt:
             process.terminate()
             raise

@@ -1,5 +1,7 @@
 """`python -m pipeline.pretrain SETTINGS.json OUT`: train on OUT/shards with the settings of a JSON file.
 
+With `--relay` after them, progress is marked for the process that reads it and has the terminal.
+
 Under `torchrun -m pipeline.pretrain ...` each process takes its share of every batch.
 
 Exit codes: 0 done, 2 a mistake of the user's (one line), 3 stopped; the same command resumes.
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.pretrain.display import Display
 from pipeline.pretrain.settings import settings_from_dict
 from pipeline.pretrain.train import train
 from pipeline.pretrain.watch import TrainingStoppedError
@@ -21,8 +24,10 @@ DONE, MISTAKE, STOPPED = 0, 2, 3
 
 def main(arguments: list[str]) -> int:
     """Return the exit code."""
-    if len(arguments) != 2:
-        _say("usage: python -m pipeline.pretrain SETTINGS.json OUT")
+    relays = arguments[2:] == ["--relay"]
+    display = Display(sys.stderr, terminal=sys.stderr.isatty() and not relays, relays=relays)
+    if len(arguments) != 2 + relays:
+        display.say("usage: python -m pipeline.pretrain SETTINGS.json OUT")
         return MISTAKE
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -34,21 +39,24 @@ def main(arguments: list[str]) -> int:
             raise ValueError(f"{arguments[0]}: not readable as JSON ({error})") from None
         settings = settings_from_dict(values)
         world = join_world()
-        summary = train(settings, Path(arguments[1]), say=_say, stop=lambda: bool(signals), world=world)
+        summary = train(
+            settings,
+            Path(arguments[1]),
+            say=display.say,
+            progress=display.progress,
+            stop=lambda: bool(signals),
+            world=world,
+        )
         leave_world(world)
     except ValueError as error:
-        _say(str(error))
+        display.say(str(error))
         return MISTAKE
     except (TrainingStoppedError, OSError) as error:
-        _say(str(error))
+        display.say(str(error))
         return STOPPED
     for line in _report(summary) if world.rank == 0 else ():
-        _say(line)
+        display.say(line)
     return DONE
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _report(summary: dict[str, Any]) -> list[str]:

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.pretrain.events import EventFile
+from pipeline.pretrain.tracker import Tracker
 
 
 class Log:
-    """Appends lines to `path`, and their numbers to an event file in `tensorboard/` beside it.
+    """Appends lines to `path`, and their numbers to an event file in `tensorboard/` beside it and to `tracker`.
 
     On a resume lines after the checkpoint's step are dropped, so that the log reads as if nothing had happened.
     """
 
-    def __init__(self, path: Path, *, last_step: int) -> None:
+    def __init__(self, path: Path, *, last_step: int, tracker: Tracker | None = None) -> None:
+        self._tracker = tracker
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_log(path) if line["step"] <= last_step]
         draft = path.with_suffix(".tmp")
@@ -29,15 +31,19 @@ class Log:
         self._file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._file.flush()
         self._events.write(lines)
+        if self._tracker:
+            self._tracker.write(lines)
 
     def sync(self) -> None:
         """Return when all lines are on disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close both files."""
+        """Close the files."""
         self._file.close()
         self._events.close()
+        if self._tracker:
+            self._tracker.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -15,8 +15,11 @@ COMPILES = ("auto", "no")
 
 # Changing one of these changes no weight, so a run may be resumed with another value.
 WATCHING = frozenset(
-    ("checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile", "shard")
-)
+    (
+        "checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile",
+        "shard", "wandb",
+    )
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,7 @@ class Settings:
         keep: number of newest checkpoints kept.
         eval_every: steps between looks at the validation rows.
         validation_rows: at most this many rows are looked at, each time the same ones with the same masks.
+        wandb: project of Weights & Biases that gets the log as well; empty for none.
         prompts: sentences with one [MASK] each, filled in at the end; empty takes three validation rows instead.
     """
 
@@ -89,6 +93,7 @@ class Settings:
     keep: int = 2
     eval_every: int = 1000
     validation_rows: int = 1024
+    wandb: str = ""
     prompts: tuple[str, ...] = ()
 
     def check(self) -> Self:

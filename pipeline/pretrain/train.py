@@ -31,6 +31,7 @@ from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.sharding import shard_model
 from pipeline.pretrain.splitmix import fold
 from pipeline.pretrain.step import take_step
+from pipeline.pretrain.tracker import Tracker
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
 from pipeline.pretrain.vocabulary import read_vocabulary
 from pipeline.pretrain.watch import TrainingStoppedError, Watch
@@ -45,6 +46,7 @@ def train(
     out: Path,
     *,
     say: Callable[[str], None],
+    progress: Callable[[str], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     world: World = ALONE,
 ) -> dict[str, Any]:
@@ -57,7 +59,8 @@ def train(
     Args:
         settings: of the run.
         out: output directory of the run, holding `shards/` and `tokenizer/`, seen by every process.
-        say: receives progress lines.
+        say: receives lines for the user.
+        progress: receives the line of progress after every step.
         stop: asked now and then; True on any process writes a checkpoint and stops all.
         world: the processes of the run; each calls this function with equal arguments.
 
@@ -70,7 +73,7 @@ def train(
     """
     settings.check()
     first, device = world.rank == 0, world.device
-    say = say if first else _silence
+    say, progress = (say, progress) if first else (_silence, _silence)
     rows, held_out = Rows(out / "shards" / "train"), Rows(out / "shards" / "validation")
     metadata = rows.metadata
     if not held_out.metadata.agrees_with(metadata):
@@ -114,14 +117,17 @@ def train(
     held_out_batches = validation_batches(held_out, settings=settings, micro_rows=micro_rows, vocabulary=vocabulary)
 
     first_step = kept.get("step", 0)
-    log = Log(out / "pretrain" / "log.jsonl", last_step=first_step) if first else None
+    log = None
+    if first:
+        tracker = Tracker(settings.wandb, out / "pretrain", identity) if settings.wandb else None
+        log = Log(out / "pretrain" / "log.jsonl", last_step=first_step, tracker=tracker)
     writer = CheckpointWriter(out / "checkpoints", keep=settings.keep, before=log.sync if log else lambda: None)
     watch = Watch(
         log,
-        say,
+        progress,
+        settings=settings,
         architecture=architecture,
         world=world,
-        steps=settings.steps,
         first_step=first_step,
         tokens=kept.get("tokens", 0),
         seconds=kept.get("seconds", 0),
@@ -176,6 +182,7 @@ def train(
 
     writer.wait()
     seconds = watch.seconds
+    say(watch.describe(settings.steps))
     validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
     if sharded:  # What follows is done by the first process alone, which cannot run a sharded model.
         tensors = collect_tensors(model, [])

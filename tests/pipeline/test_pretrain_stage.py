@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pipeline.cli import main
+from pipeline.pretrain.display import RELAYED
 from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.processes import children, is_alive, start
 
@@ -29,7 +30,9 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
     out = tmp_path / "out"
     path = str(write_config(directory, output=str(out), pretrain=TINY))
     assert main(["run", path]) == 0
-    shown = capfd.readouterr().out
+    shown, told = capfd.readouterr()
+    assert "step 30/30" in told
+    assert RELAYED not in told
     assert "unigram entropy" in shown
     assert shown.count("->") >= 4  # losses and three examples
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= {file.name for file in (out / "model").iterdir()}
