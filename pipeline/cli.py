@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-EXIT_DONE, EXIT_USER, EXIT_FAILED = 0, 2, 3
+EXIT_DONE, EXIT_GATE, EXIT_USER, EXIT_FAILED = 0, 1, 2, 3
 
 _STAGES = ("clean", "dedup", "tokenize", "pretrain")
 
@@ -75,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--text", default="text", help="column of the text")
         command.add_argument("--other", help="column of the second text, for pairs")
         command.add_argument("--label", default="label", help="column of the label")
+    check = add("check", "measure a finished run against its gates; exit code 1 if one fails", runs=False)
+    check.add_argument("out", metavar="OUT")
+    check.add_argument("--config", metavar="CONFIG", help="use the section checks of this file, not the run's own")
+    check.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="checks.KEY=VALUE"
+    )
+    check.add_argument("--baseline", metavar="OUT", help="an earlier run: tell what has drifted since")
     report = add("report", "write OUT/report/index.html again", runs=False)
     report.add_argument("out", metavar="OUT")
     export = add("export", "write the surviving documents as Parquet or JSON Lines", runs=False)
@@ -150,6 +157,15 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
 
     if command == "export":
         return _export(options)
+
+    if command == "check":
+        from pipeline.check import check  # noqa: PLC0415
+
+        verdicts = check(options.out, config=options.config, overrides=options.overrides, baseline=options.baseline)
+        for found in verdicts:
+            print(f"{found.status:<12}  {found.message}")
+        return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
+
     if command in ("finetune", "evaluate"):
         from pipeline.classify import evaluate, finetune  # noqa: PLC0415
 

@@ -144,6 +144,30 @@ class Rejected(Section):
     keep_text: bool = False
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Checks(Section):
+    """Limits of the gates of `gristmill check`; null leaves one out. None is part of what a stage makes.
+
+    Least values: the kept ones, `language_purity`, `row_fill`. All others are the most that is allowed.
+    """
+
+    sample: Annotated[int, Field(ge=1, le=1_000_000)] = 2000  # documents whose text is measured again
+    kept_source: Share | None = 0.01
+    kept_language: Share | None = 0.01
+    language_purity: Share | None = 0.95
+    duplicates_left: Share | None = 0.001
+    pii_left: Share | None = None  # null: 0.001 if clean.pii masks something, else told and not judged
+    contamination: Share | None = 0.0
+    fertility: Annotated[float, Field(gt=0)] | None = 4.0  # tokens a word
+    unknown_tokens: Share | None = 0.01
+    short_documents: Share | None = 0.5  # with fewer than 32 tokens
+    row_fill: Share | None = 0.6
+    drift: Annotated[float, Field(gt=0)] | None = 0.25  # population stability index against --baseline
+    tokens_changed: Annotated[float, Field(gt=0)] | None = 0.5  # share of the baseline's tokens
+
+
 class Runner(Section):
     """Where Beam runs: `local` is our pool of processes, anything else a Beam runner's name."""
 
@@ -164,6 +188,7 @@ class Config(Section):
     tokenize: Tokenize = Tokenize()
     pretrain: Pretrain | None = None
     rejected: Rejected = Rejected()
+    checks: Checks = Checks()
     runner: Runner = Runner()
 
     @field_validator("output")
@@ -220,24 +245,24 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} is not a mapping of keys; `gristmill schema` shows what belongs there")
-    for override in overrides:
-        _override(raw, override)
+    for given in overrides:
+        override(raw, given)
     expanded = _expand(raw)
     try:
         return Config.model_validate(expanded)
     except ValidationError as error:
-        raise UserError(f"{path}: {_first_error(error)}") from None
+        raise UserError(f"{path}: {first_error(error)}") from None
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def override(raw: dict[str, Any], given: str) -> None:
     """Set `key.path=value` in place; list elements by number, missing sections are made."""
-    key, separator, value = override.partition("=")
+    key, separator, value = given.partition("=")
     if not separator:
-        raise UserError(f"--set {override}: write key.path=value")
+        raise UserError(f"--set {given}: write key.path=value")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise UserError(f"--set {override}: the value is not YAML") from None
+        raise UserError(f"--set {given}: the value is not YAML") from None
     at: Any = raw
     *parents, last = (int(name) if name.isdecimal() else name for name in key.split("."))
     try:
@@ -247,7 +272,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
             at = at[name]
         at[last] = parsed
     except (IndexError, KeyError, TypeError):
-        raise UserError(f"--set {override}: there is no such place in the configuration") from None
+        raise UserError(f"--set {given}: there is no such place in the configuration") from None
 
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
@@ -276,7 +301,7 @@ def _placeholder(name: str) -> str:
     raise UserError(f"unknown placeholder ${{{name}}}; there are ${{site_packages}}, ${{stdlib}} and ${{env:NAME}}")
 
 
-def _first_error(error: ValidationError) -> str:
+def first_error(error: ValidationError, model: type[Section] = Config) -> str:
     """Return the most useful error as one line: an unknown key before a missing one, being often its misspelling."""
     errors = sorted(error.errors(include_url=False), key=lambda item: not _is_unknown_key(item["type"]))
     first = errors[0]
@@ -284,7 +309,7 @@ def _first_error(error: ValidationError) -> str:
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if _is_unknown_key(first["type"]):
         *parents, key = first["loc"]
-        valid = _valid_keys(Config, parents)
+        valid = _valid_keys(model, parents)
         nearest = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(valid)}"
         return f"unknown key {where!r}{hint}{more}"

@@ -13,7 +13,10 @@ from transforms.quality import PRESETS
 from transforms.readers.source import Source
 
 # Distinct documents with a repeated one: enough for every kernel to be called once.
-_TEXTS = [f"{word} is the first of ten words that we have here, and of these that is one.\n" * 9 + "a@b.org" for word in "abcdefgh"]
+_TEXTS = [
+    f"{word} is the first of ten words that we have here, and of these that is one.\n" * 9 + "a@b.org"
+    for word in "abcdefgh"
+]
 
 
 def warm(say: Say) -> None:

@@ -72,24 +72,43 @@ def mask_pii(batch: pa.RecordBatch, *, kinds: Sequence[str]) -> pa.RecordBatch:
     """
     chosen_K = chosen_kinds(kinds)
     offsets_N1, text = string_views(batch.column("text"))
-    doc_ids_N = batch.column("doc_id").to_numpy()
-    skip_N = ~alive_mask(batch)
-    num_found, places_F = -1, np.empty((0, 4), np.int64)
-    while num_found < 0:
-        places_F = np.empty((4 * len(places_F) + 4096, 4), np.int64)
-        num_found = find_pii(offsets_N1, text, doc_ids_N, skip_N, word_table(), chosen_K, _CHOICES_K1, places_F)
-    places_F = places_F[:num_found]
+    places_F = _places(batch.column("text"), batch.column("doc_id").to_numpy(), ~alive_mask(batch), chosen_K)
     kind_F = np.searchsorted(_CHOICES_K1, places_F[:, 3], side="right") - 1
     for name in kinds:
         document_F = places_F[np.isin(kind_F, KINDS[name]), 0]
         batch = count_edits(batch, {f"pii.{name}": np.bincount(document_F, minlength=batch.num_rows)})
-    if num_found == 0:
+    if len(places_F) == 0:
         return batch
     grown = int((np.diff(_TOKENS_C1)[places_F[:, 3]] - (places_F[:, 2] - places_F[:, 1])).sum())
     out_offsets_N1 = np.empty_like(offsets_N1)
     out_M = np.empty(int(offsets_N1[-1]) - int(offsets_N1[0]) + grown, np.uint8)
     replace_pii(offsets_N1, text, places_F, _TOKENS_M, _TOKENS_C1, out_offsets_N1, out_M)
     return set_column(batch, "text", string_array(out_offsets_N1, out_M))
+
+
+def _places(
+    texts: pa.Array, doc_ids_N: NDArray[np.int64], skip_N: NDArray[np.bool_], chosen_K: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return int64 [F, 4], see `find_pii`."""
+    offsets_N1, text = string_views(texts)
+    num_found, places_F = -1, np.empty((0, 4), np.int64)
+    while num_found < 0:
+        places_F = np.empty((4 * len(places_F) + 4096, 4), np.int64)
+        num_found = find_pii(offsets_N1, text, doc_ids_N, skip_N, word_table(), chosen_K, _CHOICES_K1, places_F)
+    return places_F[:num_found]
+
+
+def personal_data(texts: pa.Array, *, kinds: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the row and the words of every finding in N texts that is not one of our replacements.
+
+    Raises:
+        ValueError: a name that is not of KINDS.
+    """
+    _, text = string_views(texts)
+    nothing_N = np.zeros(len(texts), np.int64)
+    places_F = _places(texts, nothing_N, nothing_N.astype(np.bool_), chosen_kinds(kinds))
+    found = [(row, text[first:end].tobytes()) for row, first, end, _ in places_F.tolist()]
+    return [(row, words.decode()) for row, words in found if words not in _TOKENS]
 
 
 class _MaskPii(beam.DoFn):

@@ -140,6 +140,9 @@ def test_the_set_of_keys_is_frozen():
         "tokenize", "tokenize.tokenizer", "tokenize.tokenizer.train", "tokenize.tokenizer.load",
         "tokenize.tokenizer.vocab_size", "tokenize.tokenizer.sample_bytes", "tokenize.seq_length", "tokenize.packing",
         "tokenize.validation",
+        "checks", "checks.sample", "checks.kept_source", "checks.kept_language", "checks.language_purity",
+        "checks.duplicates_left", "checks.pii_left", "checks.contamination", "checks.fertility",
+        "checks.unknown_tokens", "checks.short_documents", "checks.row_fill", "checks.drift", "checks.tokens_changed",
         "rejected", "rejected.keep_text", "runner", "runner.engine", "runner.workers",
     }  # fmt: skip
     assert schema["additionalProperties"] is False

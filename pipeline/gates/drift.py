@@ -1,0 +1,110 @@
+"""Gates against a baseline run: population stability of each statistic and of the languages, and the number of tokens.
+
+The population stability index is the sum over bins of (now - then) * ln(now / then), bins being quantiles of the
+baseline. By convention below 0.1 nothing has changed and above 0.25 much has.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.gates.tokens import num_words
+from pipeline.gates.verdict import Verdict, examples
+from pipeline.output import Output
+
+_LEAST_SHARE = 1e-4  # of an empty bin: its logarithm must be finite
+_BIN_DOCUMENTS = 50  # in the smaller sample; with fewer in a bin, chance alone moves the index
+
+
+def statistics(sample: pa.Table) -> dict[str, NDArray[np.float64]]:
+    """Return the statistics of N documents (float64 [N], NaN where there is none) that are compared between runs."""
+    texts = sample.column("text").combine_chunks()
+    num_bytes = pc.binary_length(texts).to_numpy().astype(np.float64)
+    words = num_words(texts).astype(np.float64)
+    score = sample.column("language_score").combine_chunks().cast(pa.float64())
+    return {
+        "bytes": num_bytes,
+        "words": words,
+        "bytes_per_word": num_bytes / np.maximum(words, 1),
+        "lines": pc.count_substring(texts, "\n").to_numpy() + 1.0,
+        "language_score": score.fill_null(np.nan).to_numpy(zero_copy_only=False),
+    }
+
+
+def stability_index(then_B: NDArray[Any], now_B: NDArray[Any]) -> float:
+    """Return the population stability index of two histograms over the same bins."""
+    then, now = (np.maximum(counts_B / max(1, counts_B.sum()), _LEAST_SHARE) for counts_B in (then_B, now_B))
+    return float(((now - then) * np.log(now / then)).sum())
+
+
+def drift(sample: pa.Table, before: pa.Table, limit: float) -> Iterator[Verdict]:
+    """Yield the index of each statistic and of the language mix between two samples."""
+    smaller = min(sample.num_rows, before.num_rows)
+    if smaller < 2 * _BIN_DOCUMENTS:
+        yield Verdict.not_measured("drift", f"{smaller} documents are too few; {2 * _BIN_DOCUMENTS} are needed")
+        return
+    edges_q = np.linspace(0, 1, min(10, smaller // _BIN_DOCUMENTS) + 1)[1:-1]
+    then, now = statistics(before), statistics(sample)
+    for name, then_N in then.items():
+        now_N, then_N = now[name], then_N[~np.isnan(then_N)]  # noqa: PLW2901
+        if not len(then_N) or np.isnan(now_N).all():
+            yield Verdict.not_measured("drift", "no document has it", name)
+            continue
+        edges = np.unique(np.quantile(then_N, edges_q))
+        counts_B = [
+            np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
+            for known in (then_N, now_N[~np.isnan(now_N)])
+        ]
+        value = stability_index(*counts_B)
+        what = f"median {np.nanmedian(now_N):.4g} where the baseline has {np.median(then_N):.4g}"
+        shown = _grown(sample, np.searchsorted(edges, now_N, side="right"), *counts_B) if value > limit else ()
+        yield Verdict.at_most("drift", value, limit, what, subject=name, examples=shown)
+    yield _languages(sample, before, limit)
+
+
+def _grown(sample: pa.Table, bin_N: NDArray[Any], then_B: NDArray[Any], now_B: NDArray[Any]) -> tuple[Any, ...]:
+    """Return documents of the bin whose share has grown most."""
+    grown = int(np.argmax(now_B / now_B.sum() - then_B / then_B.sum()))
+    return examples(sample.select(["doc_id", "url"]).filter(pa.array(bin_N == grown)).slice(0, 3).to_pylist())
+
+
+def _languages(sample: pa.Table, before: pa.Table, limit: float) -> Verdict:
+    columns = [table.column("language").combine_chunks().fill_null("unknown") for table in (before, sample)]
+    names = pc.unique(pa.concat_arrays(columns))
+    counts_B = [np.bincount(pc.index_in(column, names).to_numpy(), minlength=len(names)) for column in columns]
+    value = stability_index(*counts_B)
+    changes = counts_B[1] / sample.num_rows - counts_B[0] / before.num_rows
+    most = int(np.argmax(np.abs(changes)))
+    what = f"{names[most]} is {abs(changes[most]):.1%} of the documents {'more' if changes[most] >= 0 else 'less'}"
+    shown = _grown(sample, pc.index_in(columns[1], names).to_numpy(), *counts_B) if value > limit else ()
+    return Verdict.at_most("drift", value, limit, what, subject="languages", examples=shown)
+
+
+def tokens_changed(output: Output, before: Output, limit: float) -> Iterator[Verdict]:
+    """Yield by which share of the baseline's tokens the number of tokens has changed."""
+    gate = "tokens_changed"
+    if not (output.has("tokenize") and before.has("tokenize")):
+        yield Verdict.not_measured(
+            gate, "tokenize has not run" + ("" if before.has("tokenize") else " in the baseline")
+        )
+        return
+    now, then = (run.stages["tokenize"]["counts"]["tokens"] for run in (output, before))
+    what = f"{now:,} tokens where the baseline has {then:,}"
+    yield Verdict.at_most(gate, abs(now - then) / max(1, then), limit, what)
+
+
+def open_baseline(path: str) -> Output:
+    """Return the baseline's output.
+
+    Raises:
+        UserError: it is no run, or its clean stage has not ended.
+    """
+    baseline = Output(path)
+    if not baseline.has("clean"):
+        raise UserError(f"--baseline {path}: its clean stage has not ended")
+    return baseline

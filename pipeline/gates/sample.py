@@ -1,0 +1,78 @@
+"""Gates on a sample of the surviving documents: language and personal data, measured again on the text as kept."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.gates.verdict import Verdict, examples
+from pipeline.output import Output
+from transforms.language import label_language
+from transforms.pii import KINDS, personal_data
+from transforms.schema import IN_FLIGHT, VERDICT
+
+
+def language_purity(output: Output, sample: pa.Table, limit: float) -> Iterator[Verdict]:
+    """Yield the share of documents that are still in a kept language, or, if all are, in that of their label."""
+    gate, settings = "language_purity", output.config["clean"]["language"]
+    if settings is None or not sample.num_rows:
+        yield Verdict.not_measured(gate, "clean.language is not set" if settings is None else "no document survived")
+        return
+    try:
+        measured = label_language(_in_flight(sample), keep=settings["keep"], threshold=settings["threshold"])
+    except ValueError as error:  # labels of another detector
+        yield Verdict.not_measured(gate, str(error))
+        return
+    if settings["keep"]:
+        pure = pc.is_null(measured.column("rule"))
+        what = f"in {', '.join(settings['keep'])}"
+    else:
+        pure = pc.fill_null(pc.equal(measured.column("language"), sample.column("language").combine_chunks()), False)
+        what = "in the language of their label"
+    yield _share(gate, sample, pure.to_numpy(zero_copy_only=False), limit, what, least=True)
+
+
+def pii_left(output: Output, sample: pa.Table, limit: float | None) -> Iterator[Verdict]:
+    """Yield the share of documents with personal data of the kinds in `clean.pii`, or of any if a limit asks."""
+    gate = "pii_left"
+    asked = tuple(output.config["clean"].get("pii") or ())
+    if not sample.num_rows:
+        yield Verdict.not_measured(gate, "no document survived")
+        return
+    hit_N = np.zeros(sample.num_rows, np.bool_)
+    hit_N[[row for row, _ in personal_data(sample.column("text").combine_chunks(), kinds=asked or tuple(KINDS))]] = True
+    if limit is None:
+        limit = 0.001
+        if not asked:
+            yield Verdict.not_measured(
+                gate,
+                f"clean.pii masks nothing and checks.pii_left is not set; {hit_N.sum():,} of {len(hit_N):,} sampled"
+                " documents hold what looks like personal data",
+            )
+            return
+    yield _share(gate, sample, hit_N, limit, f"with {', '.join(asked or KINDS)}", least=False)
+
+
+def _share(gate: str, sample: pa.Table, true_N: Any, limit: float, what: str, *, least: bool) -> Verdict:
+    count = int(true_N.sum())
+    bad = sample.select(["doc_id", "url"]).filter(pa.array(~true_N if least else true_N))
+    told = (
+        f"{count:,} of {len(true_N):,} sampled documents are {what}"
+        if least
+        else (f"{count:,} of {len(true_N):,} sampled documents {what}")
+    )
+    share = count / len(true_N)
+    failed = share < limit if least else share > limit
+    shown = examples(bad.slice(0, 3).to_pylist()) if failed else ()
+    make = Verdict.at_least if least else Verdict.at_most
+    return make(gate, share, limit, told, examples=shown)
+
+
+def _in_flight(sample: pa.Table) -> pa.RecordBatch:
+    table = sample
+    for field in VERDICT:
+        table = table.append_column(field, pa.nulls(sample.num_rows, field.type))
+    (batch,) = table.select(IN_FLIGHT.names).combine_chunks().to_batches()
+    return batch

@@ -1,0 +1,132 @@
+"""The output directory of a run as it lies on disk: run.json, commit records and tables, read and never written."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+
+from pipeline.errors import UserError
+from pipeline.run_state import VERSION
+from transforms import storage
+from transforms.commit import Record, load_records, map_table, read_batches, read_table
+from transforms.fingerprint import exact_words
+from transforms.schema import DOCUMENT, split_doc_id
+
+_SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
+
+
+class Output:
+    """One run. A stage counts as there if run.json has its entry: records of a stage made stale may still lie about."""
+
+    def __init__(self, out: str) -> None:
+        """Open the run in `out`.
+
+        Raises:
+            UserError: there is none, or another version made it.
+        """
+        self.out = out
+        try:
+            self.run: dict[str, Any] = storage.read_json(storage.join(out, "run.json"))
+        except (NotADirectoryError, ImportError, ValueError):
+            self.run = {}
+        if not self.run:
+            raise UserError(f"{out} holds no run.json; give the output directory of a run")
+        if self.run["version"] != VERSION:
+            raise UserError(f"{out} was made by another version of gristmill; run it again into another output")
+        self.stages: dict[str, Any] = self.run["stages"]
+        self.config: dict[str, Any] = self.run["config"]
+        self._records: dict[str, dict[str, Record]] = {}
+
+    def records(self, stage: str) -> dict[str, Record]:
+        """Return the commit records of a stage by unit."""
+        if stage not in self._records:
+            self._records[stage] = load_records(self.out, stage)
+        return self._records[stage]
+
+    def has(self, stage: str) -> bool:
+        """Whether the stage has ended for what the stages before it committed."""
+        return stage in self.stages
+
+    @cached_property
+    def source_of(self) -> dict[str, str]:
+        """The name of the source of each unit."""
+        return {unit["name"]: unit["slices"][0][0] for unit in self.run["plan"]["units"]}
+
+    def deleted(self, unit: str) -> NDArray[np.int64]:
+        """Return the ids that the dedup stage deleted from a unit, ascending."""
+        if not self.has("dedup"):
+            return np.zeros(0, np.int64)
+        return read_table(self.out, self.records("dedup")[unit], "deletions").column("doc_id").to_numpy()
+
+    def documents(self, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of `documents/` of a unit, deleted ones included."""
+        return read_batches(self.out, self.records("clean")[unit], "documents", columns=columns)
+
+    def surviving(self, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the surviving documents of a unit; `columns` must hold doc_id."""
+        deleted_D = self.deleted(unit)
+        for batch in self.documents(unit, columns):
+            kept_N = ~np.isin(batch.column("doc_id").to_numpy(), deleted_D, assume_unique=True)
+            yield batch if kept_N.all() else batch.filter(pa.array(kept_N))
+
+    def signatures(self, unit: str) -> pa.Table:
+        """Return the signatures of the surviving documents of a unit; mapped while nothing is deleted."""
+        table = map_table(self.out, self.records("clean")[unit], "signatures")
+        kept_N = ~np.isin(table.column("doc_id").to_numpy(), self.deleted(unit), assume_unique=True)
+        return table if kept_N.all() else table.filter(pa.array(kept_N))
+
+    def sampled_units(self) -> list[str]:
+        """Return at most 64 units with documents, drawn by a hash of their names, in their order."""
+        units = [name for name, record in self.records("clean").items() if record.rows("documents")]
+        drawn = sorted(units, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name))[:_SAMPLED_UNITS]
+        return [name for name in units if name in set(drawn)]
+
+    def sample(self, count: int) -> pa.Table:
+        """Return `count` surviving documents (schema DOCUMENT) drawn by their content: the same ones every time."""
+        hashes, ids, owners = [], [], []
+        for number, unit in enumerate(units := self.sampled_units()):
+            signed = self.signatures(unit)
+            hash_N = np.concatenate(
+                [np.zeros(0, np.uint64), *(exact_words(chunk)[:, 1] for chunk in signed.column("exact").chunks)]
+            )
+            first_N = np.argsort(hash_N, kind="stable")[:count]
+            hashes.append(hash_N[first_N])
+            ids.append(signed.column("doc_id").to_numpy()[first_N])
+            owners.append(np.full(len(first_N), number))
+        if not ids:
+            return DOCUMENT.empty_table()
+        hash_S, id_S, owner_S = (np.concatenate(parts) for parts in (hashes, ids, owners))
+        drawn_S = np.lexsort((id_S, hash_S))[:count]
+        found = [DOCUMENT.empty_table()]
+        for number, unit in enumerate(units):
+            found.append(self.select(unit, id_S[drawn_S[owner_S[drawn_S] == number]]))
+        return pa.concat_tables(found).combine_chunks()
+
+    def select(self, unit: str, ids_S: NDArray[np.int64]) -> pa.Table:
+        """Return the rows of `documents/` of a unit with these ids, in the order of the file."""
+        found = [DOCUMENT.empty_table()]
+        if len(ids_S):
+            for batch in self.documents(unit):
+                wanted_N = np.isin(batch.column("doc_id").to_numpy(), ids_S)
+                if wanted_N.any():
+                    found.append(pa.Table.from_batches([batch.filter(pa.array(wanted_N))]))
+        return pa.concat_tables(found)
+
+    def units_of(self, doc_id: int) -> list[str]:
+        """Return the units that can hold a document id: those with a slice of its file."""
+        file = split_doc_id(doc_id).file
+        return [unit["name"] for unit in self.run["plan"]["units"] if any(part[2] == file for part in unit["slices"])]
+
+    def find(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the rows of `documents/` with these ids, deleted ones too; absent ids are left out."""
+        wanted: dict[str, list[int]] = {}
+        for doc_id in ids:
+            for unit in self.units_of(doc_id):
+                if unit in self.records("clean"):
+                    wanted.setdefault(unit, []).append(doc_id)
+        rows = [row for unit, some in wanted.items() for row in self.select(unit, np.array(some)).to_pylist()]
+        return {row["doc_id"]: row for row in rows}

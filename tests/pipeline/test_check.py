@@ -1,0 +1,296 @@
+"""`gristmill check`: each gate fails on what it is for and passes otherwise; what is not measured says so."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.check import check
+from pipeline.cli import main
+from pipeline.errors import UserError
+from pipeline.gates.contamination import contamination
+from pipeline.gates.drift import drift, stability_index, tokens_changed
+from pipeline.gates.duplicates import duplicates_left
+from pipeline.gates.files import files
+from pipeline.gates.kept import kept_language, kept_source
+from pipeline.gates.sample import language_purity, pii_left
+from pipeline.gates.tokens import encoded, fertility, row_fill
+from pipeline.gates.verdict import Verdict
+from pipeline.output import Output
+from tests.pipeline.corpus import records, run_stages, write_config, write_corpus
+from transforms.commit import load_records
+
+GERMAN = "Der Hund und die Katze sitzen auf der Bank, und sie warten auf den Mann mit dem Brot. " * 5
+HOSTILE = "https://example.org/\x1b[31m|<script>alert(1)</script>`"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """A finished run: 320 English documents in pairs of equal files, one of unknown characters, one broken source."""
+    directory = tmp_path_factory.mktemp("check")
+    write_corpus(directory / "corpus", per_file=80)
+    han = "".join(chr(0x4E00 + 7 * i) for i in range(600))
+    odd = [{"text": han, "url": HOSTILE}, {"text": "A short one.", "url": "https://example.org/short"}]
+    (directory / "corpus" / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in odd))
+    (directory / "broken.jsonl").write_text('{"body": "in another field", "url": "u"}\n' * 4)
+    examples = [{"text": records(80, seed=0)[3]["text"]}, {"text": "None of the documents holds this sentence. " * 5}]
+    (directory / "exam.jsonl").write_text("".join(json.dumps(row) + "\n" for row in examples))
+    exam = {"name": "exam", "format": "jsonl", "path": str(directory / "exam.jsonl")}
+    sources = [
+        {"name": "web", "format": "jsonl", "path": str(directory / "corpus" / "*.jsonl*")},
+        {"name": "broken", "format": "jsonl", "path": str(directory / "broken.jsonl")},
+    ]
+    path = write_config(
+        directory,
+        sources=sources,
+        clean={"language": {"keep": []}},
+        dedup={"decontaminate": {"sets": [exam], "action": "mark"}},
+        checks={"contamination": 1.0},
+    )
+    run_stages(path)
+    return str(directory / "out")
+
+
+@pytest.fixture
+def run(out):
+    return Output(out)
+
+
+@pytest.fixture
+def sample(run):
+    return run.sample(1000)
+
+
+def only(verdicts) -> Verdict:
+    [verdict] = verdicts
+    return verdict
+
+
+def with_texts(table, texts):
+    return table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), pa.array(texts))
+
+
+def test_the_sample_is_of_survivors_and_the_same_every_time(run, sample):
+    """All survivors if they are fewer than asked for; a smaller sample is part of a larger one."""
+    deleted = np.concatenate([run.deleted(unit) for unit in run.records("clean")])
+    assert sample.num_rows == run.stages["dedup"]["counts"]["kept"]
+    assert not np.isin(sample.column("doc_id").to_numpy(), deleted).any()
+    smaller = run.sample(7).column("doc_id").to_pylist()
+    assert len(smaller) == 7
+    assert smaller == Output(run.out).sample(7).column("doc_id").to_pylist()
+    assert set(smaller) < set(run.sample(20).column("doc_id").to_pylist())
+
+
+def test_kept_source(run):
+    """A source whose text is in another field keeps nothing and fails; the good one passes."""
+    verdicts = {verdict.subject: verdict for verdict in kept_source(run, 0.01)}
+    assert verdicts["web"].status == "passed"
+    assert (verdicts["broken"].status, verdicts["broken"].value) == ("failed", 0.0)
+    assert len(verdicts["broken"].examples) == 3
+    assert "0 of 4 records of source broken" in verdicts["broken"].message
+
+
+def test_kept_language(run):
+    """Half of the English documents are copies: enough for a limit of 0.1, too few for 0.9."""
+    assert only(kept_language(run, 0.1)).status == "passed"
+    failed = only(kept_language(run, 0.9))
+    assert (failed.status, failed.subject, len(failed.examples)) == ("failed", "en", 3)
+    assert failed.examples[0].doc_id in run.deleted(run.units_of(failed.examples[0].doc_id)[0])
+
+
+def test_language_purity(run, sample):
+    """Labels that still hold pass; German text under English labels fails and is named."""
+    assert only(language_purity(run, sample, 0.95)).status == "passed"
+    failed = only(language_purity(run, with_texts(sample, [GERMAN] * sample.num_rows), 0.95))
+    assert failed.status == "failed"
+    assert failed.value < 0.05
+    assert len(failed.examples) == 3
+    run.config["clean"]["language"] = {"keep": ["de"], "threshold": 0.65}
+    assert only(language_purity(run, with_texts(sample, [GERMAN] * sample.num_rows), 0.95)).value == 1.0
+    assert only(language_purity(run, sample, 0.95)).status == "failed"
+    run.config["clean"]["language"] = None
+    assert only(language_purity(run, sample, 0.95)).status == "not measured"
+
+
+@pytest.mark.parametrize("verify", ["signature", "jaccard"])
+def test_duplicates_left(run, monkeypatch, verify):
+    """After dedup none is left; with the deletions ignored every copy is found again, with its place."""
+    run.config["dedup"]["minhash"]["verify"] = verify
+    assert only(duplicates_left(run, 0.001)).value == 0.0
+    removed = sum(run.stages["dedup"]["counts"]["rejected"].values())
+    monkeypatch.setattr(Output, "deleted", lambda *_: np.zeros(0, np.int64))
+    failed = only(duplicates_left(run, 0.001))
+    assert failed.status == "failed"
+    assert failed.value == removed / run.stages["clean"]["counts"]["kept"]
+    assert len(failed.examples) == 3
+    run.config["dedup"]["minhash"] = None
+    exact = only(duplicates_left(run, 0.001))
+    assert 0.001 < exact.value < failed.value
+    assert "exactly" in exact.message
+
+
+def test_pii_left(run, sample):
+    """An address fails and is named; the replacements that masking writes are nobody's and pass."""
+    assert only(pii_left(run, sample, None)).status == "not measured"
+    clean = ["Write to email@example.com or 22.214.171.124."] * sample.num_rows
+    assert only(pii_left(run, with_texts(sample, clean), 0.0)).status == "passed"
+    failed = only(pii_left(run, with_texts(sample, [*clean[1:], "Mail john.doe@company-mail.de now."]), 0.0))
+    assert failed.status == "failed"
+    assert [example.doc_id for example in failed.examples] == [sample.column("doc_id")[-1].as_py()]
+    run.config["clean"]["pii"] = ["ip"]
+    mail = with_texts(sample, ["Mail john.doe@company-mail.de now."] * sample.num_rows)
+    assert only(pii_left(run, mail, None)).status == "passed"
+
+
+def test_contamination(run, monkeypatch):
+    """A document that repeats an evaluation example fails while it survives, and passes when it is deleted."""
+    failed = only(contamination(run, 0.0))
+    assert (failed.status, failed.value) == ("failed", 0.5)
+    assert failed.examples[0].url == "https://example.org/0/3"
+    ids = [example.doc_id for example in failed.examples]
+    monkeypatch.setattr(Output, "deleted", lambda *_: np.array(ids))
+    assert only(contamination(run, 0.0)).status == "passed"
+    run.config["dedup"]["decontaminate"] = None
+    assert only(contamination(run, 0.0)).status == "not measured"
+
+
+def test_fertility(run, sample):
+    """Some two tokens a word with 512 tokens: a limit of one fails, of five passes."""
+    assert only(fertility(run, sample, 5.0)).status == "passed"
+    failed = only(fertility(run, sample, 1.0))
+    assert failed.status == "failed"
+    assert 1.0 < failed.value < 5.0
+    assert len(failed.examples) == 3
+
+
+def test_unknown_tokens_and_short_documents(run):
+    """The document of Han characters that the vocabulary lacks is named first; so is the shortest one."""
+    assert [verdict.status for verdict in encoded(run, 0.5, 0.5)] == ["passed", "passed"]
+    unknown, short = encoded(run, 0.0001, 0.0)
+    assert (unknown.status, short.status) == ("failed", "failed")
+    assert [example.url for example in unknown.examples] == [HOSTILE]
+    assert "\x1b" not in unknown.message
+    assert short.examples[0].url == "https://example.org/short"
+    assert "half" in short.message
+
+
+def test_row_fill(run):
+    """Best fit fills nearly all of each row; nothing fills more than all."""
+    assert only(row_fill(run, 0.6)).status == "passed"
+    failed = only(row_fill(run, 1.0))
+    assert failed.status == "failed"
+    assert failed.examples
+    run.config["tokenize"]["packing"] = "none"
+    assert only(row_fill(run, 1.0)).status == "not measured"
+
+
+def test_files(out, tmp_path):
+    """A flipped byte in a shard and a missing table are found and named; then no other gate is asked."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    assert only(files(Output(str(copy)))).status == "passed"
+    record = next(iter(load_records(out, "shards").values()))
+    shard = copy / record.tables["shards/train"].path
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shard.write_bytes(damaged)
+    failed = only(files(Output(str(copy))))
+    assert (failed.status, failed.value) == ("failed", 1)
+    assert failed.examples
+    assert record.tables["shards/train"].path in failed.message
+    unit = next(iter(load_records(out, "clean")))
+    (copy / "documents" / f"{unit}.arrow").unlink()
+    verdicts = check(str(copy), config=None, overrides=[], baseline=None)
+    assert [(verdict.gate, verdict.value) for verdict in verdicts] == [("files", 2)]
+
+
+def test_drift(run, sample):
+    """Nothing drifts against itself; longer documents and other languages do, each statistic by itself."""
+    assert {verdict.status for verdict in drift(sample, sample, 0.25)} == {"passed"}
+    longer = with_texts(sample, [text * 4 for text in sample.column("text").to_pylist()])
+    verdicts = {verdict.subject: verdict for verdict in drift(longer, sample, 0.25)}
+    assert verdicts["bytes"].status == verdicts["words"].status == "failed"
+    assert len(verdicts["bytes"].examples) == 3
+    assert verdicts["languages"].status == "passed"
+    german = sample.set_column(4, sample.schema.field(4), pa.array(["de"] * sample.num_rows))
+    verdicts = {verdict.subject: verdict for verdict in drift(german, sample, 0.25)}
+    assert verdicts["languages"].status == "failed"
+    assert verdicts["bytes"].status == "passed"
+    assert only(drift(sample.slice(0, 20), sample, 0.25)).status == "not measured"
+
+
+def test_stability_index_by_hand():
+    """Half and half against a quarter and three quarters: (1/4) ln 3, whatever the direction."""
+    one, other = np.array([2, 2]), np.array([1, 3])
+    assert stability_index(one, other) == pytest.approx(0.25 * np.log(3))
+    assert stability_index(one, other) == pytest.approx(stability_index(other, one))
+    assert stability_index(one, one * 50) == 0.0
+
+
+def test_tokens_changed(run, out):
+    """As many tokens as the baseline pass, three times as many fail."""
+    before = Output(out)
+    assert only(tokens_changed(run, before, 0.1)).status == "passed"
+    run.stages["tokenize"]["counts"]["tokens"] *= 3
+    failed = only(tokens_changed(run, before, 0.5))
+    assert (failed.status, failed.value) == ("failed", 2.0)
+
+
+def test_the_command(out, tmp_path, capsys):
+    """Exit code 1 with a failed gate, 0 without; three files that agree; hostile addresses are shown, not obeyed."""
+    assert main(["check", out, "--set", "checks.unknown_tokens=0.0001", "--baseline", out]) == 1
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "failed        kept_source[broken]: 0, limit 0.01: 0 of 4" in shown
+    verdicts = json.loads((Path(out) / "check.json").read_text())
+    status = [verdict["status"] for verdict in verdicts]
+    assert "drift" in {verdict["gate"] for verdict in verdicts if verdict["status"] == "passed"}
+    suite = ET.parse(f"{out}/check.xml").getroot().find("testsuite")
+    assert (len(suite), len(suite.findall(".//failure")), len(suite.findall(".//skipped"))) == (
+        len(status), status.count("failed"), status.count("not measured"),
+    )  # fmt: skip
+    assert suite.get("failures") == str(status.count("failed"))
+    markdown = (Path(out) / "check.md").read_text()
+    assert "gates failed" in markdown.splitlines()[0]
+    assert "<script" not in markdown
+    assert "https://" not in markdown
+    assert all(line.count(" | ") == 4 for line in markdown.splitlines() if line.startswith(("| failed", "| passed")))
+    assert main(["check", out, "--set", "checks.kept_source=0", "--set", "checks.unknown_tokens=null"]) == 0
+    assert "all" in (Path(out) / "check.md").read_text().splitlines()[0]
+
+
+def test_a_run_that_is_not_finished_is_measured_as_far_as_it_goes(tmp_path, capsys):
+    """After clean alone the gates of dedup and tokens say that they measured nothing, and none of them passes."""
+    write_corpus(tmp_path / "corpus", files=1, per_file=20)
+    path = write_config(tmp_path)
+    run_stages(path, last="clean")
+    assert main(["check", str(tmp_path / "out"), "--config", str(path)]) == 0
+    capsys.readouterr()
+    verdicts = json.loads((tmp_path / "out" / "check.json").read_text())
+    status = {verdict["gate"]: verdict["status"] for verdict in verdicts}
+    assert {gate for gate, found in status.items() if found == "passed"} == {"files", "kept_source"}
+    assert status["duplicates_left"] == status["row_fill"] == status["fertility"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--set", "checks.duplicate_left=0"], "unknown key 'duplicate_left'; did you mean 'duplicates_left'?"),
+        (["--set", "checks.row_fill=2"], "row_fill: input should be less than or equal to 1, got 2"),
+        (["--set", "seed=1"], "check takes checks.KEY=VALUE only"),
+        (["--baseline", "nowhere"], "nowhere holds no run.json"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line(out, capsys, words, line):
+    """Exit code 2 and what was wrong."""
+    assert main(["check", out, *words]) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
+    with pytest.raises(UserError, match="no run"):
+        Output("/nowhere")
