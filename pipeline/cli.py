@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="checks.KEY=VALUE"
     )
     check.add_argument("--baseline", metavar="OUT", help="an earlier run: tell what has drifted since")
+    explain = add("explain", "tell the life of one document: source, decisions, twin, shard rows", runs=False)
+    explain.add_argument("out", metavar="OUT")
+    wanted = explain.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("doc_id", metavar="DOC_ID", type=int, nargs="?")
+    wanted.add_argument("--url", metavar="WORDS", help="find documents with this in their URL")
+    wanted.add_argument("--text", metavar="WORDS", help="find documents with this in their text")
     report = add("report", "write OUT/report/index.html again", runs=False)
     report.add_argument("out", metavar="OUT")
     export = add("export", "write the surviving documents as Parquet or JSON Lines", runs=False)
@@ -165,6 +171,20 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         for found in verdicts:
             print(f"{found.status:<12}  {found.message}")
         return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
+
+    if command == "explain":
+        from pipeline.explain import explain, search  # noqa: PLC0415
+        from pipeline.terminal import printable  # noqa: PLC0415
+
+        ids = [options.doc_id]
+        if options.doc_id is None:
+            matches = search(options.out, url=options.url, text=options.text)
+            ids = [match.doc_id for match in matches] if len(matches) == 1 else []
+            for match in matches if not ids else ():
+                print(f"{match.doc_id:<20}  {match.what:<28}  {printable(match.url or '')}")
+        for doc_id in ids:
+            print("\n".join(explain(options.out, doc_id)))
+        return EXIT_DONE
 
     if command in ("finetune", "evaluate"):
         from pipeline.classify import evaluate, finetune  # noqa: PLC0415
