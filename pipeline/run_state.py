@@ -78,6 +78,7 @@ class RunState:
         self.out = config.output
         self._config = config
         self._lock = lock(self.out)
+        storage.remove_private(self.out)
         try:
             stored = storage.read_json(storage.join(self.out, "run.json")) or {}
         except (ImportError, ValueError) as error:  # a protocol that fsspec does not know, or whose package is missing

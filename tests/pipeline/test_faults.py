@@ -47,9 +47,8 @@ def _command(arguments: list[str], fault: str, at: int, out: str, seen: object) 
                 raise OSError(errno.ENOSPC, "No space left on device", str(values[0]))
 
     sys.addaudithook(hook)
-    sys.stderr = Path(f"{out}.err").open("w")
-    code = main(arguments)
-    sys.stderr.flush()
+    with Path(f"{out}.err").open("w") as sys.stderr:
+        code = main(arguments)
     os._exit(code)
 
 
@@ -100,7 +99,7 @@ def points(before, stage, tmp_path, wanted):
     ids=["killed", "disk-full"],
 )
 def test_a_fault_at_any_step_changes_nothing(before, tmp_path, stage, fault, wanted, expected):
-    """The stage ends with a signal, or exit code 3 and one line; repeated, it gives the hashes of an undisturbed run."""
+    """The stage ends with a signal, or exit code 3 and one line; repeated, it gives the undisturbed run's hashes."""
     path, found = before
     after = found[STAGES[STAGES.index(stage) + 1] if stage != STAGES[-1] else "end"]
     for at in points(before, stage, tmp_path, wanted):
@@ -128,7 +127,7 @@ def test_a_fault_at_any_step_changes_nothing(before, tmp_path, stage, fault, wan
     ],
 )
 def test_a_file_that_rots_is_made_again_or_named(before, tmp_path, table, readers):
-    """A file cut short is made again; one with a flipped byte is named with what to do, never read as if it were good."""
+    """A file cut short is made again; one with a flipped byte is named with what to do, never read as if good."""
     path, found = before
     out = tmp_path / "out"
     shutil.copytree(found["end"], out)
