@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config import Clean, Config, Language, Runner, Tokenize, TokenizerChoice
+from pipeline.config import Clean, Config, Runner, Tokenize, TokenizerChoice
 from pipeline.job import Say
 from pipeline.run import run
 from transforms.pii import KINDS
@@ -29,7 +29,7 @@ def warm(say: Say) -> None:
             name="warm",
             output=f"{directory}/out",
             sources=(Source(name="words", format="jsonl", path=str(path)),),
-            clean=Clean(language=Language(), pii=tuple(KINDS)),
+            clean=Clean.model_validate({"language": {}, "pii": list(KINDS)}),
             runner=Runner(engine="FnApiRunner"),
             tokenize=Tokenize(tokenizer=TokenizerChoice(train="wordpiece", vocab_size=300), seq_length=64),
         )
