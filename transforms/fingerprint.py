@@ -9,17 +9,19 @@ Shapes: N documents, K permutations.
 
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import xxhash
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
 from transforms.kernels.minhash import minhash
 from transforms.kernels.strings import string_views
+from transforms.kernels.tables import Arrays, kept
 from transforms.kernels.words import WORD_SCAN, word_table
 from transforms.schema import signatures_schema
 
@@ -58,6 +60,8 @@ class MinHashParameters:
         """
         if not (0 < threshold < 1 and num_perm >= 2):
             raise ValueError(f"no bands for threshold {threshold} and {num_perm} permutations")
+        from datasketch import MinHashLSH  # noqa: PLC0415 - it imports scipy: 0.3 s and 30 MB a process
+
         lsh = MinHashLSH(threshold=threshold, num_perm=num_perm)
         return cls(bands=lsh.b, rows=lsh.r, ngram=ngram, seed=seed)
 
@@ -68,8 +72,19 @@ class MinHashParameters:
 
     def permutations(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Return `(a_K, b_K)`, uint32, from datasketch itself."""
-        a_K, b_K = MinHash(num_perm=self.num_perm, seed=self.seed, scheme=SCHEME).permutations
+        return _permutations(self.num_perm, self.seed)
+
+
+@cache
+def _permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    def make() -> Arrays:
+        from datasketch import MinHash  # noqa: PLC0415 - it imports scipy: 0.3 s and 30 MB a process
+
+        a_K, b_K = MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations
         return np.ascontiguousarray(a_K), np.ascontiguousarray(b_K)
+
+    a_K, b_K = kept(f"permutations-{SCHEME}-{num_perm}-{seed}-{version('datasketch')}", make)
+    return a_K, b_K
 
 
 def probability(similarity: float, bands: int, rows: int) -> float:

@@ -44,6 +44,12 @@ def wait_for_commits(process, out, wanted):
         time.sleep(0.005)
 
 
+def workers(pid: int) -> list[int]:
+    """Return the workers of a run: children of its fork server."""
+    servers = [child for child in children(pid) if "forkserver" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [worker for server in servers for worker in children(server)]
+
+
 def children(pid: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):

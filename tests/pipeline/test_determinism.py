@@ -5,12 +5,11 @@ import os
 import random
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
-from tests.pipeline.processes import children, num_commits, start, wait_for_commits
+from tests.pipeline.processes import num_commits, start, wait_for_commits, workers
 
 TABLES = {
     "clean": {"documents", "signatures", "rejected"},
@@ -107,8 +106,7 @@ def test_sigkill_of_one_worker(undisturbed, tmp_path):
     path, out = fresh(undisturbed, tmp_path), tmp_path / "out"
     process = start(path, out)
     wait_for_commits(process, out, 2)
-    workers = [pid for pid in children(process.pid) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
     assert process.wait(timeout=120) == 0, process.stderr.read()
     assert_equal_to(undisturbed, out)
 

@@ -1,5 +1,6 @@
 """The local pool: requeue after a death, one line for an error, children that die with their parent."""
 
+import ast
 import os
 import signal
 import subprocess
@@ -84,24 +85,39 @@ def test_a_unit_whose_file_vanished_is_made_again(tmp_path):
     assert set(survey(str(tmp_path), "toy", units("a", "b")).committed) == {"a", "b"}
 
 
+def test_the_fork_server_imports_what_workers_need_and_starts_no_thread():
+    """A fork copies no thread, and what one holds locked stays locked; only jemalloc's, which knows forks, is there."""
+    code = (
+        "import sys, pipeline.preload; from pathlib import Path; "
+        "print([path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')][1:]); "
+        "print(all(name in sys.modules for name in ('pipeline.clean', 'pipeline.tokenize', 'apache_beam')))"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    threads, preloaded = done.stdout.splitlines()
+    assert set(ast.literal_eval(threads)) <= {"jemalloc_bg_thd"}
+    assert preloaded == "True"
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_children_die_with_the_parent(tmp_path, stop):
-    """No worker outlives a parent that was killed or interrupted."""
+@pytest.mark.parametrize("unit", ["slow", "deaf"])
+def test_children_die_with_the_parent(tmp_path, stop, unit):
+    """No worker outlives a parent that was killed or interrupted, not even one that holds the interpreter's lock."""
     script = (
         "from tests.pipeline.test_local import run\n"
         "from pathlib import Path\n"
-        f"if __name__ == '__main__': run(Path({str(tmp_path)!r}), ['slow-0', 'slow-1'])\n"
+        f"if __name__ == '__main__': run(Path({str(tmp_path)!r}), ['{unit}-0', '{unit}-1'])\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     (tmp_path / "parent.py").write_text(script)
     parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment, stderr=subprocess.DEVNULL)
     marks = tmp_path / "marks"
     deadline = time.monotonic() + 60
-    while len(list(marks.glob("slow-*"))) < 2:
+    while len(list(marks.glob(f"{unit}-*"))) < 2:
         assert time.monotonic() < deadline, "the workers did not start"
         assert parent.poll() is None
         time.sleep(0.05)
-    children = [int(path.suffix[1:]) for path in marks.glob("slow-*")]
+    children = [int(path.suffix[1:]) for path in marks.glob(f"{unit}-*")]
     parent.send_signal(stop)
     parent.wait(timeout=30)
     while any(is_alive(pid) for pid in children):

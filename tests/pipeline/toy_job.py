@@ -1,5 +1,6 @@
 """A stage of one line for tests of the engines: each unit writes its own number, some units misbehave."""
 
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,7 @@ from transforms.unit import WorkUnit
 
 
 def write_number(unit: WorkUnit, out: str) -> None:
-    """Commit one row; `die-N` kills its process N times first, `bad` raises."""
+    """Commit one row; `die-N` kills its process N times first, `bad` raises, `slow` and `deaf` wait."""
     kind, _, times = unit.name.partition("-")
     marks = Path(out) / "marks"
     marks.mkdir(exist_ok=True)
@@ -22,6 +23,9 @@ def write_number(unit: WorkUnit, out: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "bad":
         raise OSError(28, "No space left on device")
+    if kind == "deaf":  # ctypes.PyDLL keeps the interpreter's lock during the call
+        (marks / f"{unit.name}.{os.getpid()}").touch()
+        ctypes.PyDLL(None).sleep(60)
     if kind == "slow":
         (marks / f"{unit.name}.{os.getpid()}").touch()
         signal.pause()

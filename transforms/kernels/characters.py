@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.kernels.tables import kept
+
 SPACE = 1 << 0  # str.isspace
 ALPHA = 1 << 1  # letter or mark, modifiers and combining diacritics apart
 LOWER = 1 << 2  # of these, lower-case or without case
@@ -91,7 +93,12 @@ def code_points(ranges: str) -> list[int]:
 
 @cache
 def character_table() -> NDArray[np.uint16]:
-    """Return uint16 [0x110000]: the flags of every code point; built in 0.3 s on first use."""
+    """Return uint16 [0x110000]: the flags of every code point."""
+    [flags_C] = kept(f"characters-{unicodedata.unidata_version}", lambda: (_character_table(),))
+    return flags_C
+
+
+def _character_table() -> NDArray[np.uint16]:
     flags_C = np.zeros(0x110000, np.uint16)
     for code in range(0x110000):
         char = chr(code)
@@ -123,5 +130,4 @@ def character_table() -> NDArray[np.uint16]:
     flags_C[code_points(_TERMINAL_ONLY)] &= ~np.uint16(SENTENCE_END)
     marks = [code for part in (*_CONTROLS, *_ASCII_MARKS) for code in part]
     flags_C[[*marks, *map(ord, _PUNCTUATION), *terminal]] &= ~np.uint16(WORD)
-    flags_C.setflags(write=False)
     return flags_C

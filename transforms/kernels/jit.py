@@ -34,7 +34,8 @@ def _cache_directory() -> str:
     return str((Path(chosen) if chosen else here / "__pycache__") / f"kernels-{digest.hexdigest()}")
 
 
-numba.config.CACHE_DIR = _cache_directory()
+CACHE_DIRECTORY = _cache_directory()
+numba.config.CACHE_DIR = CACHE_DIRECTORY
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel
+from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
 
 BLOCK = 32  # bytes looked at together
@@ -165,8 +166,13 @@ def composing_table(form: Literal["NFC", "NFKC"]) -> NDArray[np.bool_]:
     """Return bool [C]: True for a code point that may not stand, or not stand there, in text of `form` (NFC or NFKC).
 
     These are the code points whose Unicode property NFC_Quick_Check (NFKC_...) is not Yes, and those with a combining
-    class (they may be out of order), as Python's Unicode database knows them. Built in 0.1 s on first use.
+    class (they may be out of order), as Python's Unicode database knows them.
     """
+    [table_C] = kept(f"composing-{form}-{unicodedata.unidata_version}", lambda: (_composing_table(form),))
+    return table_C
+
+
+def _composing_table(form: Literal["NFC", "NFKC"]) -> NDArray[np.bool_]:
     table_C = np.zeros(0x110000, np.bool_)
     for code in (*range(0x80, 0x20000), *range(0x2F800, 0x2FA20)):
         char = chr(code)
@@ -175,7 +181,6 @@ def composing_table(form: Literal["NFC", "NFKC"]) -> NDArray[np.bool_]:
         if len(parts) == 2 and not parts[0].startswith("<"):
             table_C[int(parts[1], 16)] = True
     table_C[0x1161:0x1176] = table_C[0x11A8:0x11C3] = True  # Hangul vowels and finals compose by arithmetic
-    table_C.setflags(write=False)
     return table_C
 
 

@@ -6,12 +6,14 @@ number of bytes, or walks over bytes that are not walked over again: the time is
 Shapes: N documents, M bytes, F findings.
 """
 
+import unicodedata
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel, wide
+from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
 
 EMAIL, IPV4, IPV6, PHONE, CARD, IBAN = 0, 1, 2, 3, 4, 5
@@ -47,9 +49,13 @@ def _is(text: NDArray[np.uint8], i: int, start: int, stop: int, kind: int) -> bo
 @cache
 def word_table() -> NDArray[np.bool_]:
     """Return bool [0x110000]: letters, numbers of any kind and the underscore, as in `w` of regular expressions."""
+    [words_C] = kept(f"pii-{unicodedata.unidata_version}", lambda: (_word_table(),))
+    return words_C
+
+
+def _word_table() -> NDArray[np.bool_]:
     words_C = np.fromiter((chr(code).isalnum() for code in range(0x110000)), np.bool_, 0x110000)
     words_C[0x5F] = True
-    words_C.setflags(write=False)
     return words_C
 
 

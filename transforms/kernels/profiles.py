@@ -1,20 +1,20 @@
-"""The n-gram profiles of the package `langdetect` as the tables of the language kernel.
-
-Built in half a second from the installed package, once a process: cheaper than keeping a second copy on disk right.
-"""
+"""The n-gram profiles of the package `langdetect` as the tables of the language kernel."""
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 import numpy as np
-from langdetect.utils.ngram import NGram
 from numpy.typing import NDArray
 
 from transforms.kernels.language import (
     CHAR_BITS,
+    CHAR_MASK,
     FAR,
     HASH_FACTOR,
     LATIN,
@@ -25,6 +25,7 @@ from transforms.kernels.language import (
     UPPER,
     WIDTH,
 )
+from transforms.kernels.tables import Arrays, kept
 
 SMOOTHING = 0.5 / 10_000  # langdetect's alpha over its base frequency
 
@@ -49,9 +50,26 @@ def langdetect_model() -> Model:
     langdetect multiplies by SMOOTHING + p; what all languages have in common changes no posterior. The largest sum of
     three is 26 nats, so int16 holds it.
     """
-    directory = files("langdetect") / "profiles"
-    profiles = [json.loads(path.read_text("utf-8")) for path in sorted(directory.iterdir(), key=lambda path: path.name)]
-    assert len(profiles) <= WIDTH
+    paths = sorted((files("langdetect") / "profiles").iterdir(), key=lambda path: path.name)
+    assert len(paths) <= WIDTH
+    name = f"langdetect-{version('langdetect')}-{unicodedata.unidata_version}"
+    chars_C, slots_S, rows_RL = kept(name, lambda: _tables(paths))
+    labels = tuple(path.name for path in paths)
+    return Model(
+        labels=labels,
+        chars_C=chars_C,
+        slots_S=slots_S,
+        rows_RL=rows_RL,
+        num_languages=len(labels),
+        hangul_char=int(chars_C[0xAC00]) & CHAR_MASK,
+        korean=labels.index("ko"),
+    )
+
+
+def _tables(paths: Sequence[Traversable]) -> Arrays:
+    """Return chars_C, slots_S and rows_RL of a model; half a second."""
+    profiles = [json.loads(path.read_text("utf-8")) for path in paths]
+    assert [profile["name"] for profile in profiles] == [path.name for path in paths]
     rows = {gram: row for row, gram in enumerate(sorted({gram for profile in profiles for gram in profile["freq"]}))}
     weights_RL = np.zeros((len(rows), WIDTH))
     for language, profile in enumerate(profiles):
@@ -68,20 +86,13 @@ def langdetect_model() -> Model:
     rows_RL = np.rint(nested_RL * SCALE)
     assert rows_RL.max() <= np.iinfo(np.int16).max
     numbers = {" ": SPACE} | {char: OTHER + 1 + i for i, char in enumerate(sorted(set("".join(rows)) - {" "}))}
-    labels = tuple(profile["name"] for profile in profiles)
-    return Model(
-        labels=labels,
-        chars_C=_character_table(numbers),
-        slots_S=_slots(rows, numbers),
-        rows_RL=rows_RL.astype(np.int16),
-        num_languages=len(labels),
-        hangul_char=numbers["\uac00"],
-        korean=labels.index("ko"),
-    )
+    return _character_table(numbers), _slots(rows, numbers), rows_RL.astype(np.int16)
 
 
 def _character_table(numbers: dict[str, int]) -> NDArray[np.uint16]:
     """Return number and flags of every code point of the first plane, by langdetect's classes; symbols are spaces."""
+    from langdetect.utils.ngram import NGram  # noqa: PLC0415 - slow, and only read when the tables are built
+
     chars_C = np.empty(0x10000, np.uint16)
     for code in range(0x10000):
         char = NGram.normalize(chr(code))

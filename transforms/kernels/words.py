@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import kernel
+from transforms.kernels.tables import kept
 
 # A change of what a word is, or of its hash, must change this: signatures of different scans do not compare.
 WORD_SCAN = "1"
@@ -57,9 +58,14 @@ _HALF = np.uint64(32)
 def word_table() -> NDArray[np.uint32]:
     """Return uint32 [0x110000]: class and lower-cased code point of every code point, from Python's Unicode database.
 
-    Built on first use in about 0.1 s; 4.4 MB of which a scan touches a few pages. What the database knows depends on
-    the version of Python: `unicodedata.unidata_version` belongs beside everything that was made with this table.
+    4.4 MB of which a scan touches a few pages. What the database knows depends on the version of Python:
+    `unicodedata.unidata_version` belongs beside everything that was made with this table.
     """
+    [table_C] = kept(f"words-{unicodedata.unidata_version}", lambda: (_word_table(),))
+    return table_C
+
+
+def _word_table() -> NDArray[np.uint32]:
     size = 0x110000
     classes = {"L": LETTER, "N": LETTER, "M": MARK}
     class_C = np.fromiter(
@@ -71,9 +77,7 @@ def word_table() -> NDArray[np.uint32]:
     for first, last in _SOLO_BLOCKS:
         block = class_C[first : last + 1]
         block[block == LETTER] = SOLO
-    table_C = class_C << np.uint32(CLASS_SHIFT) | lower_C
-    table_C.setflags(write=False)
-    return table_C
+    return class_C << np.uint32(CLASS_SHIFT) | lower_C
 
 
 @kernel

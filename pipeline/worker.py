@@ -1,0 +1,83 @@
+"""A worker of the local pool: the process that runs units of a job on FnApiRunner, one at a time."""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pipeline.errors import quiet_beam
+from pipeline.job import Job
+
+
+def work(connection: Connection, options: Sequence[str], counters: Any, environment: Mapping[str, str]) -> None:
+    """Receive a job or a unit, and answer None or an error line for each unit.
+
+    Args:
+        connection: to the parent.
+        options: Beam's.
+        counters: int64 [2], documents and bytes of text done so far; written here and read by the parent.
+        environment: the variables of this process. A fork server has those of the moment when it was started.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _die_with_parent()
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # looked up again
+
+    quiet_beam()
+
+    import pyarrow as pa  # noqa: PLC0415 - the parent imports this module too, and may never need it
+
+    from pipeline.engine import BeamEngine  # noqa: PLC0415
+    from transforms import progress  # noqa: PLC0415
+
+    pa.set_cpu_count(1)
+
+    def advance(num_documents: int, num_bytes: int) -> None:
+        counters[0] += num_documents
+        counters[1] += num_bytes
+
+    progress.connect(advance)
+    engine = BeamEngine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options)
+    job: Job | None = None
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        if isinstance(message, Job):
+            job = message
+            continue
+        assert job is not None
+        try:
+            engine.execute(job, [message])
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it was, the parent decides what it means
+            connection.send(str(error).removeprefix(f"{job.stage}: ") or type(error).__name__)
+        else:
+            connection.send(None)
+
+
+def _die_with_parent() -> None:
+    """Arrange that no worker outlives its parent and writes into a later run.
+
+    A thread alone sleeps as long as a call holds the interpreter's lock (20 s were seen). On Linux the kernel does it:
+    a pipe that only the parent has open for writing signals its end. PR_SET_PDEATHSIG would ask for the fork server's.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    if sys.platform == "linux":
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
