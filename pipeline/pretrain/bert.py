@@ -32,13 +32,29 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """The three projections."""
+    """The three projections, kept apart as in `transformers` and computed as one product.
+
+    One wide product instead of three narrow ones, and no sum of three gradients of the stream afterwards; putting the
+    weights side by side moves 7 MB a layer of BERT-base, where one pass over the stream moves 100.
+    """
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
         self.query = Linear(a.width, a.width)
         self.key = Linear(a.width, a.width)
         self.value = Linear(a.width, a.width)
+
+    def forward(self, x_BQD: Tensor, x_BSD: Tensor) -> tuple[Tensor, ...]:
+        """Return queries of `x_BQD`, keys and values of `x_BSD`; the two may be one tensor."""
+        if x_BQD is x_BSD:
+            return _project(x_BSD, self.query, self.key, self.value)
+        return self.query(x_BQD), *_project(x_BSD, self.key, self.value)
+
+
+def _project(x_BSD: Tensor, *maps: Linear) -> tuple[Tensor, ...]:
+    weight = torch.cat([one.weight for one in maps]).to(x_BSD.dtype)
+    bias = torch.cat([one.bias for one in maps]).to(x_BSD.dtype)
+    return functional.linear(x_BSD, weight, bias).chunk(len(maps), dim=2)
 
 
 class Output(nn.Module):
@@ -65,7 +81,7 @@ class Attention(nn.Module):
     def forward(self, x_BSD: Tensor, layout: Layout, slots_BQ: Tensor | None) -> Tensor:
         x_BQD = x_BSD if slots_BQ is None else take_rows(x_BSD, slots_BQ)
         early = slots_BQ if can_gather(layout, is_global=True) else None
-        projected = (self.self.query(x_BSD if early is None else x_BQD), self.self.key(x_BSD), self.self.value(x_BSD))
+        projected = self.self(x_BSD if early is None else x_BQD, x_BSD)
         q, k, v = (part.unflatten(2, (self.heads, -1)) for part in projected)
         mixed_BQD = attend(q, k, v, layout, is_global=True, slots_BQ=early)
         return self.output(mixed_BQD if early is slots_BQ else take_rows(mixed_BQD, slots_BQ), x_BQD)

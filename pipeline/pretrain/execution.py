@@ -33,6 +33,7 @@ class Execution:
         threads: of the CPU.
         micro_rows: rows in one forward pass.
         attention: kernel.
+        compile: `model`, `block` or `no`.
     """
 
     torch: str
@@ -40,11 +41,12 @@ class Execution:
     threads: int
     micro_rows: int
     attention: str
+    compile: str
 
     def differences(self, kept: dict[str, Any]) -> str:
         """Return what differs from the execution in a checkpoint, empty if nothing does."""
         now = dataclasses.asdict(self)
-        return ", ".join(f"{name} {now[name]} (was {kept[name]})" for name in now if now[name] != kept[name])
+        return ", ".join(f"{name} {now[name]} (was {kept.get(name)})" for name in now if now[name] != kept.get(name))
 
 
 def choose_execution(
@@ -92,8 +94,22 @@ def choose_execution(
         times = ", ".join(f"{name} {1e3 * race.seconds[name]:.1f} ms" for name in BACKENDS)
         say(f"attention by {attention}: {times}" + "".join(f"; {name}: {why}" for name, why in race.failures.items()))
     return Execution(
-        torch=str(torch.__version__), device=device, threads=threads, micro_rows=micro_rows, attention=attention
+        torch=str(torch.__version__),
+        device=device,
+        threads=threads,
+        micro_rows=micro_rows,
+        attention=attention,
+        compile=_compile_mode(settings, kept, world),
     )
+
+
+def _compile_mode(settings: Settings, kept: dict[str, Any], world: World) -> str:
+    """Return what is compiled; sharded weights are gathered between blocks, so no graph may span two of them."""
+    sharded = settings.shard and world.size > 1
+    mode, device = settings.compile, world.device.type
+    if mode == "auto":
+        mode = kept["compile"] if kept.get("device") == device else "model" if device == "cuda" else "no"
+    return "block" if sharded and mode == "model" else mode
 
 
 def usual_threads(architecture: Architecture) -> int:

@@ -14,3 +14,13 @@ def build_model(architecture: Architecture, *, seed: int) -> Model:
     model: Model = Bert(architecture) if architecture.family == "bert" else ModernBert(architecture)
     model.initialise(torch.Generator().manual_seed(seed))
     return model
+
+
+def compile_blocks(model: Model) -> None:
+    """Compile each block of `model` in place: one graph a kind of block, reused by all blocks of that kind.
+
+    It takes a fraction of the time that one graph of the whole model takes, and leaves embedding, head and loss as they
+    are.
+    """
+    for block in model.blocks:
+        block.compile(dynamic=False, fullgraph=True)

@@ -11,7 +11,7 @@ OPTIMIZERS = ("adamw", "stableadamw", "muon")
 SCHEDULES = ("wsd", "linear", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
 ATTENTIONS = ("auto", "sdpa", "varlen", "flex")
-COMPILES = ("auto", "no")
+COMPILES = ("auto", "model", "block", "no")
 
 # Changing one of these changes no weight, so a run may be resumed with another value.
 WATCHING = frozenset(
@@ -49,7 +49,8 @@ class Settings:
         decay: share of the steps during which `wsd` falls.
         precision: `float32`, `bfloat16` (weights and optimizer stay float32), or `auto`: bfloat16 on a GPU.
         attention: `sdpa`, `varlen`, `flex`, or `auto`: on a GPU the fastest of a short race. Kept in the checkpoint.
-        compile: compile the model; `auto` does so on a GPU, `no` never does.
+        compile: `model` as one graph, `block` by block (faster to compile, somewhat slower to run), `no`, or `auto`:
+            on a GPU, as one graph unless `shard` is set. Kept in the checkpoint.
         shard: divide weights, gradients and optimizer state among the processes (FSDP2; AdamW only), for models too
             large for one GPU.
         seed: determines initial weights, order of rows and masks, and nothing else does.

@@ -11,17 +11,12 @@ from pipeline.pretrain.model import Model
 from pipeline.pretrain.world import World
 
 
-def shard_model(model: Model, world: World, *, compiled: bool) -> None:
-    """Shard `model` in place over all processes, block by block; its parameters become distributed tensors.
-
-    With `compiled` each block is a graph of its own, because gathering happens between blocks.
-    """
+def shard_model(model: Model, world: World) -> None:
+    """Shard `model` in place over all processes, block by block; its parameters become distributed tensors."""
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415 - slow to import, for large models only
 
     mesh = distributed.device_mesh.init_device_mesh(world.device.type, (world.size,))
     for block in model.blocks:
-        if compiled:
-            block.compile(dynamic=False, fullgraph=True)
         fully_shard(block, mesh=mesh)
     # The root would keep its weights gathered until a backward pass, which validation has not.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)

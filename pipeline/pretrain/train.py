@@ -19,7 +19,7 @@ from pipeline.pretrain.export import export_model
 from pipeline.pretrain.fill_mask import encode_prompts, fill_prompts, fill_rows
 from pipeline.pretrain.log import Log, read_log
 from pipeline.pretrain.masking import LONGEST_ROW
-from pipeline.pretrain.model import build_model
+from pipeline.pretrain.model import build_model, compile_blocks
 from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
 from pipeline.pretrain.order import rows_at
@@ -99,16 +99,17 @@ def train(
     torch.set_num_threads(execution.threads)
     micro_rows, dtype = execution.micro_rows, compute_dtype(settings, device)
     sharded = settings.shard and world.size > 1
-    compiled = settings.compile == "auto" and device.type == "cuda"
-    losses = losses_with(backend=execution.attention, dtype=dtype, compiled=compiled and not sharded)
+    losses = losses_with(backend=execution.attention, dtype=dtype, compiled=execution.compile == "model")
 
     model = build_model(architecture, seed=fold(settings.seed, 0) >> 1)
     if weights:
         take_weights(model, weights)
     model.to(device)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    if execution.compile == "block":
+        compile_blocks(model)
     if sharded:
-        shard_model(model, world, compiled=compiled)
+        shard_model(model, world)
     optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
     if checkpoint:
         restore_tensors(checkpoint.tensors, model, optimizers)

@@ -62,12 +62,33 @@ def test_set_then_kept_then_chosen(out):
 
     first = choose({})
     assert (first.threads, first.micro_rows, first.attention, first.device) == (1, 96, "sdpa", "cpu")
-    kept = {"threads": 2, "micro_rows": 12, "attention": "flex", "device": "cpu", "torch": "1"}
+    kept = {"threads": 2, "micro_rows": 12, "attention": "flex", "device": "cpu", "torch": "1", "compile": "no"}
     assert (choose(kept).threads, choose(kept).micro_rows, choose(kept).attention) == (2, 12, "flex")
     assert choose(kept, micro_rows=24, attention="sdpa").micro_rows == 24
     assert choose(kept, attention="sdpa").attention == "sdpa"
     assert "threads 1 (was 2)" in first.differences(kept)
     assert not choose({}).differences({**kept, **{name: getattr(first, name) for name in kept}})
+
+
+def test_what_is_compiled(out):
+    """The model on a GPU, nothing on a CPU; a checkpoint's choice is kept there; sharded weights go by block."""
+    rows = Rows(out / "shards" / "train")
+    cpu, gpu, two = (
+        World(0, 1, torch.device("cpu")),
+        World(0, 1, torch.device("cuda")),
+        World(0, 2, torch.device("cuda")),
+    )
+
+    def mode(world, kept=None, **changed):
+        settings = Settings(batch_rows=96, attention="sdpa", **changed)
+        return choose_execution(settings, kept or {}, ARCHITECTURE, rows, world, print).compile
+
+    assert [mode(world) for world in (cpu, gpu, two)] == ["no", "model", "model"]
+    assert [mode(world, shard=True) for world in (cpu, gpu, two)] == ["no", "model", "block"]
+    assert mode(gpu, {"device": "cuda", "compile": "block"}) == "block"
+    assert mode(gpu, {"device": "cpu", "compile": "no"}) == "model"
+    assert mode(gpu, {"device": "cuda", "compile": "block"}, compile="model") == "model"
+    assert mode(two, compile="no", shard=True) == "no"
 
 
 def test_batch_must_divide(out):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.pretrain.architecture import architecture_of
-from pipeline.pretrain.model import build_model
+from pipeline.pretrain.model import build_model, compile_blocks
 from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
@@ -90,3 +90,44 @@ def test_stream_kernel_is_traced(out, monkeypatch, name):
         losses(_model(name), next(_batches(out, 1)))
     assert len(graphs) == 1
     assert sum("varlen_attn" in target for target in graphs[0]) == 3
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "flex"])
+@pytest.mark.parametrize("name", ["bert-tiny", "modernbert-demo"])
+def test_blocks_are_compiled_once_a_kind(out, monkeypatch, name, backend):
+    """Six blocks are at most four graphs (first, global, local, last), none more for new rows; results are the same.
+
+    The parameters keep their names, so checkpoints fit compiled and plain models alike.
+    """
+    torch._dynamo.reset()
+    architecture = architecture_of(
+        name, vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0, width=32, heads=2, layers=6
+    )
+    plain, compiled = (build_model(dataclasses.replace(architecture, window=6), seed=0) for _ in range(2))
+    for model in (plain, compiled):
+        model.requires_grad_(backend == "sdpa")  # FlexAttention has no backward pass on a CPU
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(real, backend=count))
+    compile_blocks(compiled)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    losses = losses_with(backend=backend, dtype=None, compiled=False)
+    seen = []
+    for batch in _batches(out, 3):
+        results = []
+        for model in (plain, compiled):
+            model.zero_grad()
+            loss = losses(model, batch).sum()
+            if backend == "sdpa":
+                loss.backward()
+            results.append((loss.detach(), next(model.parameters()).grad))
+        assert torch.allclose(results[0][0], results[1][0], rtol=1e-6)
+        assert backend == "flex" or torch.allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-7)
+        seen.append(len(graphs))
+    assert 1 <= seen[0] <= 4
+    assert set(seen) == {seen[0]}
