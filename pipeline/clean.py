@@ -1,23 +1,26 @@
 """Stage one: sources to documents/, signatures/ and rejected/, one fused Beam graph from reader to writer."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
-from pipeline.config import Config
+from pipeline.config import Config, QualityPreset, read_yaml
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
+from transforms import storage
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.profiles import langdetect_model
 from transforms.language import LabelLanguage, kept_languages, label_language
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
 from transforms.pii import MaskPii, mask_pii
-from transforms.quality import FilterQuality, chosen_presets, filter_quality
+from transforms.presets import Choice, ThresholdRule, language_values
+from transforms.quality import FilterQuality, filter_quality
 from transforms.read import ReadUnits
 from transforms.signing import Sign
 from transforms.write import WriteUnits
@@ -40,6 +43,43 @@ def minhash_parameters(config: Config) -> MinHashParameters | None:
     return None if minhash is None else MinHashParameters(bands=minhash.bands, rows=minhash.rows, ngram=minhash.ngram)
 
 
+def quality_options(config: Config) -> dict[str, Any]:
+    """Return the arguments of `filter_quality`, or nothing if there is nothing to do.
+
+    Raises:
+        UserError: a file of values that cannot be read.
+        ValueError: a preset, rule, statistic or value that there is not.
+    """
+    clean = config.clean
+    choices = [
+        chosen if isinstance(chosen, str) else _choice(chosen, labelled=clean.language is not None)
+        for chosen in clean.quality
+    ]
+    rules = tuple(ThresholdRule(**rule.model_dump()) for rule in clean.rules)
+    if not (choices or rules or clean.keep_statistics):
+        return {}
+    return {"presets": tuple(choices), "rules": rules, "keep_statistics": clean.keep_statistics}
+
+
+def _choice(chosen: QualityPreset, *, labelled: bool) -> Choice:
+    if chosen.languages and not labelled:
+        raise ValueError(f"{chosen.preset} has values for languages, but clean.language is not set")
+    languages = {}
+    for label, given in chosen.languages.items():
+        values = read_yaml(given, what="the values") if isinstance(given, str) else given
+        try:
+            languages[label] = language_values(values)
+        except ValueError as error:
+            raise ValueError(f"values of language {label}: {error}") from None
+    return Choice(preset=chosen.preset, thresholds=chosen.thresholds, languages=languages, words=chosen.words)
+
+
+def _files(config: Config) -> list[str]:
+    """Return the paths of all files that the configuration names and this stage reads, sources apart."""
+    chosen = [preset for preset in config.clean.quality if isinstance(preset, QualityPreset)]
+    return [value for preset in chosen for value in preset.languages.values() if isinstance(value, str)]
+
+
 def graph(units: beam.PCollection, context: CleanContext) -> None:
     """Read, normalise, filter by language and quality, mask personal data, sign, write."""
     config = context.config
@@ -49,12 +89,17 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
     if config.clean.language is not None:
         language = config.clean.language
         batches |= LabelLanguage(keep=language.keep, threshold=language.threshold)
-    if config.clean.quality:
-        batches |= FilterQuality(presets=config.clean.quality)
+    if quality := quality_options(config):
+        batches |= FilterQuality(**quality)
     if config.clean.pii:
         batches |= MaskPii(kinds=config.clean.pii)
     batches |= sign
-    split = CleanSplit(stage=STAGE, signatures=sign.schema, keep_text=config.rejected.keep_text)
+    split = CleanSplit(
+        stage=STAGE,
+        signatures=sign.schema,
+        keep_text=config.rejected.keep_text,
+        keep_statistics=config.clean.keep_statistics,
+    )
     batches | WriteUnits(out=context.out, stage=STAGE, split=split)
 
 
@@ -63,8 +108,8 @@ def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     batch = normalise(batch, unicode=config.clean.unicode)
     if config.clean.language is not None:
         batch = label_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
-    if config.clean.quality:
-        batch = filter_quality(batch, presets=config.clean.quality)
+    if quality := quality_options(config):
+        batch = filter_quality(batch, **quality)
     if config.clean.pii:
         batch = mask_pii(batch, kinds=config.clean.pii)
     return batch
@@ -75,8 +120,9 @@ def stage_key(config: Config) -> str:
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands, minhash.rows, minhash.ngram)
     versions = library_versions("langdetect", "pyarrow", "datasketch")
+    files = [storage.file_hash(path) for path in _files(config)]
     return content_key(
-        CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature
+        CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature, files
     )
 
 
@@ -89,7 +135,8 @@ def check_names(config: Config) -> None:
     try:
         if config.clean.language is not None:
             kept_languages(langdetect_model(), config.clean.language.keep)
-        chosen_presets(config.clean.quality)
+        if quality := quality_options(config):
+            FilterQuality(**quality)
     except ValueError as error:
         raise UserError(str(error)) from None
 

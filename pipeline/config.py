@@ -45,12 +45,35 @@ class Language(Section):
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.65
 
 
+class QualityPreset(Section):
+    """A quality preset with values of one's own: thresholds by rule (null disables), and by language.
+
+    A language's values are those of fineweb-2's files, or the path of such a file.
+    """
+
+    preset: str
+    thresholds: dict[str, float | None] = {}
+    languages: dict[str, str | dict[str, Any]] = {}
+    words: Literal["english", "character"] | None = None
+
+
+class StatisticRule(Section):
+    """A rule of one's own: a document whose `statistic` is below `min` or above `max` is rejected under `name`."""
+
+    statistic: str
+    min: float | None = None
+    max: float | None = None
+    name: str | None = None
+
+
 class Clean(Section):
     """What happens to each document on its own."""
 
     unicode: Literal["nfc", "nfkc", "none"] = "nfc"
     language: Language | None = None
-    quality: tuple[str, ...] = ()
+    quality: tuple[str | QualityPreset, ...] = ()
+    rules: tuple[StatisticRule, ...] = ()
+    keep_statistics: bool = False
     pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
 
 
@@ -229,22 +252,32 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+def read_yaml(path: str, *, what: str, hint: str = "") -> dict[str, Any]:
+    """Return the mapping in a YAML file, loaded safely.
+
+    Raises:
+        UserError: one line that names the file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {what} {path}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} is not a mapping of keys{hint}")
+    return raw
+
+
 def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
     """Read, override (`key.path=value`, value as YAML), expand and validate a configuration.
 
     Raises:
         UserError: one line that names the file, the key and the nearest valid key or value.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path} is not a mapping of keys; `gristmill schema` shows what belongs there")
+    raw = read_yaml(path, what="the configuration", hint="; `gristmill schema` shows what belongs there")
     for given in overrides:
         override(raw, given)
     expanded = _expand(raw)
@@ -305,7 +338,7 @@ def first_error(error: ValidationError, model: type[Section] = Config) -> str:
     """Return the most useful error as one line: an unknown key before a missing one, being often its misspelling."""
     errors = sorted(error.errors(include_url=False), key=lambda item: not _is_unknown_key(item["type"]))
     first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if part != QualityPreset.__name__)  # named for being in a union
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if _is_unknown_key(first["type"]):
         *parents, key = first["loc"]
@@ -327,8 +360,7 @@ def _valid_keys(model: Any, location: Sequence[int | str]) -> list[str]:
     annotation: Any = model
     for part in location:
         if isinstance(part, int):
-            annotation = _members(annotation)[0]
-            continue
+            continue  # a place in a list: its members are those of the annotation already
         section = next((member for member in _members(annotation) if part in _field_types(member)), None)
         if section is None:
             continue  # pydantic names union members in the location

@@ -65,6 +65,7 @@ def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
 
 _PLACES = (
     ("documents/", "the documents that passed, one Arrow file a unit"),
+    ("statistics/", "what the quality rules measured, by document"),
     ("rejected/", "every record that did not, with rule, value and threshold"),
     ("deletions/", "duplicates, each with the document that it repeats"),
     ("clusters/", "the size of each duplicate cluster, by survivor"),

@@ -6,10 +6,11 @@ from typing import Any
 from pipeline.clean import check_names, decide
 from pipeline.config import Config
 from pipeline.errors import UserError
+from transforms.kernels.quality import STATISTICS
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files
 from transforms.readers.source import Source
-from transforms.schema import edit_columns
+from transforms.schema import STATISTIC, edit_columns
 from transforms.unit import Slice
 
 
@@ -22,6 +23,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
         UserError: there is no such file.
     """
     check_names(config)
+    clean = config.clean
     like = next((source for source in config.sources if source.format == "jsonl"), config.sources[0])
     source = Source(name="try", format="jsonl", path=path, text=like.text, url=like.url)
     try:
@@ -38,6 +40,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
                 yield {
                     **verdict,
                     **{name: row[name] for name in ("language", "language_score", "url", "location")},
+                    **({"statistics": {n: row[STATISTIC + n] for n in STATISTICS}} if clean.keep_statistics else {}),
                     "edits": {name: count for name, column in edits.items() if (count := column[number].as_py())},
                     "text": row["text"],
                 }

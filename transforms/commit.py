@@ -22,7 +22,7 @@ from transforms.unit import WorkUnit
 RECORD_VERSION = 1
 
 # Contract (design section 2): the file format's footer refuses a torn file; `datasets` maps only streams.
-_FILE_ZSTD = frozenset({"documents", "rejected"})
+_FILE_ZSTD = frozenset({"documents", "rejected", "statistics"})
 _FILE_PLAIN = frozenset({"signatures", "deletions"})
 
 

@@ -7,23 +7,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.schema import DOCUMENT, REJECTED, alive_mask, edit_columns
+from transforms.kernels.quality import STATISTICS
+from transforms.schema import DOCUMENT, REJECTED, STATISTIC, alive_mask, edit_columns
+
+STATISTICS_TABLE = pa.schema(
+    [pa.field("doc_id", pa.int64(), nullable=False), *(pa.field(name, pa.float64()) for name in STATISTICS)]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSplit:
     """Splits a batch of schema IN_FLIGHT plus signature columns.
 
-    `keep_text` stores the text of rejected rows too.
+    `keep_text` stores the text of rejected rows too, `keep_statistics` the statistics of all rows that were measured.
     """
 
     stage: str
     signatures: pa.Schema
     keep_text: bool
+    keep_statistics: bool = False
 
     @property
     def schemas(self) -> Mapping[str, pa.Schema]:
-        return {"documents": DOCUMENT, "signatures": self.signatures, "rejected": REJECTED}
+        schemas = {"documents": DOCUMENT, "signatures": self.signatures, "rejected": REJECTED}
+        return {**schemas, "statistics": STATISTICS_TABLE} if self.keep_statistics else schemas
 
     def __call__(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.RecordBatch], dict[str, Any]]:
         alive_N = alive_mask(batch)
@@ -35,6 +42,8 @@ class CleanSplit:
             "signatures": pa.RecordBatch.from_arrays(signatures, schema=self.signatures),
             "rejected": rejected_rows(dead, stage=self.stage, keep_text=self.keep_text),
         }
+        if self.keep_statistics:
+            tables["statistics"] = statistics_rows(batch)
         counts = {
             "input": batch.num_rows,
             "kept": kept.num_rows,
@@ -50,6 +59,13 @@ class CleanSplit:
 def value_counts(column: pa.Array) -> dict[str, int]:
     """Return how often each value occurs; null counts as `unknown`."""
     return {str(entry["values"] or "unknown"): entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+
+
+def statistics_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return doc_id and statistics of the rows that were measured, whether they live or not."""
+    columns = [batch.column("doc_id"), *(batch.column(STATISTIC + name) for name in STATISTICS)]
+    rows = pa.RecordBatch.from_arrays(columns, schema=STATISTICS_TABLE)
+    return rows.filter(pc.is_valid(rows.column(STATISTICS[0])))
 
 
 def rejected_rows(dead: pa.RecordBatch, *, stage: str, keep_text: bool) -> pa.RecordBatch:

@@ -1,12 +1,12 @@
-"""Quality presets: rules over the words and lines of a document, each with a name, a measured value and a threshold.
+"""Quality rules: presets and thresholds of one's own, applied to batches; and all statistics of a document as columns.
 
-Names, thresholds and order are those of the reference implementations; tokens are those of `transforms.kernels.tokens`.
+Presets are those of `transforms.presets`; tokens are those of `transforms.kernels.tokens`.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -16,113 +16,47 @@ from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
 from transforms.batch import BatchKey
-from transforms.kernels.c4 import CUT_FEW_WORDS, CUT_JAVASCRIPT, CUT_LONG_WORD, CUT_POLICY, NUM_CUTS, pack
-from transforms.kernels.lexicon import NUM_ROWS
-from transforms.kernels.quality import C4, FINEWEB, GOPHER_QUALITY, GOPHER_REPETITION, MC4_PARAGRAPH, judge
+from transforms.kernels.c4 import NUM_CUTS, pack
+from transforms.kernels.characters import by_character_table, character_table
+from transforms.kernels.lexicon import NUM_ROWS, intern_all
+from transforms.kernels.quality import C4, C4_TFDS, GOPHER_QUALITY, NUM_STATISTICS, STATISTICS, judge
 from transforms.kernels.room import enlarged, new_lexicon, new_room
 from transforms.kernels.strings import string_array, string_views
-from transforms.schema import alive_mask, reject, set_column
+from transforms.presets import NEVER, PRESETS, Choice, Part, ThresholdRule, Words, check_rules, chosen_presets
+from transforms.schema import STATISTIC, alive_mask, count_edits, reject, set_column
 
-NEVER = float("nan")  # a threshold that no value fails
-
-
-class Preset(NamedTuple):
-    """Which kernel measures, and its rules in order: name and threshold."""
-
-    kind: int
-    rules: tuple[tuple[str, float], ...]
-
-
-# From datatrove 0.10: gopher_repetition_filter, gopher_quality_filter, c4_filters, fineweb_quality_filter, for FineWeb.
-PRESETS = {
-    "gopher-repetition": Preset(
-        GOPHER_REPETITION,
-        (
-            ("empty", NEVER),
-            ("dup_para_frac", 0.3),
-            ("dup_para_char_frac", 0.2),
-            ("dup_line_frac", 0.3),
-            ("dup_line_char_frac", 0.2),
-            ("top_2_gram", 0.2),
-            ("top_3_gram", 0.18),
-            ("top_4_gram", 0.16),
-            ("duplicated_5_n_grams", 0.15),
-            ("duplicated_6_n_grams", 0.14),
-            ("duplicated_7_n_grams", 0.13),
-            ("duplicated_8_n_grams", 0.12),
-            ("duplicated_9_n_grams", 0.11),
-            ("duplicated_10_n_grams", 0.1),
-        ),
-    ),
-    "gopher-quality": Preset(
-        GOPHER_QUALITY,
-        (
-            ("gopher_short_doc", 50.0),
-            ("gopher_long_doc", 100_000.0),
-            ("gopher_below_avg_threshold", 3.0),
-            ("gopher_above_avg_threshold", 10.0),
-            ("gopher_too_many_hashes", 0.1),
-            ("gopher_too_many_ellipsis", 0.1),
-            ("gopher_too_many_bullets", 0.9),
-            ("gopher_too_many_end_ellipsis", 0.3),
-            ("gopher_below_alpha_threshold", 0.8),
-            ("gopher_enough_stop_words", 2.0),
-        ),
-    ),
-    "c4-fineweb": Preset(C4, (("lorem_ipsum", NEVER), ("curly_bracket", NEVER), ("too_few_sentences", 5.0))),
-    "fineweb": Preset(
-        FINEWEB,
-        (
-            ("empty", NEVER),
-            ("line_punct_ratio", 0.12),
-            ("short_line_ratio", 0.67),
-            ("char_dup_ratio", 0.01),
-            ("list_ratio", 0.3),
-        ),
-    ),
-    # TFDS 3.1 and datatrove agree: fewer than three lines, or the third longest under 200 characters.
-    "mc4-paragraph": Preset(MC4_PARAGRAPH, (("paragraph_filter", 200.0),)),
-}
-
-CUTS = {
-    CUT_LONG_WORD: "too_long_word",
-    CUT_FEW_WORDS: "too_few_words",
-    CUT_JAVASCRIPT: "javascript",
-    CUT_POLICY: "policy",
-}
+STATISTIC_NAMES = (*STATISTICS, "language_score")  # which the statistics rules may name
 
 _MAX_TOKENS, _MAX_LINES = 1 << 20, 1 << 18  # of a document, to keep room for in the next batch
-_MAX_RULES = max(len(preset.rules) for preset in PRESETS.values())
-
-
-def chosen_presets(names: Sequence[str]) -> tuple[Preset, ...]:
-    """Return the presets of these names, in their order.
-
-    Raises:
-        ValueError: a name that is no preset.
-    """
-    for name in names:
-        if name not in PRESETS:
-            [nearest] = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)
-            raise ValueError(f"quality preset {name!r} is not known; the nearest is {nearest!r}")
-    return tuple(PRESETS[name] for name in names)
+_MAX_RULES = max(len(part.rules) for preset in PRESETS.values() for part in (preset, *preset.then))
 
 
 class Memory:
     """What the rules remember from batch to batch: how chunks split. It saves time and changes nothing else.
 
     Args:
+        words: how they are counted, see `transforms.presets`.
         max_rows: with more strings than this after a batch it starts afresh. 2**19 are 80 MB, and the chunks of 60 to
             100 MB of English.
     """
 
-    def __init__(self, *, max_rows: int = 1 << 19) -> None:
+    def __init__(self, *, words: Words = "english", max_rows: int = 1 << 19) -> None:
+        self.words = words
         self.max_rows = max_rows
+        self._others: dict[Words, Memory] = {}
         self.forget()
+
+    def of(self, words: Words) -> "Memory":
+        """Return the memory for another way to count words."""
+        if words == self.words:
+            return self
+        if words not in self._others:
+            self._others[words] = Memory(words=words, max_rows=self.max_rows)
+        return self._others[words]
 
     def forget(self) -> None:
         """Start afresh."""
-        self.lexicon = new_lexicon()
+        self.lexicon = new_lexicon(by_character_table() if self.words == "character" else character_table())
         self.room = new_room(len(self.lexicon.rows_R))
 
     def trim(self) -> None:
@@ -132,101 +66,202 @@ class Memory:
         elif len(self.room.first.tokens_T) > _MAX_TOKENS or len(self.room.first.hashes_L) > _MAX_LINES:
             self.room = new_room(len(self.lexicon.rows_R))
 
+    def rows(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """Return the rows of some strings in the lexicon, entered if need be; int32, sorted."""
+        encoded = [word.encode() for word in words]
+        rows_W = np.empty(len(words), np.int32)
+        text = np.frombuffer(b"".join(encoded), np.uint8).copy()
+        while full := intern_all(self.lexicon, text, np.cumsum([0, *map(len, encoded)]), rows_W):
+            self.enlarge(-full)
+        return np.unique(rows_W)
+
+    def enlarge(self, full: int) -> None:
+        """Make the array larger that a kernel found full."""
+        self.lexicon, self.room = enlarged(self.lexicon, self.room, full)
+
+
+@dataclass(frozen=True)
+class _Thresholds:
+    """Thresholds and stop words of a chain of presets, for the languages that have their own."""
+
+    labels: tuple[str, ...]
+    thresholds_VPQ: NDArray[np.float64]
+    stop_words: tuple[tuple[str, ...], ...]  # of variant v and preset p, at v * P + p
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> "_Thresholds":
+        labels = tuple(dict.fromkeys(label for part in parts for label in part.languages))
+        thresholds_VPQ = np.full((len(labels) + 1, len(parts), _MAX_RULES), NEVER)
+        stop_words = []
+        for v, label in enumerate((None, *labels)):
+            for p, part in enumerate(parts):
+                values = part.languages.get(label) if label else None
+                own = values.thresholds if values else {}
+                for q, (name, threshold) in enumerate(part.preset.rules):
+                    thresholds_VPQ[v, p, q] = own.get(name, threshold)
+                has_words = values is not None and part.preset.kind == GOPHER_QUALITY
+                stop_words.append(values.stop_words if values and has_words else ())
+        return cls(labels, thresholds_VPQ, tuple(stop_words))
+
+    def stop_rows(self, memory: Memory) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the rows of all stop words, and where those of each variant and preset begin."""
+        rows = [memory.rows(words) for words in self.stop_words]
+        return np.concatenate([*rows, np.empty(0, np.int32)]), np.cumsum([0, *map(len, rows)])
+
+
+def variants(language: pa.Array, labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return int64 [N]: which of `labels`, from 1, each language is, itself or by what stands before its hyphen; or 0.
+
+    A language is a label of the detector: zh is zh-cn and zh-tw, unless these have their own.
+    """
+    number = {label: v for v, label in enumerate(labels, 1)}
+    encoded = language.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    known = [number.get(name, number.get(name.partition("-")[0], 0)) for name in names]
+    return np.array([*known, 0])[pc.fill_null(encoded.indices, len(names)).to_numpy()]
+
 
 def filter_quality(
     batch: pa.RecordBatch,
     *,
-    presets: Sequence[str],
+    presets: Sequence[str | Choice] = (),
+    rules: Sequence[ThresholdRule] = (),
+    keep_statistics: bool = False,
     memory: Memory | None = None,
-    cuts_C: NDArray[np.int64] | None = None,
 ) -> pa.RecordBatch:
-    """Return `batch` with the living rows that fail a preset rejected by the first rule that they fail.
+    """Return `batch` with the living rows that fail a rule rejected by the first that they fail.
 
-    Presets apply in the order given; c4-fineweb cuts lines, and presets after it see what is left. The text of a row
-    that lives is rewritten then, that of a rejected row is not.
+    First come `rules`, on the statistics of the text as it came; then the presets in the order given. c4-fineweb and
+    c4-tfds cut lines, and presets after them see what is left. The text of a row that lives is rewritten then, that of
+    a rejected row is not. Lines cut are counted as edits.
 
     Args:
         batch: rows of schema IN_FLIGHT.
-        presets: names of PRESETS.
+        presets: names of PRESETS, or choices.
+        rules: on STATISTIC_NAMES. A statistic of nothing (the mean word length of no words) fails none.
+        keep_statistics: append a column `statistic.<name>` (double) for each of STATISTICS, null in rows that were
+            rejected before.
         memory: to be kept from batch to batch by one thread; a new one by default.
-        cuts_C: int64 [NUM_CUTS], to which the lines cut are added, by the numbers of CUTS.
 
     Raises:
-        ValueError: a name that is no preset.
+        ValueError: a name that is no preset, rule or statistic.
     """
-    chosen = chosen_presets(presets)
+    parts = chosen_presets(presets)
+    check_rules(rules, STATISTIC_NAMES)
     memory = memory or Memory()
-    cuts_C = np.zeros(NUM_CUTS, np.int64) if cuts_C is None else cuts_C
+    measured = keep_statistics or any(rule.statistic in STATISTICS for rule in rules)
+    statistics_NS = np.full((batch.num_rows if measured else 0, NUM_STATISTICS), np.nan)
+    groups = [(words, tuple(group)) for words, group in groupby(parts, key=lambda part: part.words)]
+    (words, group), *more = groups or [("english", ())]
+    before = batch
+    batch = _judged(_reject_low_scores(batch, parts), group, rules, memory.of(words), statistics_NS)
+    for words, group in more:
+        batch = _judged(batch, group, (), memory.of(words), statistics_NS[:0])
+    if more:
+        text = pc.if_else(pc.is_null(batch.column("rule")), batch.column("text"), before.column("text"))
+        batch = set_column(batch, "text", text)
+    if keep_statistics:
+        for name, values_N in zip(STATISTICS, statistics_NS.T, strict=True):
+            batch = batch.append_column(STATISTIC + name, pa.array(values_N, pa.float64(), from_pandas=True))
+    return batch
+
+
+def _judged(
+    batch: pa.RecordBatch,
+    parts: tuple[Part, ...],
+    rules: Sequence[ThresholdRule],
+    memory: Memory,
+    statistics_NS: NDArray[np.float64],
+) -> pa.RecordBatch:
+    """Apply presets that count words alike, and rules on the statistics that are measured before them."""
     offsets_N1, bytes_M = string_views(batch.column("text"))
     original = bytes_M[offsets_N1[0] : offsets_N1[-1]]
     text, offsets_N1 = original.copy(), offsets_N1 - offsets_N1[0]
     alive_N = alive_mask(batch)
-    thresholds_PQ = np.full((len(chosen), _MAX_RULES), NEVER)
-    for preset, thresholds_Q in zip(chosen, thresholds_PQ, strict=True):
-        thresholds_Q[: len(preset.rules)] = [threshold for _, threshold in preset.rules]
-    kinds_P = np.array([preset.kind for preset in chosen], np.int64)
+    chain = _Thresholds.of(parts)
+    variant_N = variants(batch.column("language"), chain.labels)
+    kinds_P = np.array([part.preset.kind for part in parts], np.int64)
     num_rows = batch.num_rows
     preset_N, rule_N = np.full(num_rows, -1, np.int64), np.full(num_rows, -1, np.int64)
     value_N, stop_N = np.zeros(num_rows), offsets_N1[1:].copy()
+    cuts_PNC = np.zeros((len(parts), num_rows, NUM_CUTS), np.int32)
+    stop_rows_W, stop_rows_VP1 = chain.stop_rows(memory)
     done = 0
     while done < num_rows:
-        arguments = (offsets_N1, text, ~alive_N, kinds_P, thresholds_PQ, done)
-        done, full = judge(memory.lexicon, memory.room, *arguments, preset_N, rule_N, value_N, stop_N, cuts_C)
+        arguments = (offsets_N1, text, ~alive_N, kinds_P, variant_N, chain.thresholds_VPQ, stop_rows_W, stop_rows_VP1)
+        written = (preset_N, rule_N, value_N, stop_N, cuts_PNC, statistics_NS)
+        done, full = judge(memory.lexicon, memory.room, *arguments, done, *written)
         if full:
             text[offsets_N1[done] :] = original[offsets_N1[done] :]
-            memory.lexicon, memory.room = enlarged(memory.lexicon, memory.room, full)
+            memory.enlarge(full)
     memory.trim()
+    batch = _reject_by_statistics(batch, rules, statistics_NS)
     failed_N = rule_N >= 0
-    if C4 in kinds_P:
+    if np.isin(kinds_P, (C4, C4_TFDS)).any():
+        rewritten_N = alive_mask(batch) & ~failed_N
         out_offsets_N1, out_M = np.empty_like(offsets_N1), np.empty_like(original)
-        pack(original, text, offsets_N1, stop_N, alive_N & ~failed_N, out_offsets_N1, out_M)
+        pack(original, text, offsets_N1, stop_N, rewritten_N, out_offsets_N1, out_M)
         batch = set_column(batch, "text", string_array(out_offsets_N1, out_M))
+        for part, cuts_NC in zip(parts, cuts_PNC, strict=True):
+            batch = count_edits(batch, {f"lines.{name}": cuts_NC[:, c] for c, name in enumerate(part.preset.cuts)})
     if failed_N.any():
-        batch = _with_verdicts(batch, chosen, preset_N * _MAX_RULES + rule_N, value_N, failed_N)
+        preset_N, rule_N = np.where(failed_N, preset_N, 0), np.where(failed_N, rule_N, 0)
+        names_PQ = np.full((len(parts), _MAX_RULES), "", object)
+        for p, part in enumerate(parts):
+            names_PQ[p, : len(part.preset.rules)] = [name for name, _ in part.preset.rules]
+        threshold_N = chain.thresholds_VPQ[variant_N, preset_N, rule_N]
+        unmeasured_N = np.isnan(threshold_N)
+        batch = reject(
+            batch,
+            pa.array(names_PQ[preset_N, rule_N], pa.string()),
+            where_N=failed_N,
+            value=pa.array(value_N, mask=unmeasured_N),
+            threshold=pa.array(threshold_N, mask=unmeasured_N),
+        )
     return batch
 
 
-def _with_verdicts(
-    batch: pa.RecordBatch,
-    chosen: tuple[Preset, ...],
-    verdict_N: NDArray[np.int64],
-    value_N: NDArray[np.float64],
-    failed_N: NDArray[np.bool_],
+def _reject_low_scores(batch: pa.RecordBatch, parts: Sequence[Part]) -> pa.RecordBatch:
+    """Reject rows whose language scores less than a preset asks for in this language."""
+    scores = {label: values.language_score for part in parts for label, values in part.languages.items()}
+    least = {label: score for label, score in scores.items() if score is not None}
+    if not least:
+        return batch
+    variant_N = variants(batch.column("language"), tuple(least))
+    threshold_N = np.array([np.nan, *least.values()])[variant_N]
+    score_N = batch.column("language_score").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return reject(batch, "language", where_N=score_N < threshold_N, value=score_N, threshold=threshold_N)
+
+
+def _reject_by_statistics(
+    batch: pa.RecordBatch, rules: Sequence[ThresholdRule], statistics_NS: NDArray[np.float64]
 ) -> pa.RecordBatch:
-    """Return `batch` with rule number verdict_N, counted over presets of _MAX_RULES, written where `failed_N`."""
-    names = np.full(len(chosen) * _MAX_RULES, "", object)
-    thresholds = np.full(len(names), NEVER)
-    for p, preset in enumerate(chosen):
-        for q, (name, threshold) in enumerate(preset.rules):
-            names[p * _MAX_RULES + q], thresholds[p * _MAX_RULES + q] = name, threshold
-    verdict_N = np.where(failed_N, verdict_N, 0)
-    threshold_N = thresholds[verdict_N]
-    unmeasured_N = np.isnan(threshold_N)
-    return reject(
-        batch,
-        pc.take(pa.array(names, pa.string()), pa.array(verdict_N)),
-        where_N=failed_N,
-        value=pa.array(value_N, mask=unmeasured_N),
-        threshold=pa.array(threshold_N, mask=unmeasured_N),
-    )
+    """Reject rows by thresholds of one's own; NaN fails none."""
+    for rule in rules:
+        if rule.statistic in STATISTICS:
+            value_N = statistics_NS[:, STATISTICS.index(rule.statistic)]
+        else:
+            value_N = batch.column(rule.statistic).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        name = rule.name or rule.statistic
+        if rule.min is not None:
+            batch = reject(batch, name, where_N=value_N < rule.min, value=value_N, threshold=float(rule.min))
+        if rule.max is not None:
+            batch = reject(batch, name, where_N=value_N > rule.max, value=value_N, threshold=float(rule.max))
+    return batch
 
 
 class _FilterQuality(beam.DoFn):
-    def __init__(self, presets: tuple[str, ...]) -> None:
-        self._presets = presets
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
         self._rejected = Metrics.counter("quality", "rejected")
-        self._cuts = {number: Metrics.counter("quality", f"lines_{name}") for number, name in CUTS.items()}
 
     def setup(self) -> None:
         self._memory = Memory()
 
     def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
         key, batch = element
-        cuts_C = np.zeros(NUM_CUTS, np.int64)
-        out = filter_quality(batch, presets=self._presets, memory=self._memory, cuts_C=cuts_C)
+        out = filter_quality(batch, **self._options, memory=self._memory)
         self._rejected.inc(batch.column("rule").null_count - out.column("rule").null_count)
-        for number, counter in self._cuts.items():
-            counter.inc(int(cuts_C[number]))
         yield key, out
 
 
@@ -234,11 +269,15 @@ class _FilterQuality(beam.DoFn):
 class FilterQuality(beam.PTransform):
     """Keyed batches to keyed batches; see `filter_quality`."""
 
-    presets: tuple[str, ...]
+    presets: tuple[str | Choice, ...] = ()
+    rules: tuple[ThresholdRule, ...] = ()
+    keep_statistics: bool = False
 
     def __post_init__(self) -> None:
         chosen_presets(self.presets)
+        check_rules(self.rules, STATISTIC_NAMES)
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        quality = beam.ParDo(_FilterQuality(tuple(self.presets)))
+        options = {"presets": self.presets, "rules": self.rules, "keep_statistics": self.keep_statistics}
+        quality = beam.ParDo(_FilterQuality(options))
         return batches | quality.with_output_types(tuple[BatchKey, pa.RecordBatch])

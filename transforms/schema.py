@@ -34,6 +34,7 @@ VERDICT = pa.schema(
 )
 
 IN_FLIGHT = pa.schema([*DOCUMENT, *VERDICT])
+STATISTIC = "statistic."  # begins the names of columns in flight that hold what quality rules measure
 EDITS = "edits."  # begins the names of columns in flight that count edits
 
 REJECTED = pa.schema(
@@ -140,8 +141,10 @@ def count_edits(batch: pa.RecordBatch, counts_N: Mapping[str, NDArray[np.integer
 
     The split adds them up into the unit record. They travel with the rows, so a repeated bundle counts once.
     """
+    before = edit_columns(batch)
     for name, values_N in counts_N.items():
-        batch = batch.append_column(EDITS + name, pa.array(values_N, pa.int32()))
+        column = pa.array(values_N, pa.int32())
+        batch = set_column(batch, EDITS + name, pc.add(before[name], column) if name in before else column)
     return batch
 
 

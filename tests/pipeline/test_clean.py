@@ -5,8 +5,10 @@ import json
 import pytest
 
 from pipeline.cli import main
+from pipeline.errors import UserError
 from tests.pipeline.corpus import counts, run_stages, write_config
 from transforms.commit import load_records, read_table
+from transforms.presets import PRESETS
 
 GOOD = "They went to the house by the river that day, and all of them had something to say about it. " * 3
 RECORDS = [
@@ -69,3 +71,54 @@ def test_the_report_shows_what_was_done_to_texts(directory, capsys):
     assert main(["run", str(path), "--to", "clean"]) == 0
     assert "pii.email" in capsys.readouterr().out
     assert "pii.email" in (directory / "out" / "report" / "index.html").read_text()
+
+
+def test_lines_cut_are_counted_in_the_record(directory, capsys):
+    """run.json and `try` name the rule of every line that a preset cut."""
+    write_records(directory, [{"text": f"{GOOD}\nshort\nwe use cookies here", "url": "u"}, {"text": "one line"}])
+    path = write_config(directory, clean={"quality": ["c4-fineweb"]})
+    run_stages(path, last="clean", options=["--direct_runner_bundle_repeat=1"])
+    assert {k: v for k, v in counts(directory / "out")["clean"]["edits"].items() if v} == {
+        "lines.policy": 1, "lines.too_few_words": 2,
+    }  # fmt: skip
+    assert assert_tried_like_run(path, capsys)[0]["edits"] == {"lines.too_few_words": 1, "lines.policy": 1}
+
+
+def test_rules_and_statistics(directory, capsys):
+    """A rule of one's own decides by a statistic, and the table holds it for kept and rejected documents."""
+    rules = [{"statistic": "words", "max": 60, "name": "too_wordy"}]
+    path = write_config(directory, clean={"rules": rules, "keep_statistics": True})
+    run_stages(path, last="clean")
+    rows = documents(directory / "out", "statistics")
+    assert [row["words"] for row in rows] == [67, 62, 62]
+    assert [row["rule"] for row in documents(directory / "out", "rejected")] == ["too_wordy"] * 3
+    verdicts = assert_tried_like_run(path, capsys)
+    assert [v["statistics"]["words"] for v in verdicts] == [67, 62, 62]
+    run_stages(path, last="clean", overrides=["clean.rules.0.max=63"])
+    assert len(documents(directory / "out")) == 2
+
+
+def test_values_by_language_come_from_files(directory):
+    """A file of values is read, is part of the key by its content, and its mistakes are told in one line."""
+    values = directory / "eng_Latn.yml"
+    values.write_text("stopwords: [something, nowhere]\ntop_n_grams: [[2, 0.9], [3, 0.9], [4, 0.9]]\n")
+    thresholds = {name: None for name, _ in PRESETS["gopher-repetition"].rules[1:]}
+    preset = {"preset": "fineweb2", "languages": {"en": str(values)}, "thresholds": thresholds}
+    path = write_config(directory, clean={"language": {}, "quality": [preset]})
+    rejected = [("gopher_enough_stop_words", 1, 2)] * 3
+    for stop_words, expected in (("[something, nowhere]", rejected), ("[something, river]", [])):
+        values.write_text(f"stopwords: {stop_words}\nline_punct_thr: 0\n")
+        run_stages(path, last="clean")
+        rows = documents(directory / "out", "rejected")
+        assert [(row["rule"], row["value"], row["threshold"]) for row in rows] == expected
+    for content, line in (("stop: 1", "values of language en: unknown value 'stop'"), ("- 1", "is not a mapping")):
+        values.write_text(content)
+        with pytest.raises(UserError, match=line):
+            run_stages(path, last="clean")
+    with pytest.raises(UserError, match=r"clean\.language is not set"):
+        run_stages(path, last="clean", overrides=["clean.language=null"])
+    values.write_text("line_punct_thr: 0")
+    with pytest.raises(UserError, match="cannot read the values nowhere"):
+        run_stages(path, last="clean", overrides=["clean.quality.0.languages.en=nowhere"])
+    with pytest.raises(UserError, match="statistic 'wordz' is not known; the nearest is 'words'"):
+        run_stages(path, last="clean", overrides=["clean.rules=[{statistic: wordz, min: 1}]"])

@@ -40,6 +40,8 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"sources": [{**MINIMAL["sources"][0], "txt": "t"}]}, "did you mean 'text'?"),
         ({"pretrain": {"step": 3}}, "did you mean 'steps'?"),
         ({"clean": {"unicode": "nfd"}}, "clean.unicode: input should be 'nfc', 'nfkc' or 'none', got 'nfd'"),
+        ({"clean": {"quality": [{"presett": "fineweb2"}]}}, "key 'clean.quality.0.presett'; did you mean 'preset'?"),
+        ({"clean": {"rules": [{"statistics": "words"}]}}, "did you mean 'statistic'?"),
         ({"tokenize": {"tokenizer": {"vocab_size": 4096}}}, "give either train (wordpiece or bpe) or load (a path)"),
         ({"sources": []}, "sources"),
         ({"sources": MINIMAL["sources"] * 2}, "two sources are called 's'"),
@@ -132,6 +134,9 @@ def test_the_set_of_keys_is_frozen():
     assert keys == {
         "name", "output", "seed", "sources", "unit_bytes", "pretrain",
         "clean", "clean.unicode", "clean.quality", "clean.language", "clean.pii",
+        "clean.quality.preset", "clean.quality.thresholds", "clean.quality.languages", "clean.quality.words",
+        "clean.rules", "clean.rules.statistic", "clean.rules.min", "clean.rules.max", "clean.rules.name",
+        "clean.keep_statistics",
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
         "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
         "dedup.decontaminate", "dedup.decontaminate.sets", "dedup.decontaminate.ngram", "dedup.decontaminate.action",

@@ -6,13 +6,21 @@ from collections import Counter
 
 import numpy as np
 
-from tests.reference.tokens import split_chunk, tokens
+from tests.reference.tokens import by_character, split_chunk
 from transforms.kernels.characters import LETTER, SENTENCE_END, TERMINAL, WORD, character_table
 from transforms.kernels.room import STOP_WORDS
 
 CITATION = re.compile(r"\[[0-9]*\]|\[edit\]|\[citation needed\]")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+WORDS = {"english": split_chunk, "character": by_character}
 ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
+
+def tokens(text):
+    return [token for chunk in text.split() for token in WORDS[SPLIT[-1]](chunk)]
+
+
+SPLIT = ["english"]  # how words are counted, changed by `measured`
 
 
 def has(char, flag):
@@ -96,6 +104,35 @@ def sentences(line):
     return count
 
 
+def c4_tfds(text):
+    """Yield rule and value; return the text that is left."""
+    kept, count = [], 0
+    if len(text) > 190_000:
+        yield "too_long", len(text)
+    for full in text.splitlines():
+        line = full.strip()
+        if any(len(word) > 1000 for word in line.split()):
+            continue
+        line = CITATION.sub("", line)
+        lower = line.translate(ASCII_LOWER)
+        if not line.endswith((".", "?", "!", '"')) or line.endswith("..."):
+            continue
+        if len(line.split()) < 5:
+            continue
+        if "lorem ipsum" in lower:
+            yield "loremipsum", None
+        if "javascript" in lower:
+            continue
+        if "{" in line:
+            yield "squigglybracket", None
+        if any(phrase in lower for phrase in POLICY):
+            continue
+        kept.append(line)
+        count += sentences(line)
+    yield "too_few_sentences", count
+    return "\n".join(kept).strip()
+
+
 def c4_fineweb(text):
     """Yield rule and value; return the text that is left."""
     kept, count = [], 0
@@ -137,7 +174,15 @@ def mc4_paragraph(text):
     yield "paragraph_filter", lines[2] if len(lines) > 2 else 0
 
 
+def fineweb2(text):
+    """The rules of three presets, for words that the caller's `tokens` may count by character."""
+    for rules in (gopher_repetition, fineweb, gopher_quality):
+        yield from rules(text)
+
+
 RULES = {
+    "c4-tfds": c4_tfds,
+    "fineweb2": fineweb2,
     "gopher-repetition": gopher_repetition,
     "gopher-quality": gopher_quality,
     "c4-fineweb": c4_fineweb,
@@ -153,10 +198,12 @@ AT_LEAST = {
 def measured(text, preset):
     """Rule -> value of one preset, and the text that is left."""
     values, rules = {}, RULES[preset](text)
+    SPLIT[-1] = "character" if preset == "fineweb2" else "english"
     while True:
         try:
             name, value = next(rules)
         except StopIteration as stop:
+            SPLIT[-1] = "english"
             return values, text if stop.value is None else stop.value
         values.setdefault(name, value)
 

@@ -17,6 +17,7 @@ from transforms.kernels.characters import (
     character_table,
 )
 from transforms.kernels.english import EXCEPTIONS
+from transforms.kernels.words import CLASS_SHIFT, MARK, SOLO, word_table
 
 
 @cache
@@ -134,3 +135,18 @@ def split_chunk(chunk):
 
 def tokens(text):
     return [token for chunk in text.split() for token in split_chunk(chunk)]
+
+
+def by_character(chunk):
+    """The same, but letters of scripts without spaces are tokens by themselves, with the marks that follow them."""
+    pieces, rest = [], ""
+    classes = (word_table() >> CLASS_SHIFT)[list(map(ord, chunk))].tolist()
+    for char, kind in zip(chunk, classes, strict=True):
+        if kind == SOLO:
+            pieces += [*split_chunk(rest), char] if rest else [char]
+            rest = ""
+        elif kind == MARK and not rest and pieces:
+            pieces[-1] += char
+        else:
+            rest += char
+    return [*pieces, *split_chunk(rest)] if rest else pieces

@@ -1,4 +1,4 @@
-"""The line rules of C4 as FineWeb ran them: lines are cut, citation marks deleted, sentences counted.
+"""The line rules of C4, as FineWeb ran them and as TFDS has them: lines are cut, citation marks deleted.
 
 Shapes: L lines, T tokens of a document.
 """
@@ -6,6 +6,7 @@ Shapes: L lines, T tokens of a document.
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.kernels.characters import SPACE
 from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import (
     CHARS,
@@ -47,10 +48,13 @@ from transforms.kernels.lines import (
     stripped,
     text_lines,
 )
+from transforms.kernels.utf8 import code_point
 
-LOREM_IPSUM, CURLY_BRACKET, TOO_FEW_SENTENCES = 0, 1, 2  # rules of the preset
-CUT_LONG_WORD, CUT_FEW_WORDS, CUT_JAVASCRIPT, CUT_POLICY = 0, 1, 2, 3  # reasons to cut a line
-NUM_CUTS = 4
+# Rules of the presets; the last two cut lines.
+LOREM_IPSUM, CURLY_BRACKET, TOO_FEW_SENTENCES, TOO_LONG, FEW_WORDS, NO_END_MARK = 0, 1, 2, 3, 4, 5
+# Reasons to cut a line.
+CUT_LONG_WORD, CUT_FEW_WORDS, CUT_JAVASCRIPT, CUT_POLICY, CUT_NO_END_MARK = 0, 1, 2, 3, 4
+NUM_CUTS = 5
 
 _U = np.uint64
 
@@ -123,6 +127,30 @@ def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: i
 
 
 @kernel
+def _num_words(text: NDArray[np.uint8], start: int, stop: int, enough: float, flags_C: NDArray[np.uint16]) -> int:
+    """Return the number of runs without white space, or one that is not below `enough`."""
+    words, i, inside = 0, start, False
+    while i < stop and not (words >= enough and inside):
+        code, width = code_point(text, i, stop)
+        white = flags_C[_U(code)] & SPACE != 0
+        words += not white and not inside
+        inside = not white
+        i += width
+    return words
+
+
+@kernel
+def _has_end_mark(text: NDArray[np.uint8], start: int, stop: int, apostrophe: bool) -> bool:
+    """Whether a line ends with `.`, `?`, `!`, `"` or, if asked for, an apostrophe, and not with three full stops."""
+    if start == stop:
+        return False
+    last = text[_U(stop - 1)]
+    if last == 0x2E:
+        return not (stop - start > 2 and text[_U(stop - 2)] == 0x2E and text[_U(stop - 3)] == 0x2E)
+    return last == 0x3F or last == 0x21 or last == 0x22 or (apostrophe and last == 0x27)  # noqa: PLR1714
+
+
+@kernel
 def cut_lines(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -131,6 +159,8 @@ def cut_lines(
     counts: NDArray[np.int64],
     out_tables: Tables,
     out_counts: NDArray[np.int64],
+    tfds: bool,
+    thresholds_Q: NDArray[np.float64],
     cuts_C: NDArray[np.int64],
 ) -> tuple[int, int, int]:
     """Leave in `text` only what C4 keeps of a document, and write the tables of that.
@@ -143,6 +173,9 @@ def cut_lines(
         counts: int64, of `tables`.
         out_tables: other arrays than those of `tables`.
         out_counts: int64, of `out_tables`; zero.
+        tfds: words are counted behind the deletion of citation marks, and an apostrophe is no end mark. datatrove,
+            and so FineWeb, counts before it.
+        thresholds_Q: float64, of the preset's rules: with NaN at NO_END_MARK lines need no end mark.
         cuts_C: int64 [NUM_CUTS], to which the lines cut are added by reason.
 
     Returns:
@@ -154,19 +187,37 @@ def cut_lines(
     """
     lines_L, tokens_T, out_lines_L, rows_R = tables.lines_L, tables.tokens_T, out_tables.lines_L, lexicon.rows_R
     sentences, o, edited = 0, start, False
+    least, marks = thresholds_Q[FEW_WORDS], not np.isnan(thresholds_Q[NO_END_MARK])
     for l in range(text_lines(lines_L, counts[DOC_LINES])):
         line = _U(l)
         flags = lines_L[line, L_FLAGS]
         if flags & IS_LONG:
             cuts_C[CUT_LONG_WORD] += 1
             continue
-        if not flags & THREE_CHUNKS:
+        first, last = wide(lines_L[line, L_FIRST]), wide(lines_L[line, L_LAST])
+        few = False
+        if not tfds:
+            if least == 3:
+                few = not flags & THREE_CHUNKS
+            else:
+                few = _num_words(text, first, last, least, lexicon.flags_C) < least
+        if few and not marks:
             cuts_C[CUT_FEW_WORDS] += 1
             continue
-        first, last = wide(lines_L[line, L_FIRST]), wide(lines_L[line, L_LAST])
         at = o + (o > start)
         if flags & IS_SUSPECT:
             end = _copy_without_citations(text, first, last, at)
+        else:
+            end = at + last - first
+            for k in range(last - first):
+                text[_U(at + k)] = text[_U(first + k)]
+        if marks and not _has_end_mark(text, at, end, not tfds):
+            cuts_C[CUT_NO_END_MARK] += 1
+            continue
+        if few or (tfds and _num_words(text, at, end, least, lexicon.flags_C) < least):
+            cuts_C[CUT_FEW_WORDS] += 1
+            continue
+        if flags & IS_SUSPECT:
             if contains(text, at, end, _LOREM):
                 return LOREM_IPSUM, sentences, o
             if contains(text, at, end, _JAVASCRIPT):
@@ -178,10 +229,6 @@ def cut_lines(
             if _any_phrase(text, at, end, _POLICY_M, _POLICY_N1):
                 cuts_C[CUT_POLICY] += 1
                 continue
-        else:
-            end = at + last - first
-            for k in range(last - first):
-                text[_U(at + k)] = text[_U(first + k)]
         if at > o:
             text[o] = 0x0A
         o = end

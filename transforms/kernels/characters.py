@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.tables import kept
+from transforms.kernels.words import CLASS_SHIFT, SEPARATOR, SOLO, word_table
+from transforms.kernels.words import MARK as CLASS_MARK
 
 SPACE = 1 << 0  # str.isspace
 ALPHA = 1 << 1  # letter or mark, modifiers and combining diacritics apart
@@ -29,6 +31,10 @@ LETTER = 1 << 12  # str.isalpha
 TERMINAL = 1 << 13  # ends a line properly
 SENTENCE_END = 1 << 14  # as a token of its own ends a sentence
 MARK = 1 << 15  # category P
+
+# In the table of `by_character_table` alone: a character that is a word by itself, and a mark that may follow it.
+ALONE = SYMBOL | ALPHA
+COMBINING = MARK | ALPHA
 
 AFFIXES = (
     ",:;!?()[]{}<>_#*&\xa1\xb7\xbf\u2026"
@@ -130,4 +136,19 @@ def _character_table() -> NDArray[np.uint16]:
     flags_C[code_points(_TERMINAL_ONLY)] &= ~np.uint16(SENTENCE_END)
     marks = [code for part in (*_CONTROLS, *_ASCII_MARKS) for code in part]
     flags_C[[*marks, *map(ord, _PUNCTUATION), *terminal]] &= ~np.uint16(WORD)
+    return flags_C
+
+
+@cache
+def by_character_table() -> NDArray[np.uint16]:
+    """Return `character_table` for texts without spaces between words: Chinese, Japanese, Thai and the like.
+
+    Their letters, those of `transforms.kernels.words`, have ALONE, and combining marks have COMBINING.
+    """
+    flags_C = character_table().copy()
+    class_C = word_table() >> np.uint32(CLASS_SHIFT)
+    flags_C[0x3000:0x3040][class_C[0x3000:0x3040] == SEPARATOR] &= ~np.uint16(ALPHA)
+    flags_C[class_C == CLASS_MARK] |= np.uint16(COMBINING)
+    flags_C[class_C == SOLO] |= np.uint16(ALONE)
+    flags_C.setflags(write=False)
     return flags_C

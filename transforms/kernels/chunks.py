@@ -6,7 +6,7 @@ Shapes: K characters of the chunk, P pieces.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.characters import AFFIX, ALPHA, CURRENCY_SIGN, HOST, PREFIX
+from transforms.kernels.characters import AFFIX, ALONE, ALPHA, COMBINING, CURRENCY_SIGN, HOST, PREFIX
 from transforms.kernels.english import EXCEPTIONS
 from transforms.kernels.jit import kernel, wide
 from transforms.kernels.lexicon import (
@@ -153,6 +153,39 @@ def _pieces(
 
 
 @kernel
+def _pieces_by_character(
+    lexicon: Lexicon,
+    text: NDArray[np.uint8],
+    places_K1: NDArray[np.int64],
+    codes_K: NDArray[np.int32],
+    flags_K: NDArray[np.uint16],
+    seen: int,
+    bounds_P1: NDArray[np.int64],
+) -> int:
+    """Write the pieces of a whole chunk as `_pieces` does: a character that is ALONE is one, with marks behind it."""
+    pieces = start = 0
+    stop = len(codes_K)
+    bounds_P1[0] = 0
+    while start < stop:
+        end = start
+        if flags_K[start] & ALONE == ALONE:
+            end += 1
+            while end < stop and flags_K[end] & COMBINING == COMBINING:
+                end += 1
+            pieces += 1
+            bounds_P1[pieces] = end
+        else:
+            while end < stop and flags_K[end] & ALONE != ALONE:
+                end += 1
+            room_P1 = bounds_P1[pieces : pieces + 2 * (end - start) + 2]
+            pieces += _pieces(
+                lexicon, text, places_K1, codes_K, flags_K, wide(start), wide(end), seen, wide(1), room_P1
+            )
+        start = end
+    return pieces
+
+
+@kernel
 def _merge(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -202,26 +235,30 @@ def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> in
     places_K1 = np.empty(chars + 1, np.int64)
     codes_K = np.empty(chars, np.int32)
     flags_K = np.empty(chars, np.uint16)
-    plain, seen = True, 0
+    plain, alone, seen = True, False, 0
     i = start
     for k in range(chars):
         code, width = code_point(text, i, stop)
         places_K1[k], codes_K[k], flags_K[k] = i, code, flags_C[code]
         plain &= flags_K[k] & (ALPHA | AFFIX) == ALPHA
+        alone |= flags_K[k] & ALONE == ALONE
         if 0x30 <= code <= 0x39:
             seen |= HAS_DIGIT
         if code == 0x2E:
             seen |= HAS_DOT
         i += width
     places_K1[chars] = stop
-    if plain:  # half of all chunks
+    if plain and (not alone or chars == 1):  # half of all chunks
         if num_tokens == len(tokens_T):
             return -NUM_TOKENS
         tokens_T[num_tokens] = row
         summarise(lexicon, row, num_tokens, wide(1))
         return 0
     bounds_P1 = np.empty(2 * chars + 2, np.int64)
-    pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, seen, wide(1), bounds_P1)
+    if alone:
+        pieces = _pieces_by_character(lexicon, text, places_K1, codes_K, flags_K, seen, bounds_P1)
+    else:
+        pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, seen, wide(1), bounds_P1)
     merged_P = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces, seen)
     count = k = 0
     while k < pieces:

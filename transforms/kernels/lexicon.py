@@ -276,6 +276,20 @@ def seed(
 
 
 @kernel
+def intern_all(
+    lexicon: Lexicon, text: NDArray[np.uint8], offsets_W1: NDArray[np.int64], rows_W: NDArray[np.int32]
+) -> int:
+    """Write the rows of strings, entered where they are new; return 0, or minus the number of a full array."""
+    for w in range(len(rows_W)):
+        start, stop = offsets_W1[w], offsets_W1[w + 1]
+        row = intern(lexicon, text, start, stop - start, hash_bytes(text, start, stop))
+        if row < 0:
+            return row
+        rows_W[w] = row
+    return 0
+
+
+@kernel
 def rehash(slots_S: NDArray[np.uint64], rows_R: NDArray[np.int32], larger_S: NDArray[np.uint64]) -> None:
     """Enter the rows of one hash table into a larger, empty one."""
     mask = _U(len(larger_S) - 1)
