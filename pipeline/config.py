@@ -20,6 +20,7 @@ from transforms.readers.source import Source
 from transforms.storage import is_local
 
 STAGES = ("clean", "dedup", "tokenize", "pretrain")
+_MIN_ROW, _MAX_ROW = 8, 1 << 17  # tokens
 _MAX_NAME = 100  # of a source; it becomes part of file names
 
 
@@ -153,12 +154,30 @@ class TokenizerChoice(Section):
 
 
 class Tokenize(Section):
-    """Token ids, packing and the train/validation split."""
+    """Token ids, packing and the train/validation split.
+
+    Of several lengths of rows the first goes to shards/, each other one to shards-<length>/.
+    """
 
     tokenizer: TokenizerChoice = TokenizerChoice(train="wordpiece")
-    seq_length: Annotated[int, Field(ge=8, le=1 << 17)] = 512
+    seq_length: int | tuple[int, ...] = 512
     packing: Literal["best_fit", "concat", "none"] = "best_fit"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.005
+
+    @property
+    def seq_lengths(self) -> tuple[int, ...]:
+        """The lengths of rows, at least one."""
+        return (self.seq_length,) if isinstance(self.seq_length, int) else self.seq_length
+
+    @field_validator("seq_length")
+    @classmethod
+    def _lengths_are_possible(cls, seq_length: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        lengths = (seq_length,) if isinstance(seq_length, int) else seq_length
+        if not lengths or not all(_MIN_ROW <= length <= _MAX_ROW for length in lengths):
+            raise ValueError(f"give one length of rows or several, each {_MIN_ROW} to {_MAX_ROW} tokens")
+        if len(set(lengths)) < len(lengths):
+            raise ValueError("a length is given twice")
+        return seq_length
 
 
 class Rejected(Section):

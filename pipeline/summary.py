@@ -93,6 +93,8 @@ def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
         part = counts[split]
         fill = part["tokens"] / part["capacity"] if part["capacity"] else 0.0
         yield f"shards    {split:<10} {part['rows']:,} rows, {part['tokens']:,} tokens, {fill:.2%} full"
+    if counts["near_validation"]:
+        yield f"          {counts['near_validation']:,} documents are too like a validation document to train on"
 
 
 def _training(summary: Mapping[str, Any]) -> Iterator[str]:

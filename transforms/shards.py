@@ -5,6 +5,7 @@ Shapes: U work units, N documents.
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -93,23 +94,30 @@ def shard_name(number: int, num_shards: int) -> str:
 
 
 def split_files(
-    split: Split, num_shards: int, *, vocab_size: int, num_rows: int, num_bytes: int, fingerprint: str
+    split: Split, rows_of_shard: Sequence[int], *, vocab_size: int, num_bytes: int, fingerprint: str
 ) -> dict[str, str]:
     """Return the JSON files beside the shards of one split, by name.
 
     Args:
         split: names the split.
-        num_shards: files `shard_name(0, num_shards)` and so on.
+        rows_of_shard: rows in each of the files `shard_name(0, num_shards)` and so on; a reader that begins in the
+            middle goes by them.
         vocab_size: as given to `shard_schema`.
-        num_rows: rows in all of them.
         num_bytes: bytes in all of them.
         fingerprint: identifies the data, for the caches of `datasets`: any text that changes with it.
     """
+    num_shards = len(rows_of_shard)
+    described = {
+        "name": split,
+        "num_bytes": num_bytes,
+        "num_examples": sum(rows_of_shard),
+        "shard_lengths": list(rows_of_shard),
+    }
     info = {
         "builder_name": "gristmill",
         "dataset_name": "gristmill",
         "features": _features(shard_schema(vocab_size)),
-        "splits": {split: {"name": split, "num_bytes": num_bytes, "num_examples": num_rows}},
+        "splits": {split: described},
         "dataset_size": num_bytes,
     }
     state: dict[str, Any] = {
@@ -149,7 +157,9 @@ class Share(NamedTuple):
     stop: int
 
 
-def assign_shards(weight_U: NDArray[np.int64], num_shards: int, *, seed: int) -> list[list[Share]]:
+def assign_shards(
+    weight_U: NDArray[np.int64], num_shards: int, *, seed: int, repeat_U: NDArray[np.float64] | None = None
+) -> list[list[Share]]:
     """Deal the units to the shards: equal weights, each shard from a seeded random group of units.
 
     Units in a random order are laid end to end and cut into groups of about 32 units, each a whole number of shards
@@ -162,6 +172,8 @@ def assign_shards(weight_U: NDArray[np.int64], num_shards: int, *, seed: int) ->
             somewhere).
         num_shards: at most 4096.
         seed: of the order of units.
+        repeat_U: float64 [U], how often the documents of each unit are packed, so that shards are equal in what they
+            hold and not in what they read; None for once.
 
     Returns:
         For each shard its shares, in the order in which the units were laid. Every position of every unit is in one
@@ -169,9 +181,13 @@ def assign_shards(weight_U: NDArray[np.int64], num_shards: int, *, seed: int) ->
     """
     if not 1 <= num_shards <= MAX_SHARDS:
         raise ValueError(f"{num_shards} shards: give 1 to {MAX_SHARDS}")
+    laid_U = weight_U
+    if repeat_U is not None:  # documents of the validation split are packed once however rare their source is made
+        laid_U = np.rint(weight_U * np.maximum(repeat_U, 0.01)).astype(np.int64)
+        laid_U = np.where(weight_U > 0, np.maximum(laid_U, 1), 0)
     order_U = np.empty(len(weight_U), np.int32)
     permutation(np.uint64(seed), order_U)
-    ends_U = np.cumsum(weight_U[order_U])
+    ends_U = np.cumsum(laid_U[order_U])
     total = int(ends_U[-1]) if len(ends_U) else 0
     mixed = max(1, min(num_shards, round(_MIXED_UNITS * num_shards / max(1, len(weight_U)))))  # shards of a group
     num_groups = max(1, num_shards // mixed)
@@ -180,10 +196,14 @@ def assign_shards(weight_U: NDArray[np.int64], num_shards: int, *, seed: int) ->
     for first, stop in itertools.pairwise(cuts):
         group_start, group_stop = total * first // num_shards, total * stop // num_shards
         unit = int(np.searchsorted(ends_U, group_start, side="right"))
-        while unit < len(order_U) and (unit_start := int(ends_U[unit] - weight_U[order_U[unit]])) < group_stop:
+        while unit < len(order_U) and (unit_start := int(ends_U[unit] - laid_U[order_U[unit]])) < group_stop:
             start = max(group_start, unit_start) - unit_start
             length = min(group_stop, int(ends_U[unit])) - unit_start - start
-            edges = [start + length * slot // (stop - first) for slot in range(stop - first + 1)]
+            weight, laid = int(weight_U[order_U[unit]]), int(laid_U[order_U[unit]])
+            edges = [
+                (start + length * slot // (stop - first)) * weight // laid if laid else 0
+                for slot in range(stop - first + 1)
+            ]
             for slot in range(stop - first):
                 if edges[slot] < edges[slot + 1]:
                     shards[first + slot].append(Share(int(order_U[unit]), edges[slot], edges[slot + 1]))
@@ -198,13 +218,22 @@ def document_positions(num_tokens_N: NDArray[np.integer[Any]]) -> NDArray[np.int
 
 
 def take_share(tokens: pa.Table, share: Share) -> pa.Table:
-    """Return the documents of `share` from the whole `tokens/` table of its unit, without copying."""
-    num_tokens_N = np.concatenate(
-        [np.zeros(0, np.int32), *(np.diff(chunk.offsets.to_numpy()) for chunk in tokens.column("ids").chunks)]
-    )
-    position_N = document_positions(num_tokens_N)
-    first, stop = np.searchsorted(position_N, [share.start, share.stop]).tolist()
-    return tokens.slice(first, stop - first)
+    """Return the documents of `share` from the whole `tokens/` table of its unit, without copying.
+
+    Of a mapped table it touches the batches of the share, and of the others no more than the first and the last offset:
+    a unit of 128 MB of ids is divided among 64 shards and read once, not 64 times.
+    """
+    position = 0
+    parts: list[pa.RecordBatch] = []
+    for batch in tokens.to_batches():
+        offsets_N1 = batch.column("ids").offsets.to_numpy()
+        weight = int(offsets_N1[-1] - offsets_N1[0]) + batch.num_rows
+        if position < share.stop and position + weight > share.start:
+            position_N = position + document_positions(np.diff(offsets_N1))
+            first, stop = np.searchsorted(position_N, [share.start, share.stop]).tolist()
+            parts.append(batch.slice(first, stop - first))
+        position += weight
+    return pa.Table.from_batches(parts, tokens.schema)
 
 
 def num_copies(content_hash_N: NDArray[np.uint64], weight: float, threshold: int) -> NDArray[np.int64]:

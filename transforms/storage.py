@@ -7,6 +7,7 @@ failed rename (state DONE, no file).
 
 import json
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -133,6 +134,29 @@ def remove(path: str) -> None:
     filesystem, inner = _filesystem(path)
     if filesystem.exists(inner):
         filesystem.rm_file(inner)
+
+
+def list_directories(directory: str) -> list[str]:
+    """Return the sorted names of the directories in `directory`; empty if it does not exist."""
+    if is_local(directory):
+        path = Path(directory)
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir()) if path.is_dir() else []
+    filesystem, inner = _filesystem(directory)
+    try:
+        entries = filesystem.ls(inner, detail=True)
+    except FileNotFoundError:
+        return []
+    return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
+
+def remove_directory(directory: str) -> None:
+    """Delete a directory with all that is in it, if it exists."""
+    if is_local(directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    filesystem, inner = _filesystem(directory)
+    if filesystem.exists(inner):
+        filesystem.rm(inner, recursive=True)
 
 
 def remove_private(out: str) -> int:

@@ -89,7 +89,7 @@ def test_all_jobs_are_looked_at(jobs):
     """A stage that is added is looked at too."""
     assert set(jobs) == {
         "clean", "dedup-runs", "dedup-identity", "dedup-origins", "dedup-links", "dedup-clusters", "dedup", "tokenizer",
-        "tokenize", "shards",
+        "tokenize", "validation-bands", "validation-near", "shards",
     }  # fmt: skip
 
 

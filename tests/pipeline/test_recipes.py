@@ -13,9 +13,9 @@ from tests.transforms.readers import test_warc as warc
 from tests.transforms.readers.reading import COMPRESS, SUFFIX
 
 GERMAN = (
-    "der die und in den von zu das mit sich des auf ist im dem nicht ein eine als auch es an werden aus er hat dass sie"
-    " nach wird bei einer um am sind noch wie einem einen so zum war haben nur oder aber vor zur bis mehr durch man sein"
-    " wurde wenn zwei Jahre keine immer unter viele dieser Wasser Stadt Leben Zeit Jahr Haus Weg Arbeit Tag Land Wort"
+    "der die und in den von zu das mit sich des auf ist im dem nicht ein eine als auch es an werden aus er hat dass"
+    " sie nach wird bei einer um am sind noch wie einem einen so zum war haben nur oder aber vor zur bis mehr durch man"
+    " sein wurde wenn zwei Jahre keine immer unter viele dieser Wasser Stadt Leben Zeit Jahr Haus Weg Arbeit Tag Land"
 ).split()
 CHINESE = (
     "\u7684\u4e00\u662f\u5728\u4e0d\u4e86\u6709\u548c\u4eba\u8fd9\u4e2d\u5927\u4e3a\u4e0a\u4e2a\u56fd\u6211\u4ee5\u8981"

@@ -37,7 +37,7 @@ def write_dataset(directory, documents, *, metadata=METADATA, num_shards=2):
     for split, keep in zip(SPLITS, (lambda i: i % 4, lambda i: not i % 4), strict=True):
         folder = directory / split
         folder.mkdir(parents=True)
-        num_rows = num_bytes = 0
+        num_rows, num_bytes = [], 0
         for number in range(num_shards):
             rows, _ = pack(
                 tokens_table(documents[number::num_shards], metadata.vocab_size),
@@ -52,13 +52,12 @@ def write_dataset(directory, documents, *, metadata=METADATA, num_shards=2):
             path = folder / shard_name(number, num_shards)
             with pa.ipc.new_stream(path, rows.schema) as writer:
                 writer.write_table(rows)
-            num_rows += rows.num_rows
+            num_rows.append(rows.num_rows)
             num_bytes += path.stat().st_size
         beside = split_files(
             split,
-            num_shards,
+            num_rows,
             vocab_size=metadata.vocab_size,
-            num_rows=num_rows,
             num_bytes=num_bytes,
             fingerprint="0123456789abcdef",
         )
@@ -182,6 +181,24 @@ def test_shares_tile_every_unit(weights, num_shards, seed):
         assert all(left[1] == right[0] for left, right in pairwise(edges))
     sizes = [sum(share.stop - share.start for share in shares) for shares in shards]
     assert max(sizes) - min(sizes) <= max(map(len, shards), default=0) + 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5000), st.sampled_from([1e-6, 0.3, 1.0, 2.5, 40.0]))), st.integers(1, 12))
+def test_shares_of_repeated_sources(units, num_shards):
+    """Units that are packed more or less often are tiled too, and shards are equal in what they hold."""
+    weights, repeats = [weight for weight, _ in units], [repeat for _, repeat in units]
+    shards = assign_shards(np.array(weights, np.int64), num_shards, seed=0, repeat_U=np.array(repeats))
+    covered = {unit: [] for unit, weight in enumerate(weights) if weight}
+    for shares in shards:
+        for share in shares:
+            covered[share.unit].append((share.start, share.stop))
+    for unit, ranges in covered.items():
+        edges = sorted(ranges)
+        assert (edges[0][0], edges[-1][1]) == (0, weights[unit])
+        assert all(left[1] == right[0] for left, right in pairwise(edges))
+    sizes = [sum((s.stop - s.start) * max(repeats[s.unit], 0.01) for s in shares) for shares in shards]
+    assert max(sizes) - min(sizes) <= 2 + 2 * sum(max(repeat, 1) for repeat in repeats)
 
 
 def test_shards_mix_units():

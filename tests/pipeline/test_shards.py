@@ -1,0 +1,137 @@
+"""The shards of a run: several lengths of rows, equal sizes, and nothing in train that validation has."""
+
+import json
+from collections import Counter
+
+import datasets
+import pyarrow as pa
+import pytest
+
+from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config, write_corpus
+from transforms import shards as shards_module
+from transforms.commit import load_records, read_table
+
+
+@pytest.fixture
+def directory(tmp_path):
+    write_corpus(tmp_path / "corpus", files=2, per_file=60)
+    return tmp_path
+
+
+def tokens_of(out):
+    """The ids of every document in tokens/, by doc_id."""
+    tables = [read_table(str(out), record, "tokens") for record in load_records(str(out), "tokenize").values()]
+    return {row["doc_id"]: row["ids"] for table in tables for row in table.select(["doc_id", "ids"]).to_pylist()}
+
+
+def documents_of(rows):
+    """The ids of every document in the rows of a split, put together from its pieces, by doc_id."""
+    pieces = {}
+    for row in rows:
+        start = 0
+        for length, doc_id, first in zip(row["document_lengths"], row["doc_ids"], row["piece_starts"], strict=True):
+            pieces.setdefault(doc_id, []).append((first, row["input_ids"][start + 1 : start + length - 1]))
+            start += length
+    return {doc_id: [token for _, part in sorted(found) for token in part] for doc_id, found in pieces.items()}
+
+
+def test_several_lengths_hold_the_same_documents(directory):
+    """Each length has its directory, all with every token of the same split, and encoding is not repeated."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path, overrides=["dedup.minhash=null"])
+    one = column_hashes(out)
+    run_stages(path, overrides=["dedup.minhash=null", "tokenize.seq_length=[64, 16, 256]"])
+    tokens = tokens_of(out)
+    for name, length in (("shards", 64), ("shards-16", 16), ("shards-256", 256)):
+        loaded = datasets.load_from_disk(str(out / name))
+        train, validation = (documents_of(loaded[split]) for split in ("train", "validation"))
+        assert not set(train) & set(validation)
+        assert train | validation == tokens
+        assert max(map(len, loaded["train"]["input_ids"])) == length
+    assert column_hashes(out)["shards"] == one["shards"]
+    assert column_hashes(out)["tokenize"] == one["tokenize"]
+    described = json.loads((out / "run.json").read_text())["stages"]["shards"]["other_lengths"]
+    assert set(described) == {"shards-16", "shards-256"}
+    assert described["shards-256"]["counts"]["train"]["tokens"] == counts(out)["shards"]["train"]["tokens"]
+
+
+def test_a_length_that_is_configured_no_longer_is_removed(directory):
+    """Its directory, its records and its entry go; asking twice for several lengths does nothing the second time."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path, overrides=["tokenize.seq_length=[64, 16]"])
+    _, said = run_stages(path, overrides=["tokenize.seq_length=[64, 16]"])
+    assert said == []
+    (out / "shards-mine").mkdir()
+    _, said = run_stages(path)
+    assert any("no longer planned" in line for line in said)
+    assert not (out / "shards-16").exists()
+    assert not (out / "units" / "shards-16").exists()
+    assert (out / "shards-mine").exists()
+    assert "other_lengths" not in json.loads((out / "run.json").read_text())["stages"]["shards"]
+
+
+def test_shards_are_of_one_size(directory, monkeypatch):
+    """Many shards of units with unequal weights: tokens of any two differ by less than 10%."""
+    monkeypatch.setattr(shards_module, "_SHARD_TOKENS", 100_000)
+    other = directory / "corpus" / "other.jsonl"
+    other.write_text("".join(json.dumps(record) + "\n" for record in records(2000, seed=9)))
+    sources = [
+        {"name": "web", "format": "jsonl", "path": str(directory / "corpus" / "part-*"), "weight": 1.0},
+        {"name": "books", "format": "jsonl", "path": str(other), "weight": 3.0},
+    ]
+    path = write_config(directory, sources=sources, unit_bytes=150_000)
+    run_stages(path, overrides=["tokenize.validation=0"])
+    sizes = []
+    for record in load_records(str(directory / "out"), "shards").values():
+        table = read_table(str(directory / "out"), record, "shards/train")
+        sizes.append(sum(map(len, table["input_ids"].to_pylist())))
+    assert len(sizes) >= 5
+    assert max(sizes) < 1.1 * min(sizes)
+    rows = json.loads((directory / "out/shards/train/dataset_info.json").read_text())["splits"]["train"]
+    assert len(rows["shard_lengths"]) == len(sizes)
+    assert sum(rows["shard_lengths"]) == rows["num_examples"] == counts(directory / "out")["shards"]["train"]["rows"]
+
+
+def shingles(text):
+    words = text.lower().split()
+    return {tuple(words[start : start + 5]) for start in range(len(words) - 4)}
+
+
+def test_nothing_in_train_is_nearly_a_validation_document(directory):
+    """Pairs that dedup keeps, being below its threshold, are never divided between the splits."""
+    path, out = write_config(directory), directory / "out"
+    options = ["dedup.exact=false", "dedup.minhash.threshold=1.0", "tokenize.validation=0.3"]
+    run_stages(path, overrides=options)
+    tables = [pa.ipc.open_file(out / "documents" / f"{unit}.arrow").read_all()
+              for unit in load_records(str(out), "clean")]  # fmt: skip
+    text_of = {row["doc_id"]: row["text"] for table in tables for row in table.to_pylist()}
+    loaded = datasets.load_from_disk(str(out / "shards"))
+    train, validation = (set(documents_of(loaded[split])) for split in ("train", "validation"))
+    tokens = set(tokens_of(out))
+    left_out = tokens - train - validation
+    assert len(left_out) == counts(out)["shards"]["near_validation"] > 0
+    held_out = [shingles(text_of[doc_id]) for doc_id in validation]
+
+    def nearest(doc_id):
+        found = shingles(text_of[doc_id])
+        return max(len(found & other) / len(found | other) for other in held_out)
+
+    assert max(map(nearest, train)) < 0.75
+    assert min(map(nearest, left_out)) > 0.4
+    run_stages(path, overrides=[*options, "tokenize.validation=0"])
+    assert counts(out)["shards"]["near_validation"] == 0
+    assert set(documents_of(datasets.load_from_disk(str(out / "shards"))["train"])) == tokens
+
+
+def test_validation_stays_when_data_is_added(directory):
+    """The documents that were in validation are in it still, beside new ones."""
+    path, out = write_config(directory), directory / "out"
+    options = ["tokenize.validation=0.5"]
+    run_stages(path, overrides=options)
+    before = set(documents_of(datasets.load_from_disk(str(out / "shards"))["validation"]))
+    more = directory / "corpus" / "part-9.jsonl"
+    more.write_text("".join(json.dumps(record) + "\n" for record in records(60, seed=77)))
+    run_stages(path, overrides=options)
+    after = set(documents_of(datasets.load_from_disk(str(out / "shards"))["validation"]))
+    assert Counter(doc_id in after for doc_id in before) == {True: len(before)}
+    assert len(after) > len(before) >= 10
