@@ -66,8 +66,9 @@ def suggest(config: Config, gpu_hours: float) -> list[str]:
     from pipeline.pretrain.suggest import suggestion_lines  # noqa: PLC0415
 
     family = PRESETS[config.pretrain.model][0] if config.pretrain else "modernbert"
+    directory = config.pretrain.shards if config.pretrain else "shards"
     try:
-        rows = Rows(Path(config.output) / "shards" / "train")
+        rows = Rows(Path(config.output) / directory / "train")
         return suggestion_lines(table(rows, family=family, gpu_hours=gpu_hours))
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None

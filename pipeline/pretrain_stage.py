@@ -44,8 +44,9 @@ def run(context: RunContext) -> None:
             f"pretrain reads shards from a local path; copy {context.out}/shards to the machine with the GPU"
         )
     out = Path(context.out)
-    shards = load_records(context.out, "shards")
-    key = content_key(settings.trajectory(), *(upstream_key(shards, f"shards/{s}") for s in ("train", "validation")))
+    shards = load_records(context.out, settings.shards)
+    tables = (f"{settings.shards}/{split}" for split in ("train", "validation"))
+    key = content_key(settings.trajectory(), *(upstream_key(shards, table) for table in tables))
     state_path = out / "units" / STAGE / "state.json"  # outside of what is set aside
     state = storage.read_json(str(state_path)) or {}
     if state.get("key") == key and state.get("done"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from typing import Any, ClassVar, Self
 
 from pipeline.pretrain.architecture import PRESETS
@@ -33,6 +34,8 @@ class Settings:
         heads: number of attention heads, instead of the preset's.
         init_from: directory or hub name of a Hugging Face checkpoint to go on with, such as another run's `model/`
             for a second phase on longer rows; its architecture is taken, `model` is not. Empty for fresh weights.
+        shards: directory of the rows under OUT: `shards`, or one of other row lengths such as `shards-8192`, for a
+            second phase on long rows.
         objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.
         mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
         whole_word: mask all tokens of a word or none.
@@ -70,6 +73,7 @@ class Settings:
     width: int | None = None
     heads: int | None = None
     init_from: str = ""
+    shards: str = "shards"
     objective: str = "mlm"
     mask_rate: float = 0.3
     whole_word: bool = False
@@ -131,6 +135,8 @@ class Settings:
         for name in ("warmup", "decay", "batch_warmup"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be a share of the steps, 0 to 1")
+        if not re.fullmatch(r"shards(-[1-9]\d*)?", self.shards):
+            raise ValueError(f"pretrain.shards: {self.shards!r} is neither shards nor shards-N, rows of N tokens")
         if self.warmup + self.decay > 1 and self.schedule == "wsd":
             raise ValueError(
                 f"pretrain.warmup + pretrain.decay: {self.warmup} + {self.decay} is more than the whole run"

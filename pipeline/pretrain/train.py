@@ -50,7 +50,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     world: World = ALONE,
 ) -> dict[str, Any]:
-    """Train on `out/shards` until `settings.steps` are done, resuming where an earlier call left off.
+    """Train on the shards in `out` until `settings.steps` are done, resuming where an earlier call left off.
 
     Writes `out/checkpoints/`, `out/pretrain/log.jsonl`, `out/model/` and, last, `out/pretrain/summary.json`. With equal
     settings, shards, torch build, threads and microbatch the weights are equal bit by bit, however often the run was
@@ -74,12 +74,13 @@ def train(
     settings.check()
     first, device = world.rank == 0, world.device
     say, progress = (say, progress) if first else (_silence, _silence)
-    rows, held_out = Rows(out / "shards" / "train"), Rows(out / "shards" / "validation")
+    shards = out / settings.shards
+    rows, held_out = Rows(shards / "train"), Rows(shards / "validation")
     metadata = rows.metadata
     if not held_out.metadata.agrees_with(metadata):
-        raise ValueError(f"{out / 'shards'}: train and validation were made differently; run tokenize again")
+        raise ValueError(f"{shards}: train and validation were made differently; run tokenize again")
     if not len(rows):
-        raise ValueError(f"{out / 'shards' / 'train'}: no rows to train on")
+        raise ValueError(f"{rows.directory}: no rows to train on")
     if settings.objective == "mlm+nsp" and not rows.are_pairs:
         raise ValueError("pretrain.objective: mlm+nsp needs sentence pairs, but the shards hold packed documents")
     if metadata.seq_length > LONGEST_ROW:

@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import layout_of
+from pipeline.pretrain.export import export_model
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.pretrained import find_pretrained, read_pretrained, take_weights
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.train import train
-from tests.pretrain.shards import IDS, write_tokenizer
+from tests.pretrain.shards import IDS, MAX_PIECES, SEQ_LENGTH, SPECIAL_IDS, make_rows, write_split, write_tokenizer
 
 SETTINGS = {
     "model": "modernbert-demo", "layers": 2, "width": 32, "heads": 2, "steps": 12, "batch_rows": 8, "threads": 1,
@@ -134,3 +136,28 @@ def test_second_run_starts_where_the_first_ended(out, tmp_path_factory):
     shutil.rmtree(second / "checkpoints")
     with pytest.raises(ValueError, match="maps tokens to other ids"):
         train(Settings(**near, seed=1), second, say=print)
+
+
+def test_second_phase_on_longer_rows(out):
+    """ModernBERT goes on with longer rows, from where the first phase ended; BERT's positions do not reach."""
+    first = train(Settings(**{**SETTINGS, "steps": 60}), out, say=lambda line: None)
+    (out / "model").rename(out / "first")
+    (out / "pretrain").rename(out / "pretrain-first")
+    (out / "checkpoints").rename(out / "checkpoints-first")
+    for split, seed in (("train", 1), ("validation", 2)):
+        rows = make_rows(80, seed)
+        longer = [one + other for one, other in zip(rows[::2], rows[1::2], strict=True)]
+        write_split(
+            out / "shards-64" / split, longer, num_files=1, seq_length=2 * SEQ_LENGTH, max_pieces=2 * MAX_PIECES
+        )
+    second = {"shards": "shards-64", "steps": 4, "batch_rows": 4, "lr": 1e-6, "threads": 1}
+    phase = train(Settings(init_from=str(out / "first"), **second), out, say=lambda line: None)
+    assert first["validation_loss"] < first["first_loss"] - 0.2
+    assert phase["first_loss"] == pytest.approx(first["validation_loss"], abs=0.1)
+    assert phase["validation_loss"] == pytest.approx(first["validation_loss"], abs=0.1)
+    assert json.loads((out / "model" / "config.json").read_text())["max_position_embeddings"] == 2 * SEQ_LENGTH
+    shutil.rmtree(out / "checkpoints")
+    bert = architecture_of("bert-tiny", vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0)
+    export_model(build_model(bert, seed=0), out / "tokenizer", out / "bert", special_ids=SPECIAL_IDS)
+    with pytest.raises(ValueError, match=r"has 32 positions, the rows 64 tokens"):
+        train(Settings(init_from=str(out / "bert"), **{**second, "seed": 1}), out, say=lambda line: None)

@@ -30,9 +30,11 @@ def test_defaults_are_valid():
         ({"warmup": 0.9, "decay": 0.2}, "more than the whole run"),
         ({"batch_rows": 10, "micro_rows": 4}, "not a multiple"),
         ({"shard": True, "optimizer": "muon"}, "pretrain.shard: muon needs whole tensors"),
+        ({"shard": True, "optimizer": "stableadamw"}, "pretrain.shard: stableadamw needs whole tensors"),
         ({"init_from": "x", "width": 64}, "has its own layers, width and heads"),
         ({"objective": "mlm+nsp", "model": "modernbert-base"}, "needs a model of the bert family"),
         ({"batch_warmup": 0.5, "batch_rows": 12}, "not a multiple of 8"),
+        ({"shards": "../shards"}, "pretrain.shards: '../shards' is neither shards nor shards-N"),
         ({"prompts": ["no gap"]}, "must contain"),
     ],
 )
