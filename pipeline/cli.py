@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--init-from", metavar="DIR", help="begin with the weights of this transformers directory")
     pretrain.add_argument("--suggest", action="store_true", help="only print model, batch and steps for a budget")
     pretrain.add_argument("--gpu-hours", type=float, default=24.0, metavar="H", help="the budget of --suggest")
-    add("plan", "show units, bytes, disk and memory; write nothing")
+    plan = add("plan", "show units, bytes, time, disk and memory; write nothing")
+    plan.add_argument("--price", type=float, metavar="P", help="of one core for an hour: tells the cost")
     trial = add("try", "show as JSONL what would happen to each document of a JSONL file")
     trial.add_argument("input", metavar="INPUT.jsonl")
     finetune = add("finetune", "train a classifier from a pretrained model", runs=False)
@@ -206,7 +207,7 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
     if command == "plan":
         from pipeline.estimate import describe_plan  # noqa: PLC0415
 
-        print(describe_plan(config))
+        print(describe_plan(config, options.price))
         return EXIT_DONE
     if command == "try":
         from pipeline.trial import try_documents  # noqa: PLC0415

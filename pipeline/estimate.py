@@ -1,56 +1,118 @@
-"""What `gristmill plan` says: units, bytes, and an estimate of disk and memory before anything is read."""
+"""What `gristmill plan` says: units, and an estimate of time, disk, memory and shuffle before anything is read."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pipeline.clean import check_names, minhash_parameters
 from pipeline.config import Config
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import Plan, PlannedUnit, make_plan
 from pipeline.pretrain.architecture import PRESETS
 from transforms.fingerprint import probability
 
-# Measured on the shared English and Chinese prose; good to a factor of two, which is what a plan is for.
+# Measured on the shared corpora (tests/bench/RESULTS.md); good to a factor of two, which is what a plan is for.
 _MEAN_DOCUMENT_BYTES = 4_000
 _ZSTD_RATIO = 2.6
 _BYTES_PER_TOKEN = 4.2
 _UNPACKED = {".gz": 3.0, ".zst": 3.2, ".bz2": 3.8, ".xz": 4.0, ".parquet": 2.0}  # stored bytes to text bytes
+_TEXT_SHARE = {"warc": 0.5, "wet": 2.2}  # stored bytes of gzip to text bytes: markup is most of a page
+_CLEAN_RATE = 10e6  # bytes of text a core and second; of pages, whose HTML is parsed, _PAGES_RATE
+_PAGES_RATE = 2e6
+_DEDUP_RATE = 400_000  # documents a core and second
+_TOKENIZE_RATE = 15e6  # bytes of text a core and second, encoding, packing and writing
 _WORKER_BYTES = 700 << 20
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+_TABLES = 6  # documents, signatures, two of rejected, deletions, tokens; with each the record of its unit
+_BAND_BYTES, _EXACT_BYTES = 12, 20  # of a document through a shuffle: hash and index a band, content hash and index
 
 
-def describe_plan(config: Config) -> str:
-    """Return the plan as text; nothing is written and no file is opened."""
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run needs if nothing is rejected."""
+
+    text_bytes: float
+    documents: float
+    core_hours: dict[str, float]
+    disk_bytes: dict[str, float]
+    objects: int
+    shuffle_bytes: float  # 0 where dedup passes over run files instead
+
+
+def estimate(config: Config, plan: Plan) -> Estimate:
+    """Return what a plan needs, from its stored bytes and measured rates."""
+    formats = {source.name: source.format for source in config.sources}
+    text_bytes = clean_seconds = 0.0
+    for unit in plan.units:
+        kind = formats[unit.slices[0].source]
+        text = unit.bytes * _text_ratio(kind, unit)
+        text_bytes += text
+        clean_seconds += text / (_PAGES_RATE if kind == "warc" else _CLEAN_RATE)
+    documents = text_bytes / _MEAN_DOCUMENT_BYTES
+    parameters = minhash_parameters(config)
+    bands = parameters.bands if parameters else 0
+    core_seconds = {
+        "clean": clean_seconds,
+        "dedup": documents / _DEDUP_RATE,
+        "tokenize": text_bytes / _TOKENIZE_RATE,
+    }
+    return Estimate(
+        text_bytes=text_bytes,
+        documents=documents,
+        core_hours={stage: seconds / 3600 for stage, seconds in core_seconds.items()},
+        disk_bytes={
+            "documents/": text_bytes / _ZSTD_RATIO,
+            "signatures/": documents * (24 + (4 * parameters.num_perm if parameters else 0)),
+            "work for dedup": documents * 12 * max(1, bands),
+            "tokens/ + shards/": 2 * text_bytes / _BYTES_PER_TOKEN * 2,
+        },
+        objects=2 * _TABLES * len(plan.units),
+        shuffle_bytes=documents * (bands * _BAND_BYTES + _EXACT_BYTES) if config.dedup.shuffle else 0.0,
+    )
+
+
+def _text_ratio(kind: str, unit: PlannedUnit) -> float:
+    if kind in _TEXT_SHARE:
+        return _TEXT_SHARE[kind]
+    return next((ratio for suffix, ratio in _UNPACKED.items() if unit.slices[0].path.endswith(suffix)), 1.0)
+
+
+def describe_plan(config: Config, price: float | None = None) -> str:
+    """Return the plan as text; nothing is written and no file is opened. `price` is that of one core for an hour."""
     check_names(config)
     plan = make_plan(config.sources, config.unit_bytes)
-    return "\n".join(_lines(config, plan))
+    return "\n".join([*_inputs(config, plan), *_needs(config, estimate(config, plan), price), *_choices(config)])
 
 
-def _lines(config: Config, plan: Plan) -> Iterator[str]:
+def _inputs(config: Config, plan: Plan) -> Iterator[str]:
     yield f"{config.name} -> {config.output}"
-    text_bytes = 0.0
     for source in config.sources:
         units = [unit for unit in plan.units if unit.slices[0].source == source.name]
         stored = sum(unit.bytes for unit in units)
-        ratio = next((r for suffix, r in _UNPACKED.items() if units[0].slices[0].path.endswith(suffix)), 1.0)
-        text_bytes += stored * ratio
         files = len({part.path for unit in units for part in unit.slices})
         size = f"{stored / 1e6:>14,.1f} MB"
         yield f"  {source.name:<20} {source.format:<10} {files:>8,} files {len(units):>8,} units {size}"
-    documents = text_bytes / _MEAN_DOCUMENT_BYTES
-    parameters = minhash_parameters(config)
-    signature_bytes = 24 + (4 * parameters.num_perm if parameters else 0)
-    token_bytes = text_bytes / _BYTES_PER_TOKEN * 2
-    yield f"\nabout {text_bytes / 1e6:,.0f} MB of text, {documents:,.0f} documents if their mean is 4 kB"
-    yield "disk at most, if nothing is rejected:"
-    for name, num_bytes in (
-        ("documents/", text_bytes / _ZSTD_RATIO),
-        ("signatures/", documents * signature_bytes),
-        ("work for dedup", documents * 12 * (parameters.bands if parameters else 1)),
-        ("tokens/ + shards/", 2 * token_bytes),
-    ):
-        yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
+
+
+def _needs(config: Config, needs: Estimate, price: float | None) -> Iterator[str]:
     workers = config.runner.workers
+    yield f"\nabout {needs.text_bytes / 1e6:,.0f} MB of text, {needs.documents:,.0f} documents if their mean is 4 kB"
+    yield "disk at most, if nothing is rejected:"
+    for name, num_bytes in needs.disk_bytes.items():
+        yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
+    yield f"  in about {needs.objects:,} files"
     yield f"memory: about {workers * _WORKER_BYTES / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
-    yield f"  dedup: {documents * 16 / 1e6:,.0f} MB for its index"
+    yield f"  dedup: {needs.documents * 16 / 1e6:,.0f} MB for its index"
+    if needs.shuffle_bytes:
+        yield f"shuffled by dedup: {needs.shuffle_bytes / 1e6:,.0f} MB of hashes, no text"
+    total = sum(needs.core_hours.values())
+    stages = ", ".join(f"{stage} {hours:,.2f}" for stage, hours in needs.core_hours.items())
+    yield f"time: about {total:,.2f} core-hours ({stages}), {total / workers:,.2f} hours on {workers} cores"
+    if price is not None:
+        each = f", {price * total / needs.text_bytes * 1e12:,.2f} a TB of text" if needs.text_bytes else ""
+        yield f"cost: {price * total:,.2f} at {price:g} for a core and hour{each}"
+
+
+def _choices(config: Config) -> Iterator[str]:
+    parameters = minhash_parameters(config)
     if parameters is not None:
         shape = f"{parameters.bands} bands x {parameters.rows} rows"
         yield f"\nMinHash of {shape} finds a pair of similarity s with probability p:"
