@@ -60,8 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("input", metavar="INPUT.jsonl")
     finetune = add("finetune", "train a classifier from a pretrained model", runs=False)
     finetune.add_argument("--model", required=True, metavar="DIR", help="a pretrained model, as OUT/model")
-    finetune.add_argument("--train", required=True, metavar="FILE", help="labelled .jsonl, .csv, .tsv or .parquet")
-    finetune.add_argument("--validation", required=True, metavar="FILE")
+    finetune.add_argument(
+        "--train", required=True, metavar="DATA", help=".jsonl, .csv, .tsv, .parquet, or a dataset as NAME:CONFIG:SPLIT"
+    )
+    finetune.add_argument("--validation", required=True, metavar="DATA")
     finetune.add_argument("--to", required=True, metavar="DIR", help="where the classifier is written")
     finetune.add_argument("--lr", type=float, nargs="+", default=[5e-5], help="several are tried, the best is kept")
     finetune.add_argument("--epochs", type=int, default=3)

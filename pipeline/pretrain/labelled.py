@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,15 +38,26 @@ def read_labelled(path: Path, *, text: str = "text", other: str | None = None, l
     Raises:
         ValueError: another suffix, no rows, a missing column, or an empty text or label; the message names the row.
     """
+    return collect_labelled(_rows(path), str(path), text=text, other=other, label=label)
+
+
+def collect_labelled(
+    rows: Iterable[dict[str, Any]], source: str, *, text: str = "text", other: str | None = None, label: str = "label"
+) -> Labelled:
+    """Return the examples of `rows`; `source` is what a mistake is told of, the rest as in `read_labelled`.
+
+    Raises:
+        ValueError: no rows, or a row without one of the columns.
+    """
     columns = [text, *([other] if other else []), label]
     values: dict[str, list[str]] = {column: [] for column in columns}
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in enumerate(rows, 1):
         for column in columns:
             if row.get(column) is None:
-                raise ValueError(f"{path}: row {number} has no {column!r} (its columns: {', '.join(map(str, row))})")
+                raise ValueError(f"{source}: row {number} has no {column!r} (its columns: {', '.join(map(str, row))})")
             values[column].append(str(row[column]))
     if not values[text]:
-        raise ValueError(f"{path}: no rows")
+        raise ValueError(f"{source}: no rows")
     return Labelled(values[text], values[other] if other else [""] * len(values[text]), values[label])
 
 

@@ -42,6 +42,32 @@ def test_finetune_and_evaluate(run, tmp_path, capsys):
     assert evaluated["confusion"] == report["confusion"]
 
 
+def test_a_dataset_instead_of_a_file(run, tmp_path, capsys):
+    """What `datasets` saved is opened by directory and split, with the names of its classes; others are one line."""
+    import datasets
+
+    directory, _ = run
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["down", "up"])})
+    splits = {}
+    for name in ("train", "validation"):
+        rows = [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
+        splits[name] = datasets.Dataset.from_list(rows, features=features)
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    command = ["finetune", "--model", str(directory / "out" / "model"), "--to", str(tmp_path / "to"), "--epochs", "1"]
+    saved = str(tmp_path / "saved")
+    assert main([*command, "--train", saved, "--validation", f"{saved}:validation"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["classes"] == ["down", "up"]
+    assert report["examples"] == 40
+    assert main(["evaluate", "--model", str(tmp_path / "to"), "--data", f"{saved}/train"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 160
+    for wrong, words in ((f"{saved}:test", "no split 'test'"), (str(tmp_path / "none"), "neither a file nor a data")):
+        assert main([*command, "--train", wrong, "--validation", saved]) == 2
+        complaint = capsys.readouterr().err.strip()
+        assert words in complaint
+        assert complaint.count("\n") == 0
+
+
 def test_evaluate_a_language_model(run, capsys):
     """The masked loss stands beside what a model without context and blind guessing reach."""
     directory, _ = run
