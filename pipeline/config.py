@@ -117,6 +117,20 @@ class Decontaminate(Section):
     action: Literal["drop", "mark"] = "drop"
 
 
+class Lines(Section):
+    """Lines, or paragraphs between empty lines, that are repeated: all but the first `keep` of equal words are cut."""
+
+    unit: Literal["line", "paragraph"] = "line"
+    keep: Annotated[int, Field(ge=0)] = 1  # C4 keeps one, CCNet none
+    min_words: Annotated[int, Field(ge=1)] = 5  # shorter ones stay: headings, "Yes."
+
+
+class Substrings(Section):
+    """Text that is repeated byte by byte for at least `min_length` bytes is cut, but for its first occurrence."""
+
+    min_length: Annotated[int, Field(ge=32, le=1 << 16)] = 200  # Lee et al. 2022: 50 tokens
+
+
 class Dedup(Section):
     """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
 
@@ -129,6 +143,8 @@ class Dedup(Section):
     against: tuple[str, ...] = ()
     policy: Literal["old", "new"] = "old"
     decontaminate: Decontaminate | None = None
+    lines: Lines | None = None
+    substrings: Substrings | None = None
     shuffle: bool = False  # GroupByKey instead of passes over run files, for runners of many machines
 
     @model_validator(mode="after")

@@ -62,9 +62,11 @@ def upstream_key(records: dict[str, Record], table: str) -> str:
 
 
 def survivor_keys(out: str) -> dict[str, str]:
-    """Return a key of the surviving documents of each unit: the file of its documents and of its deletions."""
-    documents, deletions = load_records(out, "clean"), load_records(out, "dedup")
-    return {
-        name: content_key(record.tables["documents"].hash, deletions[name].tables["deletions"].hash)
-        for name, record in documents.items()
-    }
+    """Return a key of the surviving documents of each unit: the files of its documents, deletions and cuts."""
+    documents, deduplicated = load_records(out, "clean"), load_records(out, "dedup")
+    keys = {}
+    for name, record in documents.items():
+        tables = deduplicated[name].tables
+        taken = [tables[table].hash for table in ("deletions", "cuts") if table in tables]
+        keys[name] = content_key(record.tables["documents"].hash, *taken)
+    return keys

@@ -8,13 +8,14 @@
     dedup-links       one unit a partition     slice p of the band runs, without copies -> work/edges: verified pairs
     dedup-clusters    one unit                 all edges -> work/survivors: the survivor of every document
     dedup-ngrams ...  only for decontaminate: see `decontamination.py`
-    dedup             one unit a clean unit    -> deletions/, clusters/, rejected/
+    dedup-lines ...   only for lines and substrings: see `dedup_spans.py`
+    dedup             one unit a clean unit    -> deletions/, clusters/, rejected/, cuts/
     dedup-superseded  one unit an earlier one  only for policy: new: -> superseded/: what this run replaces there
 
 Here a document is its dense index: its rank by run (`dedup.against` first while the old win), then by source priority
 (highest first), then doc_id. The survivor of a cluster is the smallest dense index, whatever the number of workers and
-partitions. The functions of the units are in `dedup_units.py`; with `dedup.shuffle` some jobs are those of
-`dedup_shuffle.py` instead.
+partitions. The functions of the units are in `dedup_units.py`, those of the last two jobs in `dedup_deletions.py`; with
+`dedup.shuffle` some jobs are those of `dedup_shuffle.py` instead.
 """
 
 import dataclasses
@@ -24,20 +25,20 @@ from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext, upstream_key
 from pipeline.decontamination import find_contaminated
+from pipeline.dedup_deletions import graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
+from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_units import (
     SURVIVOR_TABLE,
     DedupContext,
     Signed,
     graph_candidates,
     graph_clusters,
-    graph_deletions,
     graph_identity,
     graph_links,
     graph_origins,
     graph_runs,
     graph_shingles,
-    graph_superseded,
 )
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
@@ -62,9 +63,14 @@ def run(context: RunContext) -> None:
     _check_signatures(dedup)
     if config.shuffle and context.config.runner.engine == "local":
         raise UserError("dedup.shuffle needs a Beam runner: the local engine gives each worker one unit at a time")
-    settings = content_key(DEDUP_VERSION, config.model_dump(exclude={"decontaminate"}))
+    hashed = content_key(
+        DEDUP_VERSION, dedup.exact, dedup.url, dedup.parameters and dataclasses.asdict(dedup.parameters)
+    )
+    settings = content_key(hashed, config.model_dump(exclude={"decontaminate", "lines", "substrings"}))
 
-    units = [WorkUnit(signed.label, number, content_key(settings, signed.contents))
+    # Runs know nothing of thresholds and policies. The documents matter for their URLs alone.
+    units = [WorkUnit(signed.label, number,
+                      content_key(hashed, signed.contents, signed.documents if dedup.url else ""))
              for number, signed in enumerate(dedup.units)]  # fmt: skip
     runs = context.run_job(STAGE, Job("dedup-runs", graph_runs, dedup), units)
     num_entries = max(sum(record.counts[kind] for record in runs.values()) for kind in ("exact", "bands", "url"))
@@ -105,15 +111,14 @@ def run(context: RunContext) -> None:
                 name: content_key(record.tables["contaminated"].hash, upstream_key(jobs[-3], "work/examples"))
                 for name, record in jobs[-2].items()
             }
-    units = [
-        WorkUnit(
-            signed.label,
-            number,
-            content_key(settings, signed.contents, survivors, signed.first_dense, contaminated[signed.label]),
-        )
-        for number, signed in enumerate(dedup.units)
+    alive = {
+        signed.label: content_key(settings, signed.contents, survivors, signed.first_dense, contaminated[signed.label])
+        for signed in dedup.units
         if signed.run is None
-    ]
+    }
+    spans, repeated = find_repeats(context, dedup, alive)
+    own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
+    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], repeated)) for number, signed in own]
     units.sort(key=lambda unit: records[unit.name].number)
     units = [unit._replace(number=records[unit.name].number) for unit in units]
     deleted = context.run_job(STAGE, Job(STAGE, graph_deletions, dedup), units)
@@ -121,6 +126,7 @@ def run(context: RunContext) -> None:
     if config.decontaminate is not None:
         for job in jobs[-3:]:
             entry["counts"] |= summarise(job.values())["counts"]
+    jobs += spans
     if config.policy == "new":
         units = [
             WorkUnit(signed.label, number, content_key(settings, signed.contents, survivors, signed.first_dense))
@@ -200,7 +206,9 @@ def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[E
         verify=minhash.verify if minhash else "none",
         units=tuple(units),
         num_documents=position,
-        contents_key=content_key([(unit.label, unit.first_dense, unit.contents) for unit in units]),
+        contents_key=content_key([(unit.label, unit.first_dense, unit.level, unit.contents) for unit in units]),
+        lines=config.dedup.lines,
+        substrings=config.dedup.substrings,
     )
 
 

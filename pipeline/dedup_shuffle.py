@@ -31,7 +31,6 @@ ROUNDS = 2  # of large-star and small-star in one pipeline; a component of diame
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 _KEYED = tuple[int, pa.RecordBatch]
-_TYPES = {"dense": np.uint32, "time": np.int64}  # of the columns of runs; the others are uint64
 
 Commit = Callable[[WorkUnit, DedupContext, list[pa.RecordBatch]], None]
 
@@ -39,38 +38,41 @@ Commit = Callable[[WorkUnit, DedupContext, list[pa.RecordBatch]], None]
 def graph_identity(units: beam.PCollection, context: DedupContext) -> None:
     """Slices of the URL and exact runs, by hash prefix."""
     tables = [name for name, wanted in (("work/url", context.url), ("work/exact", context.exact)) if wanted]
-    _commit(_slices_of_runs(units, context, tables), units, context, _identity)
+    commit(slices_of_runs(units, context, tables), units, context, _identity)
 
 
 def _identity(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch]) -> None:
-    pages = _columns([b for b in batches if "time" in b.schema.names], ("key", "check", "time", "dense"))
-    texts = _columns([b for b in batches if "time" not in b.schema.names], ("key", "check", "dense"))
+    pages = columns_of([b for b in batches if "time" in b.schema.names], ("key", "check", "time", "dense"))
+    texts = columns_of([b for b in batches if "time" not in b.schema.names], ("key", "check", "dense"))
     commit_identity(unit, context, pages, texts)
 
 
 def graph_links(units: beam.PCollection, context: DedupContext) -> None:
     """Slices of the band runs, by hash prefix."""
     tables = [] if context.parameters is None else ["work/bands"]
-    _commit(_slices_of_runs(units, context, tables), units, context, _links)
+    commit(slices_of_runs(units, context, tables), units, context, _links)
 
 
 def _links(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch]) -> None:
-    commit_links(unit, context, _columns(batches, ("key", "dense")))
+    commit_links(unit, context, columns_of(batches, ("key", "dense")))
 
 
-def _slices_of_runs(units: beam.PCollection, context: DedupContext, tables: list[str]) -> beam.PCollection:
+def slices_of_runs(
+    units: beam.PCollection, context: DedupContext, tables: list[str], job: str = "dedup-runs"
+) -> beam.PCollection:
+    """Read the runs that a job made as (partition, columns of one unit)."""
     runs = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
     runs |= "Runs" >> beam.FlatMap(_labels, context).with_output_types(str)
     runs |= "Spread" >> beam.Reshuffle()
-    return runs | "Slices" >> beam.FlatMap(_slices, context, tables).with_output_types(_KEYED)
+    return runs | "Slices" >> beam.FlatMap(_slices, context, tables, job).with_output_types(_KEYED)
 
 
 def _labels(_: bytes, context: DedupContext) -> Iterator[str]:
     yield from (signed.label for signed in context.units)
 
 
-def _slices(label: str, context: DedupContext, tables: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    record, signed = load_record(context.out, "dedup-runs", label), context.named(label)
+def _slices(label: str, context: DedupContext, tables: list[str], job: str) -> Iterator[tuple[int, pa.RecordBatch]]:
+    record, signed = load_record(context.out, job, label), context.named(label)
     for table in tables:
         run = map_table(context.out, record, table)
         for part in range(context.num_partitions if run.num_rows else 0):
@@ -79,7 +81,7 @@ def _slices(label: str, context: DedupContext, tables: list[str]) -> Iterator[tu
                 yield part, pa.record_batch(columns, names=[*run.schema.names[:-1], "dense"])
 
 
-def _columns(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> list[NDArray[Any]]:
+def columns_of(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> list[NDArray[Any]]:
     """Return the columns of all batches, one after the other; nothing where there is no batch."""
     return [np.concatenate([batch.column(name).to_numpy() for batch in batches]) for name in names] if batches else []
 
@@ -97,7 +99,7 @@ def graph_stars(units: beam.PCollection, given: tuple[DedupContext, str, str, st
         seen |= f"Larger ends {number}" >> beam.GroupByKey()
         last = number == ROUNDS - 1
         seen |= f"Small star {number}" >> beam.FlatMap(_small, context.num_partitions, last).with_output_types(_KEYED)
-    _commit(seen, units, (context, own_job, own_table), _stars)
+    commit(seen, units, (context, own_job, own_table), _stars)
 
 
 def _parts(_: bytes, context: DedupContext, job: str) -> Iterator[str]:
@@ -133,21 +135,21 @@ def _by_place(at_E: NDArray[np.int64], columns: dict[str, NDArray[np.uint64]]) -
 
 
 def _large(group: tuple[int, Iterable[pa.RecordBatch]], num_places: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    (seen_E,) = _columns(list(group[1]), ("edge",))
+    (seen_E,) = columns_of(list(group[1]), ("edge",))
     yield from _by_vertex(large_star(seen_E), num_places)
 
 
 def _small(
     group: tuple[int, Iterable[pa.RecordBatch]], num_places: int, last: bool
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    (pair_E,) = _columns(list(group[1]), ("edge",))
+    (pair_E,) = columns_of(list(group[1]), ("edge",))
     star_E = small_star(pair_E)
     yield from _by_vertex(star_E if last else both_directions(star_E), num_places)
 
 
 def _stars(unit: WorkUnit, given: tuple[DedupContext, str, str], batches: list[pa.RecordBatch]) -> None:
     context, job, table = given
-    pair_E = np.unique(np.concatenate([np.empty(0, np.uint64), *_columns(batches, ("edge",))]))
+    pair_E = np.unique(np.concatenate([np.empty(0, np.uint64), *columns_of(batches, ("edge",))]))
     edges = edge_table((pair_E >> _HALF).astype(np.uint32), (pair_E & _LOW).astype(np.uint32))
     writer = UnitWriter(context.out, job, unit)
     writer.open(table, edges.schema)
@@ -167,7 +169,7 @@ def graph_twins(units: beam.PCollection, given: tuple[DedupContext, str, str]) -
         found.append(parts | f"Read {name}" >> read)
     joined = found | "Both" >> beam.Flatten() | "Vertices" >> beam.GroupByKey()
     joined |= "Roots" >> beam.FlatMap(_roots, context.num_partitions).with_output_types(_KEYED)
-    _commit(joined, units, context, _twins)
+    commit(joined, units, context, _twins)
 
 
 def _read_edges(
@@ -180,9 +182,9 @@ def _read_edges(
 def _roots(group: tuple[int, Iterable[pa.RecordBatch]], num_places: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yield every edge with the root of its component, by that root."""
     batches = list(group[1])
-    edges = _columns([batch for batch in batches if batch.schema.names == ["edge"]], ("edge",))
+    edges = columns_of([batch for batch in batches if batch.schema.names == ["edge"]], ("edge",))
     if edges:
-        star_E = np.sort(_columns([batch for batch in batches if batch.schema.names == ["star"]], ("star",))[0])
+        star_E = np.sort(columns_of([batch for batch in batches if batch.schema.names == ["star"]], ("star",))[0])
         pair_E = np.unique(edges[0])
         root_E = star_E[np.searchsorted(star_E >> _HALF, pair_E >> _HALF)] & _LOW  # a larger end is no root
         yield from _by_place(place(root_E, num_places), {"root": root_E, "edge": pair_E})
@@ -200,7 +202,7 @@ class _Renumbered:
 
 
 def _twins(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch]) -> None:
-    root_E, pair_E = _columns(batches, ("root", "edge")) or [np.empty(0, np.uint64)] * 2
+    root_E, pair_E = columns_of(batches, ("root", "edge")) or [np.empty(0, np.uint64)] * 2
     ids, local_E = np.unique(np.concatenate((pair_E >> _HALF, pair_E & _LOW)), return_inverse=True)
     dense = ids.astype(np.uint32)
     a_E, b_E = local_E[: len(pair_E)].astype(np.uint32), local_E[len(pair_E) :].astype(np.uint32)
@@ -218,21 +220,21 @@ def _twins(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch])
     writer.commit({"twins": twins.num_rows})
 
 
-def _commit(found: beam.PCollection, units: beam.PCollection, context: Any, commit: Commit | Any) -> None:
+def commit(found: beam.PCollection, units: beam.PCollection, context: Any, write: Commit | Any) -> None:
     """Bring the elements of each pending unit together and commit it, also where it has none."""
     pending = units | "Pending" >> beam.Map(_pending).with_output_types(_KEYED)
     groups = (found, pending) | "With pending" >> beam.Flatten() | "Meet" >> beam.GroupByKey()
-    groups | "Commit" >> beam.FlatMap(_commit_group, context, commit).with_output_types(str)
+    groups | "Commit" >> beam.FlatMap(_commit_group, context, write).with_output_types(str)
 
 
 def _pending(unit: WorkUnit) -> tuple[int, pa.RecordBatch]:
     return unit.number, pa.record_batch({"unit": [unit.name], "unit_key": [unit.key]})
 
 
-def _commit_group(group: tuple[int, Iterable[pa.RecordBatch]], context: Any, commit: Any) -> Iterator[str]:
+def _commit_group(group: tuple[int, Iterable[pa.RecordBatch]], context: Any, write: Any) -> Iterator[str]:
     number, batches = group[0], list(group[1])
     for batch in batches:
         if batch.schema.names[0] == "unit":
             unit = WorkUnit(batch.column("unit")[0].as_py(), number, batch.column("unit_key")[0].as_py())
-            commit(unit, context, [other for other in batches if other.schema.names[0] != "unit"])
+            write(unit, context, [other for other in batches if other.schema.names[0] != "unit"])
             yield unit.name

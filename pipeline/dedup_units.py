@@ -8,11 +8,10 @@ from typing import Any, Literal
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.config import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
-from transforms.decontamination import worst
 from transforms.dedup import (
     EDGES,
     band_run,
@@ -20,13 +19,12 @@ from transforms.dedup import (
     cluster_counts,
     cluster_size,
     components,
-    deletions,
     edge_table,
     exact_run,
     link_exact,
     link_minhash,
     origins,
-    prefix_bounds,
+    prefix_slice,
     spanning_forest,
     split_clusters,
 )
@@ -34,27 +32,11 @@ from transforms.each_unit import EachUnit
 from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
 from transforms.fingerprint import MinHashParameters, check_metadata
 from transforms.page_url import URL_RUN, newest, url_rows
-from transforms.schema import DELETIONS, REJECTED
 from transforms.unit import WorkUnit
 
 SURVIVOR_TABLE = "work/survivors"
 STAGE = "dedup"
 
-CLUSTERS = pa.schema(
-    [
-        pa.field("doc_id", pa.int64(), nullable=False),  # a survivor
-        pa.field("size", pa.uint32(), nullable=False),  # documents of its cluster, itself included: two or more
-    ]
-)
-SUPERSEDED = pa.schema(
-    [
-        pa.field("run", pa.string(), nullable=False),  # the earlier run as `dedup.against` names it
-        pa.field("doc_id", pa.int64(), nullable=False),  # its document, which survived there
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("twin_id", pa.int64(), nullable=False),  # of this run
-        pa.field("similarity", pa.float32()),
-    ]
-)
 _ORIGINS = pa.schema(
     [pa.field("origin", pa.uint32(), nullable=False), pa.field("replaced", pa.bool_(), nullable=False)]
 )
@@ -98,6 +80,8 @@ class DedupContext:
     contents_key: str  # of all signatures and their order, so that a process may keep them mapped between units
     num_partitions: int = 1
     drop_contaminated: bool = False
+    lines: Lines | None = None
+    substrings: Substrings | None = None
 
     def named(self, label: str) -> Signed:
         """Return the unit with this label."""
@@ -142,8 +126,8 @@ def graph_runs(units: beam.PCollection, context: DedupContext) -> None:
 
 
 def _write_identity(unit: WorkUnit, context: DedupContext) -> None:
-    pages = _partition(context, unit.number, "work/url") if context.url else []
-    texts = _partition(context, unit.number, "work/exact") if context.exact else []
+    pages = partition(context, unit.number, "work/url") if context.url else []
+    texts = partition(context, unit.number, "work/exact") if context.exact else []
     commit_identity(unit, context, pages, texts)
 
 
@@ -170,10 +154,10 @@ def _levels(context: DedupContext, dense_E: NDArray[np.uint32]) -> NDArray[np.in
     return level[np.searchsorted(first, dense_E, side="right") - 1] if len(level) else np.empty(0, np.int64)
 
 
-def _partition(context: DedupContext, part: int, table: str) -> list[NDArray[Any]]:
+def partition(context: DedupContext, part: int, table: str, job: str = "dedup-runs") -> list[NDArray[Any]]:
     """Return the columns of partition `part` of all runs, one after the other; the last one as dense indices."""
     columns: list[list[NDArray[Any]]] = []
-    records = load_records(context.out, "dedup-runs")
+    records = load_records(context.out, job)
     for signed in context.units:
         run = map_table(context.out, records[signed.label], table)
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
@@ -185,9 +169,12 @@ def _partition(context: DedupContext, part: int, table: str) -> list[NDArray[Any
 
 def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int, table: str) -> list[NDArray[Any]]:
     """Return the columns of partition `part` of one run that has rows; band entries of copies are left out."""
-    (batch,) = run.combine_chunks().to_batches()
-    bounds = prefix_bounds(batch.column("key").to_numpy(), context.num_partitions)
-    *values_e, row_e = (column.to_numpy()[bounds[part] : bounds[part + 1]] for column in batch.columns)
+    values: list[list[NDArray[Any]]] = [[] for _ in run.schema]
+    for batch in run.to_batches():  # each of them is ordered by prefix
+        place = prefix_slice(batch.column("key").to_numpy(), context.num_partitions, part)
+        for column, own in zip(values, batch.columns, strict=True):
+            column.append(own.to_numpy()[place])
+    *values_e, row_e = (column[0] if len(column) == 1 else np.concatenate(column) for column in values)
     values_e.append(row_e + np.uint32(signed.first_dense))
     if table == "work/bands":  # another document stands for a copy
         alone_e = _origins(context)[signed.label][row_e] == values_e[-1]
@@ -239,7 +226,7 @@ def _origins(context: DedupContext) -> dict[str, NDArray[np.uint32]]:
 
 
 def _write_candidates(unit: WorkUnit, context: DedupContext) -> None:
-    candidates = link_minhash(*_partition(context, unit.number, "work/bands"), threshold=0.0, evidence=None)
+    candidates = link_minhash(*partition(context, unit.number, "work/bands"), threshold=0.0, evidence=None)
     writer = UnitWriter(context.out, "dedup-candidates", unit)
     writer.open("work/candidates", candidates.schema)
     writer.write("work/candidates", candidates)
@@ -274,7 +261,8 @@ def graph_shingles(units: beam.PCollection, context: DedupContext) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _signatures(context: DedupContext) -> SignatureRows:
+def signatures_of(context: DedupContext) -> SignatureRows:
+    """Return the signatures of all documents, mapped."""
     tables = [map_table(signed.out, signed.record(), "signatures") for signed in context.units]
     return SignatureRows(tables, [signed.first_dense for signed in context.units])
 
@@ -283,14 +271,14 @@ def _signatures(context: DedupContext) -> SignatureRows:
 def evidence(context: DedupContext) -> Evidence:
     """Return what pairs are verified by; signatures also tell similarities where nothing is verified."""
     if context.verify != "jaccard":
-        return _signatures(context)
+        return signatures_of(context)
     records = load_records(context.out, "dedup-shingles")
     tables = [map_table(context.out, records[signed.label], "work/shingles") for signed in context.units]
     return ShingleRows(tables, [signed.first_dense for signed in context.units])
 
 
 def _write_links(unit: WorkUnit, context: DedupContext) -> None:
-    entries = [] if context.parameters is None else _partition(context, unit.number, "work/bands")
+    entries = [] if context.parameters is None else partition(context, unit.number, "work/bands")
     commit_links(unit, context, entries)
 
 
@@ -337,106 +325,3 @@ def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
 
 def graph_clusters(units: beam.PCollection, context: DedupContext) -> None:
     units | EachUnit(function=_write_clusters, context=context)
-
-
-def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
-    signed = context.named(unit.name)
-    record = signed.record()
-    deleted, survivors = _deleted(context, signed)
-    if context.drop_contaminated:
-        deleted = pa.concat_tables([deleted, _contaminated(context, signed)]).sort_by("doc_id").combine_chunks()
-    writer = UnitWriter(context.out, STAGE, unit)
-    writer.open("deletions", DELETIONS)
-    writer.open("clusters", CLUSTERS)
-    writer.open("rejected", REJECTED)
-    writer.write("deletions", deleted)
-    size_n = survivors.column("size").to_numpy()
-    own_D = np.flatnonzero(size_n > 1)
-    doc_id_D = _signatures(context).doc_id((own_D + signed.first_dense).astype(np.uint32))
-    alive_D = ~np.isin(doc_id_D, deleted.column("doc_id").to_numpy())  # survivors may be contaminated
-    writer.write("clusters", pa.table([doc_id_D[alive_D], size_n[own_D[alive_D]]], schema=CLUSTERS))
-    for batch in _rejected(context, record, deleted):
-        writer.write("rejected", batch)
-    reasons = {entry["values"]: entry["counts"] for entry in pc.value_counts(deleted.column("reason")).to_pylist()}
-    kept = signed.num_documents - deleted.num_rows
-    writer.commit({"input": signed.num_documents, "kept": kept, "rejected": dict(sorted(reasons.items()))})
-
-
-def _deleted(context: DedupContext, signed: Signed) -> tuple[pa.Table, pa.Table]:
-    """Return the deletions of a unit, and its rows of the survivors."""
-    place = (signed.first_dense, signed.num_documents)
-    clusters = load_record(context.out, "dedup-clusters", "all")
-    survivors = map_table(context.out, clusters, SURVIVOR_TABLE).slice(*place)
-    origin = map_table(context.out, load_record(context.out, "dedup-origins", "all"), "work/origins").slice(*place)
-    deleted = deletions(
-        survivors.column("survivor").to_numpy(),
-        origin.column("origin").to_numpy(),
-        origin.column("replaced").to_numpy(),
-        signed.first_dense,
-        signatures=_signatures(context),
-        evidence=evidence(context),
-        runs=context.runs(),
-    )
-    return deleted, survivors
-
-
-def _contaminated(context: DedupContext, signed: Signed) -> pa.Table:
-    """Return DELETIONS of the survivors that overlap with an evaluation set: the example is the twin."""
-    examples = read_table(context.out, load_record(context.out, "dedup-ngrams", "all"), "work/examples")
-    record = load_record(context.out, "dedup-contaminated", signed.label)
-    found = worst(read_table(context.out, record, "contaminated"))
-    example = examples.take(found.column("example"))
-    reason = pa.array(["contaminated"] * found.num_rows, pa.string())
-    run = pc.binary_join_element_wise("evaluation", example.column("set"), ":")
-    columns = [found.column("doc_id"), reason, example.column("example"), run, found.column("share")]
-    return pa.table(columns, schema=DELETIONS)
-
-
-def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Iterator[pa.RecordBatch]:
-    """Yield the ledger rows of the deleted documents; their text stays in documents/."""
-    deleted_id_D = deleted.column("doc_id").to_numpy()
-    position = 0
-    for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url", "location")):
-        dead = batch.filter(pa.array(np.isin(batch.column("doc_id").to_numpy(), deleted_id_D, assume_unique=True)))
-        rows = deleted.slice(position, dead.num_rows).combine_chunks()
-        position += dead.num_rows
-        if not dead.num_rows:
-            continue
-        (row,) = rows.to_batches()
-        thresholds = pa.array([None, 1.0, context.threshold], pa.float64())
-        which = pc.index_in(row.column("reason"), pa.array(["url", "exact", "minhash"]))
-        values = {
-            "doc_id": dead.column("doc_id"),
-            "stage": pa.array([STAGE] * dead.num_rows),
-            "rule": row.column("reason"),
-            "value": row.column("similarity").cast(pa.float64()),
-            "threshold": thresholds.take(which),
-            "twin_id": row.column("twin_id"),
-            "twin_run": row.column("twin_run"),
-            "url": dead.column("url"),
-            "location": dead.column("location"),
-            "text": pa.nulls(dead.num_rows, pa.string()),
-        }
-        yield pa.RecordBatch.from_arrays([values[name] for name in REJECTED.names], schema=REJECTED)
-
-
-def graph_deletions(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_deletions, context=context)
-
-
-def _write_superseded(unit: WorkUnit, context: DedupContext) -> None:
-    signed = context.named(unit.name)
-    deleted, _ = _deleted(context, signed)
-    gone = read_table(signed.out, load_record(signed.out, STAGE, signed.unit), "deletions")
-    now_N = pc.is_null(deleted.column("twin_run")).to_numpy(zero_copy_only=False)
-    now_N &= ~np.isin(deleted.column("doc_id").to_numpy(), gone.column("doc_id").to_numpy(), assume_unique=True)
-    writer = UnitWriter(context.out, "dedup-superseded", unit)
-    writer.open("superseded", SUPERSEDED)
-    found = deleted.filter(pa.array(now_N)).combine_chunks()
-    columns = [pa.array([signed.run] * found.num_rows, pa.string()), *(found.column(i) for i in (0, 1, 2, 4))]
-    writer.write("superseded", pa.table(columns, schema=SUPERSEDED))
-    writer.commit({"superseded": found.num_rows})
-
-
-def graph_superseded(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_superseded, context=context)

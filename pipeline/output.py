@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.run_state import VERSION
 from transforms import storage
 from transforms.commit import Record, load_records, map_table, read_batches, read_table
+from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
 
@@ -67,11 +68,8 @@ class Output:
         return read_batches(self.out, self.records("clean")[unit], "documents", columns=columns)
 
     def surviving(self, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the surviving documents of a unit; `columns` must hold doc_id."""
-        deleted_D = self.deleted(unit)
-        for batch in self.documents(unit, columns):
-            kept_N = ~np.isin(batch.column("doc_id").to_numpy(), deleted_D, assume_unique=True)
-            yield batch if kept_N.all() else batch.filter(pa.array(kept_N))
+        """Return the surviving documents of a unit, batch by batch; `columns` must hold doc_id."""
+        return surviving_batches(self.out, unit, columns) if self.has("dedup") else self.documents(unit, columns)
 
     def signatures(self, unit: str) -> pa.Table:
         """Return the signatures of the surviving documents of a unit; mapped while nothing is deleted."""

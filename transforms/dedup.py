@@ -89,12 +89,25 @@ def prefix_bounds(key_E: NDArray[np.uint64], num_partitions: int) -> NDArray[np.
     Raises:
         ValueError: the runs are not ordered finely enough for so many partitions, or the number is not a power of two.
     """
+    shift = _prefix_shift(num_partitions)
+    inner = np.arange(1, num_partitions, dtype=np.uint64)
+    # The run is ordered by prefix only, but every bound is a prefix followed by zeros, so the search is still exact.
+    return np.concatenate(([0], np.searchsorted(key_E, inner << np.uint64(shift)), [len(key_E)]))
+
+
+def prefix_slice(key_E: NDArray[np.uint64], num_partitions: int, part: int) -> slice:
+    """Return where one partition of a run is: two of its bounds, found without the others."""
+    shift = _prefix_shift(num_partitions)
+    start = int(np.searchsorted(key_E, np.uint64(part << shift))) if part else 0
+    stop = int(np.searchsorted(key_E, np.uint64(part + 1 << shift))) if part + 1 < num_partitions else len(key_E)
+    return slice(start, stop)
+
+
+def _prefix_shift(num_partitions: int) -> int:
     bits = num_partitions.bit_length() - 1
     if num_partitions < 1 or num_partitions != 1 << bits or bits > PREFIX_BITS:
         raise ValueError(f"{num_partitions} partitions: must be a power of two, at most {1 << PREFIX_BITS}")
-    inner = np.arange(1, num_partitions, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.empty(0, np.uint64)
-    # The run is ordered by prefix only, but every bound is a prefix followed by zeros, so the search is still exact.
-    return np.concatenate(([0], np.searchsorted(key_E, inner), [len(key_E)]))
+    return 64 - bits if bits else 0
 
 
 def link_exact(key_E: NDArray[np.uint64], check_E: NDArray[np.uint64], dense_E: NDArray[np.uint32]) -> pa.Table:
@@ -105,7 +118,7 @@ def link_exact(key_E: NDArray[np.uint64], check_E: NDArray[np.uint64], dense_E: 
         check_E: uint64, the same of the column `check`.
         dense_E: uint32, dense index of the document of each entry.
     """
-    offsets_B1, entry_M = _buckets(key_E, dense_E)
+    offsets_B1, entry_M = buckets(key_E, dense_E)
     check_M2 = check_E[entry_M].view(np.uint32).reshape(-1, 2)  # a signature of two values that must both agree
     return _edge_table([_links(offsets_B1, NOTHING._replace(sig_MK=check_M2), 1.0, dense_E[entry_M])])
 
@@ -124,7 +137,7 @@ def link_minhash(
     Each bucket of n gives at most n - 1 edges; see `link_buckets` for which. Memory: 36 bytes an entry of the
     partition, and the evidence of one chunk of documents (29 MB of signatures, some 23 MB of shingles).
     """
-    offsets_B1, entry_M = _buckets(key_E, dense_E)
+    offsets_B1, entry_M = buckets(key_E, dense_E)
     dense_M = dense_E[entry_M]
     if evidence is None:
         table = _edge_table([_links(offsets_B1, NOTHING, 0.0, dense_M)])
@@ -338,17 +351,11 @@ def by_prefix(run: pa.Table) -> pa.Table:
     return run.take(pa.array(_order_by_prefix(run.column("key").to_numpy())))
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+def buckets(key_E: NDArray[np.uint64], dense_E: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Return `(offsets_B1, entry_M)` of the keys that occur more than once, members in ascending dense order.
 
-
-def _order_by_prefix(key_E: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Stable, so rows stay ascending; numpy sorts 16 bits by radix: 11 ns an entry, against 23 for all 64 bits."""
-    return np.argsort((key_E >> np.uint64(64 - PREFIX_BITS)).astype(np.uint16), kind="stable")
-
-
-def _buckets(key_E: NDArray[np.uint64], dense_E: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return `(offsets_B1, entry_M)` of the keys that occur more than once, members in ascending dense order."""
+    Entries of one document keep their order.
+    """
     slot_H = np.zeros(max(2, 1 << (2 * len(key_E) - 1).bit_length()), np.uint32)
     first_E = np.empty(len(key_E), np.uint32)
     count_E = np.zeros(len(key_E), np.uint32)
@@ -357,8 +364,18 @@ def _buckets(key_E: NDArray[np.uint64], dense_E: NDArray[np.uint32]) -> tuple[ND
     entry_M = np.empty(num_members, np.uint32)
     if not collect_buckets(dense_E, first_E, count_E, offsets_B1, entry_M):  # the runs came in another order of units
         bucket_M = np.repeat(np.arange(num_buckets, dtype=np.uint64), np.diff(offsets_B1))
-        entry_M = entry_M[np.argsort(bucket_M << np.uint64(32) | dense_E[entry_M])]
+        # Stable: the spans of a document stay in the order of its text.
+        entry_M = entry_M[np.argsort(bucket_M << np.uint64(32) | dense_E[entry_M], kind="stable")]
     return offsets_B1, entry_M
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _order_by_prefix(key_E: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Stable, so rows stay ascending; numpy sorts 16 bits by radix: 11 ns an entry, against 23 for all 64 bits."""
+    return np.argsort((key_E >> np.uint64(64 - PREFIX_BITS)).astype(np.uint16), kind="stable")
 
 
 def _chunks(

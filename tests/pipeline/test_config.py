@@ -61,6 +61,8 @@ def test_defaults_are_those_of_the_design(tmp_path):
             {"dedup": {"minhash": {"permutations": 128, "bands": 14}}},
             "permutations 128 at threshold 0.75 choose 11 bands of 11 rows; give either permutations or bands and rows",
         ),
+        ({"dedup": {"lines": {"units": "line"}}}, "unknown key 'dedup.lines.units'; did you mean 'unit'?"),
+        ({"dedup": {"substrings": {"min_length": 8}}}, "dedup.substrings.min_length: input should be greater than"),
         ({"dedup": {"minhash": {"permutations": 128, "threshold": 1.0}}}, "no bands for threshold 1.0"),
     ],
 )
@@ -144,6 +146,8 @@ def test_the_set_of_keys_is_frozen():
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
         "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
         "dedup.decontaminate", "dedup.decontaminate.sets", "dedup.decontaminate.ngram", "dedup.decontaminate.action",
+        "dedup.lines", "dedup.lines.unit", "dedup.lines.keep", "dedup.lines.min_words",
+        "dedup.substrings", "dedup.substrings.min_length",
         "dedup.minhash.bands", "dedup.minhash.rows", "dedup.minhash.ngram",
         "dedup.minhash.permutations", "dedup.minhash.threshold", "dedup.minhash.verify",
         "tokenize", "tokenize.tokenizer", "tokenize.tokenizer.train", "tokenize.tokenizer.load",

@@ -1,0 +1,259 @@
+"""Repeated lines and substrings: jobs over the text of the survivors, for `dedup.lines` and `dedup.substrings`.
+
+    dedup-lines           one unit a clean unit  text -> work/lines: hashes ordered by prefix
+    dedup-line-repeats    one unit a partition   slice p of those runs -> work/line-repeats
+    dedup-anchors         one unit a clean unit  text -> work/anchors: pieces that mark windows of `min_length` bytes
+    dedup-anchor-repeats  one unit a partition   slice p of those runs -> work/anchor-repeats
+    dedup-windows         one unit a clean unit  text at repeated anchors -> work/windows: every window there
+    dedup-window-repeats  one unit a partition   slice p of those runs -> work/window-repeats
+
+What they find is cut by the stage's last job: `cuts/` names bytes of documents, and whoever reads documents back leaves
+those out. A document of which nothing is left is deleted. Memory: 60 bytes for each of SEGMENT hashes, whatever the
+corpus and the unit; disk: 24 bytes a line, 0.3 a byte of text for anchors at 200 bytes, 20 a byte of repeated text.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline import dedup_shuffle
+from pipeline.config import Lines, Substrings
+from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition, signatures_of
+from pipeline.job import Job, content_key
+from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.dedup import PREFIX_BITS, by_prefix
+from transforms.each_unit import EachUnit
+from transforms.schema import DELETIONS
+from transforms.spans import (
+    ANCHOR,
+    ANCHOR_RUN,
+    CUTS,
+    LINE_RUN,
+    REPEATS,
+    WINDOW_RUN,
+    anchor_spans,
+    cut_texts,
+    line_spans,
+    repeated_anchors,
+    repeats,
+    window_cuts,
+    window_spans,
+)
+from transforms.unit import WorkUnit
+
+SEGMENT = 1 << 22  # entries of a run that are sorted together, and entries of a partition
+
+Kind = Literal["line", "anchor", "window"]
+_RUNS = {"line": LINE_RUN, "anchor": ANCHOR_RUN, "window": WINDOW_RUN}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpanContext:
+    """What the two jobs of one kind need; pickled to the workers."""
+
+    dedup: DedupContext  # of this run's units alone
+    kind: Kind
+
+    @property
+    def job(self) -> str:
+        """The job that makes the runs; its table is `work/` and what stands behind `dedup-`."""
+        return f"dedup-{self.kind}s"
+
+    @property
+    def repeats_job(self) -> str:
+        """The job that finds what is repeated."""
+        return f"dedup-{self.kind}-repeats"
+
+
+def find_repeats(
+    context: RunContext, dedup: DedupContext, survivors: dict[str, str]
+) -> tuple[list[dict[str, Record]], str]:
+    """Run the jobs that the configuration asks for.
+
+    Args:
+        context: of the run.
+        dedup: of all runs.
+        survivors: for each unit of this run a key of which of its documents are alive.
+
+    Returns:
+        The records of the jobs, and a key of what is repeated.
+    """
+    own = dataclasses.replace(dedup, units=tuple(signed for signed in dedup.units if signed.run is None))
+    jobs: list[dict[str, Record]] = []
+    found = ""
+    settings_of: dict[Kind, Lines | Substrings | None]
+    settings_of = {"line": dedup.lines, "anchor": dedup.substrings, "window": dedup.substrings}
+    for kind, settings in settings_of.items():
+        if settings is None:
+            continue
+        given = SpanContext(dedup=own, kind=kind)
+        before = found if kind == "window" else ""
+        keys = [
+            content_key(kind, settings.model_dump(), before, signed.documents, survivors[signed.label])
+            for signed in own.units
+        ]
+        units = [WorkUnit(signed.label, n, key) for n, (signed, key) in enumerate(zip(own.units, keys, strict=True))]
+        runs = context.run_job(STAGE, Job(given.job, _graph_runs, given), units)
+        num_entries = sum(record.counts["spans"] for record in runs.values())
+        bits = min(max(num_entries - 1, 0).bit_length() - (SEGMENT.bit_length() - 1), PREFIX_BITS)
+        given = dataclasses.replace(given, dedup=dataclasses.replace(own, num_partitions=1 << max(bits, 0)))
+        key = content_key(keys, given.dedup.num_partitions, [signed.first_dense for signed in own.units])
+        parts = range(given.dedup.num_partitions)
+        units = [WorkUnit(f"part-{part:05d}", part, content_key(key, part)) for part in parts]
+        repeated = context.run_job(STAGE, Job(given.repeats_job, _graph_repeats, given), units)
+        found = content_key(found, upstream_key(repeated, f"work/{kind}-repeats"))
+        jobs += [runs, repeated]
+    return jobs, found
+
+
+def _write_run(unit: WorkUnit, context: SpanContext) -> None:
+    dedup, signed = context.dedup, context.dedup.named(unit.name)
+    table = f"work/{context.kind}s"
+    writer = UnitWriter(dedup.out, context.job, unit)
+    writer.open(table, _RUNS[context.kind])
+    repeated_R = _repeated(dedup, signed) if context.kind == "window" else np.empty(0, np.uint64)
+    held: list[pa.Table] = []
+    num_held = num_spans = 0
+    for row_N, texts in _surviving_texts(dedup, signed):
+        held.append(_spans(context, texts, row_N, repeated_R))
+        num_held += held[-1].num_rows
+        num_spans += held[-1].num_rows
+        if num_held >= SEGMENT:
+            writer.write(table, by_prefix(pa.concat_tables(held).combine_chunks()))
+            held, num_held = [], 0
+    if num_held:
+        writer.write(table, by_prefix(pa.concat_tables(held).combine_chunks()))
+    writer.commit({"spans": num_spans})
+
+
+def _spans(
+    context: SpanContext, texts: pa.Array, row_N: NDArray[np.uint32], repeated_R: NDArray[np.uint64]
+) -> pa.Table:
+    if context.kind == "line":
+        assert context.dedup.lines is not None
+        paragraphs = context.dedup.lines.unit == "paragraph"
+        return line_spans(texts, row_N, paragraphs=paragraphs, min_words=context.dedup.lines.min_words)
+    assert context.dedup.substrings is not None
+    length = context.dedup.substrings.min_length
+    if context.kind == "anchor":
+        return anchor_spans(texts, row_N, length=length)
+    return window_spans(texts, row_N, repeated_R, length=length)
+
+
+def _repeated(context: DedupContext, signed: Signed) -> NDArray[np.uint64]:
+    """Return the repeated anchors of a unit: row << 32 | start, ascending."""
+    parts = _between(_mapped(context, "anchor"), ANCHOR, signed.first_dense, signed.first_dense + signed.num_documents)
+    row_R = parts.column("dense").to_numpy().astype(np.uint64) - np.uint64(signed.first_dense)
+    return np.sort(row_R << np.uint64(32) | parts.column("start").to_numpy())
+
+
+def _surviving_texts(context: DedupContext, signed: Signed) -> Iterator[tuple[NDArray[np.uint32], pa.Array]]:
+    """Yield rows and texts of the documents that nothing else deletes."""
+    survivors = map_table(context.out, load_record(context.out, "dedup-clusters", "all"), SURVIVOR_TABLE)
+    alive_n = survivors.column("size").slice(signed.first_dense, signed.num_documents).to_numpy() > 0
+    gone = np.empty(0, np.int64)
+    if context.drop_contaminated:
+        record = load_record(context.out, "dedup-contaminated", signed.label)
+        gone = read_table(context.out, record, "contaminated").column("doc_id").to_numpy()
+    row = 0
+    for batch in read_batches(signed.out, signed.record(), "documents", columns=("doc_id", "text")):
+        kept_N = alive_n[row : row + batch.num_rows] & ~np.isin(batch.column("doc_id").to_numpy(), gone)
+        row_N = np.flatnonzero(kept_N)
+        yield (row_N + row).astype(np.uint32), batch.column("text").take(pa.array(row_N))
+        row += batch.num_rows
+
+
+def _graph_runs(units: beam.PCollection, context: SpanContext) -> None:
+    units | EachUnit(function=_write_run, context=context)
+
+
+def _write_repeats(unit: WorkUnit, context: SpanContext) -> None:
+    _commit_repeats(unit, context, partition(context.dedup, unit.number, f"work/{context.kind}s", context.job))
+
+
+def _commit_repeats(unit: WorkUnit, context: SpanContext, columns: Sequence[NDArray[Any]]) -> None:
+    columns = columns or [np.empty(0, field.type.to_pandas_dtype()) for field in _RUNS[context.kind]]
+    if context.kind == "anchor":
+        found = repeated_anchors(*columns)
+    elif context.kind == "line":
+        assert context.dedup.lines is not None
+        found = repeats(*columns, keep=context.dedup.lines.keep)
+    else:
+        assert context.dedup.substrings is not None
+        key_E, check_E, start_E, dense_E = columns
+        stop_E = start_E + np.uint32(context.dedup.substrings.min_length)
+        found = repeats(key_E, check_E, start_E, stop_E, dense_E, keep=1)
+    table = f"work/{context.kind}-repeats"
+    writer = UnitWriter(context.dedup.out, context.repeats_job, unit)
+    writer.open(table, found.schema)
+    writer.write(table, found)
+    writer.commit({})
+
+
+def _graph_repeats(units: beam.PCollection, context: SpanContext) -> None:
+    if not context.dedup.shuffle:
+        units | EachUnit(function=_write_repeats, context=context)
+        return
+    slices = dedup_shuffle.slices_of_runs(units, context.dedup, [f"work/{context.kind}s"], context.job)
+    dedup_shuffle.commit(slices, units, context, _commit_shuffled)
+
+
+def _commit_shuffled(unit: WorkUnit, context: SpanContext, batches: list[pa.RecordBatch]) -> None:
+    names = [*_RUNS[context.kind].names[:-1], "dense"]
+    _commit_repeats(unit, context, dedup_shuffle.columns_of(batches, names))
+
+
+def _mapped(context: DedupContext, kind: Kind) -> list[pa.Table]:
+    records = load_records(context.out, f"dedup-{kind}-repeats")
+    return [map_table(context.out, record, f"work/{kind}-repeats") for record in records.values()]
+
+
+def _between(tables: Sequence[pa.Table], schema: pa.Schema, first: int, stop: int) -> pa.Table:
+    """Return the rows of the documents from dense index `first` to `stop` of all partitions, ascending."""
+    parts = [schema.empty_table()]
+    for table in tables:
+        start, end = np.searchsorted(table.column("dense").to_numpy(), [first, stop])
+        parts.append(table.slice(start, end - start))
+    found = pa.concat_tables(parts).combine_chunks()
+    dense, start = (found.column(name).to_numpy().astype(np.uint64) for name in ("dense", "start"))
+    return found.take(pa.array(np.argsort(dense << np.uint64(32) | start, kind="stable")))
+
+
+def cuts_of_unit(context: DedupContext, signed: Signed) -> Iterator[tuple[pa.Table, pa.Table, int]]:
+    """Yield for each batch of documents CUTS, DELETIONS of documents of which nothing is left, and the bytes cut."""
+    lines = _mapped(context, "line") if context.lines else []
+    windows = _mapped(context, "window") if context.substrings else []
+    row = 0
+    for batch in read_batches(signed.out, signed.record(), "documents", columns=("doc_id", "text")):
+        first, texts = signed.first_dense + row, batch.column("text")
+        row += batch.num_rows
+        found = _between(lines, REPEATS, first, first + batch.num_rows)
+        dense_S, start_S, stop_S, twin_S = (column.to_numpy() for column in found.columns[:4])
+        row_S = dense_S.astype(np.int64) - first
+        num_lines = len(row_S)
+        if context.substrings is not None:
+            repeated = _between(windows, REPEATS, first, first + batch.num_rows)
+            row_W, start_W, stop_W, twin_W = window_cuts(repeated, texts, first, length=context.substrings.min_length)
+            row_S, twin_S = np.concatenate((row_S, row_W)), np.concatenate((twin_S, twin_W))
+            start_S, stop_S = np.concatenate((start_S, start_W)), np.concatenate((stop_S, stop_W))
+        reason_S = np.repeat(np.array(["lines", "substrings"], object), [num_lines, len(row_S) - num_lines])
+        order_S = np.lexsort((start_S, row_S))  # stable: lines first
+        order_S = order_S[start_S[order_S] < stop_S[order_S]]
+        row_S, start_S, stop_S = row_S[order_S], start_S[order_S], stop_S[order_S]
+        cut = cut_texts(texts, row_S, start_S, stop_S)
+        before_N, after_N = (pc.binary_length(column).to_numpy() for column in (texts, cut))
+        doc_id_S, twin_id_S = batch.column("doc_id").to_numpy()[row_S], signatures_of(context).doc_id(twin_S[order_S])
+        cuts = pa.table([doc_id_S, start_S, stop_S, pa.array(reason_S[order_S], pa.string()), twin_id_S], schema=CUTS)
+        empty_S = after_N[row_S] == 0
+        emptied = cuts.take(pa.array(np.flatnonzero(empty_S)[np.unique(row_S[empty_S], return_index=True)[1]]))
+        nothing = [pa.nulls(emptied.num_rows, field.type) for field in list(DELETIONS)[3:]]
+        deleted = [*(emptied.column(name).combine_chunks() for name in ("doc_id", "reason", "twin_id")), *nothing]
+        num_bytes = int((before_N - after_N)[after_N > 0].sum())
+        yield cuts.filter(pa.array(~empty_S)), pa.table(deleted, schema=DELETIONS), num_bytes
