@@ -97,8 +97,7 @@ class Encoder:
         offsets_N1, bytes_M = string_views(texts)
         room = self._kernel.room(len(texts), int(offsets_N1[-1] - offsets_N1[0]))
         if room > len(self._room_T):
-            self.is_fast = self._kernel is not None
-        self._room_T = np.empty(room, self._room_T.dtype)
+            self._room_T = np.empty(room, self._room_T.dtype)
         num_tokens_N = self._kernel.encode(offsets_N1, bytes_M, self._room_T, normal=normal).astype(np.int64)
         return self._room_T[: num_tokens_N[num_tokens_N > 0].sum()].copy(), num_tokens_N
 

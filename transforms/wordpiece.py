@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from transforms.code_points import BLOCK, blocks_in, characters_of
 from transforms.kernels.trie import trie_of
 from transforms.kernels.wordpiece import (
     EXPANDED,
@@ -24,7 +25,6 @@ from transforms.kernels.wordpiece import (
     wordpiece,
 )
 
-_BLOCK = 256
 # Marks that a normaliser with NFD keeps and moves: combining class 226 goes behind every lower class, 9 before every
 # higher one, so a character that stays where it is beside both has class 0.
 _HIGH_MARK, _LOW_MARK = "\U0001d16d", "\u1b44"
@@ -49,6 +49,7 @@ class WordPiece:
         self._symbols = {character: number for number, character in enumerate(ranked, 1)}
         self._trie_S3 = self._trie(model["continuing_subword_prefix"])
         self._action_C = np.full(0x110000, UNKNOWN << KIND_SHIFT, np.int32)
+        self._action_C[0xD800:0xE000] = REMOVED << KIND_SHIFT  # surrogates are never in UTF-8
         self._expansion = np.zeros(1, np.int32)
 
     @classmethod
@@ -101,7 +102,11 @@ class WordPiece:
                 num_tokens_N,
             )
             if document < len(num_tokens_N):
-                self._ask(code - code % _BLOCK)
+                # All that the document has beside it, or each would cost another start of the document.
+                text_M = bytes_M[offsets_N1[document] : offsets_N1[document + 1]]
+                for block in {code // BLOCK, *blocks_in(text_M)}:
+                    if self._action_C[block * BLOCK] == UNKNOWN << KIND_SHIFT:
+                        self._ask(block)
         return num_tokens_N
 
     def _trie(self, prefix: str) -> NDArray[np.int32]:
@@ -115,11 +120,10 @@ class WordPiece:
         ]
         return trie_of(start, going_on, num_symbols=len(symbols))
 
-    def _ask(self, first_code: int) -> None:
+    def _ask(self, block: int) -> None:
         """Find the actions of a block of code points."""
-        for code in range(first_code, first_code + _BLOCK):
-            surrogate = 0xD800 <= code < 0xE000  # never in UTF-8
-            kind, argument = (REMOVED, 0) if surrogate else self._action(chr(code))
+        for code, character in enumerate(characters_of(block), block * BLOCK):
+            kind, argument = self._action(character)
             self._action_C[code] = kind << KIND_SHIFT | argument
 
     def _action(self, character: str) -> tuple[int, int]:

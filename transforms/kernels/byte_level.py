@@ -9,9 +9,10 @@ Shapes: N documents, M bytes, K ranks, S slots of a trie, H places of a hash tab
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import inlined, kernel
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
+from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
 
 LETTER, NUMBER, SPACE, OTHER = 0, 1, 2, 3  # the four classes of GPT-2's pattern
 UNKNOWN = 4  # the caller has to find out first
@@ -19,14 +20,14 @@ CHANGES = 8  # added to a class: the normaliser may change the character, or wha
 NO_RANK = 1 << 30
 
 SEEN_BITS = 15  # pairs of tokens whose verdict is remembered: 256 KB
-WORD_BITS = 14  # words of 2 to 4 tokens and at most 15 bytes that are remembered: 512 KB
 
 _U = np.uint64
+_AT_ONCE = 1024  # pieces; with arrays as long as the longest document, new pages cost 3 ns a byte in books
 _APOSTROPHE = 0x27
 _BLANK = 0x20
 
 
-@kernel
+@inlined
 def pair_slot(left: int, right: int, pairs_H2: NDArray[np.int64]) -> int:
     """Return where the pair is in the hash table, or where it would be; `pairs_H2` is int64 [H, 2], H a power of two.
 
@@ -41,7 +42,7 @@ def pair_slot(left: int, right: int, pairs_H2: NDArray[np.int64]) -> int:
     return slot
 
 
-@kernel
+@inlined
 def _merged(left: int, right: int, pairs_H2: NDArray[np.int64]) -> int:
     """Return the rank that the pair merges to, or NO_RANK."""
     slot = pair_slot(left, right, pairs_H2)
@@ -101,7 +102,7 @@ def last_merges(
         last_V[v] = last if num_parts == 1 else -1
 
 
-@kernel
+@inlined
 def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray[np.int32]) -> int:
     """Return the value of the longest entry of the trie that bytes_M[start:stop] begins with, or -1."""
     slot = START
@@ -116,7 +117,7 @@ def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray
     return int(best)
 
 
-@kernel
+@inlined
 def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2: NDArray[np.int64]) -> bool:
     """Return whether BPE on the bytes of two tokens gives these two tokens.
 
@@ -150,7 +151,8 @@ def _words(
     pairs_H2: NDArray[np.int64],
     id_K: NDArray[np.int32],
     seen_J: NDArray[np.int64],
-    word_W4: NDArray[np.int64],
+    key_W4: NDArray[np.uint64],
+    ids_W16: NDArray[np.int32],
     dead: NDArray[np.int32],
     ranks: NDArray[np.int32],
     num_words: int,
@@ -159,44 +161,43 @@ def _words(
 ) -> int:
     """Write the ids of the pieces that begin at `start` and end at `ends`; return the new number of ids.
 
-    A piece is tried as one token, then looked up among the words seen last, and only then taken apart. One function for
-    all pieces of a part: with one call a word, passing the arrays cost more than most words.
+    A piece is looked up in the memory of words (19 of 20 are there), and only then taken apart. One function for many
+    pieces: with one call a word, passing the arrays cost more than most words.
     """
+    last_read = len(bytes_M) - READ_BYTES
     stop = start
     for piece in range(num_pieces):
         begin, stop = stop, int(ends[_U(piece)])
-        slot = np.int32(START)
-        i = begin
-        while i < stop:
-            child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
-            if trie_S3[_U(child), 1] != slot:
-                break
-            slot = child
-            i += 1
-        if i == stop and trie_S3[_U(slot), 2] >= 0:  # nine English words of ten, half of the German ones
-            ids_T[_U(num_ids)] = id_K[_U(trie_S3[_U(slot), 2])]
-            num_ids += 1
-            continue
         size = stop - begin
-        low, high, home = 0, size, 0
-        if size < 16:
-            for i in range(begin, min(begin + 8, stop)):
-                low = low << 8 | int(bytes_M[_U(i)])
-            for i in range(begin + 8, stop):
-                high = high << 8 | int(bytes_M[_U(i)])
-            mixed = (_U(low) ^ _U(high) * _U(0x9E3779B97F4A7C15)) * _U(0xBF58476D1CE4E5B9)
-            home = int(mixed >> _U(64 - WORD_BITS))
-            if word_W4[_U(home), 0] == low and word_W4[_U(home), 1] == high:
-                pair = word_W4[_U(home), 2]
-                ids_T[_U(num_ids)] = pair & 0xFFFFFFFF
-                ids_T[_U(num_ids + 1)] = pair >> 32
-                num_ids += 2
-                pair = word_W4[_U(home), 3]
-                while pair > 0:
-                    ids_T[_U(num_ids)] = (pair & 0xFFFFFFFF) - 1
-                    num_ids += 1
-                    pair >>= 32
+        row, a, b, c, d = 0, _U(0), _U(0), _U(0), _U(0)
+        remembered = size <= MEMORY_BYTES and begin <= last_read
+        if remembered:
+            at = _U(begin)
+            a, b = eight_bytes(bytes_M, at), eight_bytes(bytes_M, at + _U(8))
+            c, d = eight_bytes(bytes_M, at + _U(16)), eight_bytes(bytes_M, at + _U(24))
+            row, a, b, c, d = word_key(size, a, b, c, d)
+            differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b | key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+            if differs != 0:
+                row += 1
+                differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b
+                differs |= key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+                if differs == 0:
+                    for k in range(4):
+                        key_W4[_U(row - 1), k], key_W4[_U(row), k] = key_W4[_U(row), k], key_W4[_U(row - 1), k]
+                    for k in range(1 + MEMORY_IDS):
+                        ids_W16[_U(row - 1), k], ids_W16[_U(row), k] = ids_W16[_U(row), k], ids_W16[_U(row - 1), k]
+                    row -= 1
+            if differs == 0:
+                count = int(ids_W16[_U(row), 0])
+                for k in range(4):  # nearly all words; what is too much is written over
+                    ids_T[_U(num_ids + k)] = ids_W16[_U(row), 1 + k]
+                for k in range(4, count):
+                    ids_T[_U(num_ids + k)] = ids_W16[_U(row), _U(1 + k)]
+                num_ids += count
                 continue
+        elif size >= len(dead):
+            dead = np.full(2 * size, -1, np.int32)
+            ranks = np.empty(2 * size, np.int32)
         position = begin
         num_ranks = 0
         searching = True
@@ -240,13 +241,11 @@ def _words(
                 rank = int(token_K4[_U(rank), 2])
         for r in range(num_ranks):
             ids_T[_U(num_ids + r)] = id_K[_U(ranks[_U(r)])]
-        if size < 16 and 2 <= num_ranks <= 4:
-            third = int(ids_T[_U(num_ids + 2)]) + 1 if num_ranks > 2 else 0
-            fourth = int(ids_T[_U(num_ids + 3)]) + 1 if num_ranks > 3 else 0
-            word_W4[_U(home), 0] = low
-            word_W4[_U(home), 1] = high
-            word_W4[_U(home), 2] = int(ids_T[_U(num_ids)]) | int(ids_T[_U(num_ids + 1)]) << 32
-            word_W4[_U(home), 3] = third | fourth << 32
+        if remembered and num_ranks <= MEMORY_IDS:
+            key_W4[_U(row), 0], key_W4[_U(row), 1], key_W4[_U(row), 2], key_W4[_U(row), 3] = a, b, c, d
+            ids_W16[_U(row), 0] = num_ranks
+            for k in range(num_ranks):
+                ids_W16[_U(row), _U(1 + k)] = id_K[_U(ranks[_U(k)])]
         num_ids += num_ranks
     return num_ids
 
@@ -259,20 +258,22 @@ def _pieces(
     class_C: NDArray[np.uint8],
     normal: bool,
     ends: NDArray[np.int32],
-) -> tuple[int, int]:
-    r"""Write the ends of the pieces that GPT-2's pattern makes of bytes_M[start:stop]; return their number.
+) -> tuple[int, int, int]:
+    r"""Write the ends of the pieces that GPT-2's pattern makes of bytes_M[start:stop]; return how many.
 
     The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. One pass: a change of
     class ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
 
-    The second number returned is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
+    The second number returned is the last end: `stop`, unless `ends` is full. What follows a piece does not depend on
+    what was before it. The third one is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
     """
     num_pieces = 0
+    limit = len(ends) - 3
     piece_start = start
     last = start  # start of the last character
     kind = -1
     i = start
-    while i < stop:
+    while i < stop and num_pieces < limit:
         if kind >= 0 and kind != SPACE:
             while i < stop and class_C[_U(bytes_M[_U(i)])] == kind and bytes_M[_U(i)] < 0x80:
                 i += 1
@@ -282,7 +283,7 @@ def _pieces(
         following = class_C[_U(code)]
         if following >= UNKNOWN:
             if following == UNKNOWN or not normal:
-                return num_pieces, code
+                return num_pieces, piece_start, code
             following &= 7
         if following != kind:
             if kind == SPACE:
@@ -313,10 +314,11 @@ def _pieces(
                     kind = -1
         last = i
         i += width
-    if piece_start < stop:
+    if i == stop and piece_start < stop:
         ends[num_pieces] = stop
         num_pieces += 1
-    return num_pieces, -1
+        piece_start = stop
+    return num_pieces, piece_start, -1
 
 
 @kernel
@@ -334,7 +336,8 @@ def byte_level(
     pairs_H2: NDArray[np.int64],
     id_K: NDArray[np.int32],
     seen_J: NDArray[np.int64],
-    word_W4: NDArray[np.int64],
+    key_W4: NDArray[np.uint64],
+    ids_W16: NDArray[np.int32],
     first_document: int,
     num_ids: int,
     ids_T: NDArray[np.unsignedinteger],
@@ -364,24 +367,22 @@ def byte_level(
         id_K: int32 [K], token ids.
         seen_J: int64 [1 << SEEN_BITS], -1 at first, kept from call to call: the pairs asked about last, `left << 33 |
             right << 1 | verdict`.
-        word_W4: int64 [1 << WORD_BITS, 4], -1 at first, kept from call to call: words seen last, their bytes and
-            number of bytes in two columns, their ids in two.
+        key_W4: uint64 [W, 4], keys of the memory of words, kept from call to call.
+        ids_W16: int32 [W, 16], its ids, likewise.
         first_document: where to begin.
         num_ids: ids already in `ids_T`.
-        ids_T: uint16 or uint32, written; needs a place for each byte, and with `prefix_blank` two and one a document.
+        ids_T: uint16 or uint32, written; needs a place for each byte and four more, and with `prefix_blank` two a byte
+            and one a document.
         num_tokens_N: int32 [N], written; -1 for a document that the normaliser may change, of which no id is written.
 
     Returns:
         The document to go on with (N at the end), the number of ids written, and the UNKNOWN code point.
     """
-    longest = 0
-    for document in range(first_document, len(offsets_N1) - 1):
-        longest = max(longest, int(offsets_N1[document + 1]) - int(offsets_N1[document]))
-    ends = np.empty(longest + 2, np.int32)
-    dead = np.full(longest + 2, -1, np.int32)  # number of the word in which a position leads nowhere
+    ends = np.empty(_AT_ONCE, np.int32)
+    dead = np.full(4096, -1, np.int32)  # number of the word in which a position leads nowhere
+    ranks = np.empty(4096, np.int32)
     num_words = 0
-    ranks = np.empty(longest + 2, np.int32)
-    part = np.empty(longest + 1 if prefix_blank else 0, np.uint8)
+    part = np.empty(4096, np.uint8)
     begins_added = np.zeros(256, np.bool_)
     for byte in range(256):
         begins_added[byte] = added_S3[_U(added_S3[START, 0] + byte + 1), 1] == START
@@ -406,16 +407,17 @@ def byte_level(
             source = bytes_M
             i, part_stop = position, end
             if prefix_blank and i < part_stop and bytes_M[i] != _BLANK:
+                if part_stop - i + 1 + READ_BYTES > len(part):
+                    part = np.empty(2 * (part_stop - i + 1 + READ_BYTES), np.uint8)
                 part[0] = _BLANK
                 part[1 : part_stop - i + 1] = bytes_M[i:part_stop]
                 source = part
                 i, part_stop = 0, part_stop - i + 1
-            start_of_part = i
-            num_pieces, code = _pieces(source, i, part_stop, class_C, normal, ends)
-            if code < 0:
+            while i < part_stop and code < 0:
+                num_pieces, next_start, code = _pieces(source, i, part_stop, class_C, normal, ends)
                 num_ids = _words(
                     source,
-                    start_of_part,
+                    i,
                     ends,
                     num_pieces,
                     trie_S3,
@@ -423,7 +425,8 @@ def byte_level(
                     pairs_H2,
                     id_K,
                     seen_J,
-                    word_W4,
+                    key_W4,
+                    ids_W16,
                     dead,
                     ranks,
                     num_words,
@@ -431,6 +434,7 @@ def byte_level(
                     num_ids,
                 )
                 num_words += num_pieces
+                i = next_start
             position = end
             if number >= 0:
                 ids_T[num_ids] = added_id_A[number]

@@ -43,6 +43,15 @@ def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return cast("Callable[_P, _R]", numba.njit(nogil=True, cache=True)(function))
 
 
+def inlined(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a small function into every kernel that calls it; for the inner steps of loops.
+
+    A call of another kernel is a call through a pointer once that one comes from the cache, and counts a reference of
+    each array, atomically: 10 to 20 ns.
+    """
+    return cast("Callable[_P, _R]", numba.njit(nogil=True, inline="always")(function))
+
+
 @kernel
 def wide(number: int) -> int:
     """Return an int32 or a literal as int64: a kernel that is called with several types is compiled for each."""

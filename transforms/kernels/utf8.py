@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import inlined
 
 REPLACEMENT = 0xFFFD
 
 
-@kernel
+@inlined
 def code_point(bytes_M: NDArray[np.uint8], position: int, stop: int) -> tuple[int, int]:
     """Return the code point at `position` and its width in bytes; U+FFFD and 1 for a byte that starts none.
 

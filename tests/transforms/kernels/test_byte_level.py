@@ -1,5 +1,6 @@
 """The byte-level BPE kernel and its twin against `tokenizers`."""
 
+import random
 import time
 
 import numpy as np
@@ -135,6 +136,22 @@ def test_long_runs_take_linear_time():
     assert seconds[1] < 40 * seconds[0]
 
 
+@NAMES
+def test_many_pieces_and_long_ones(name):
+    """More pieces than are found at once, cut anywhere, and pieces longer than any room made beforehand."""
+    rng = random.Random(0)
+    parts = [*WORDS, *CORPUS[0].split(), " \t", "  \n", "\u3000", "42", "\u4e2d\u6587", "caf\xe9", "e\u0301"]
+    texts = ["".join(rng.choices(parts, k=k)) for k in (0, 1023, 1024, 5000)]
+    texts += ["ab" * 5000 + " x", " " * 9000 + "y", "longer than 31 bytes".replace(" ", "") * 2]
+    assert encode_with_kernel(name, texts) == expected_ids(TOKENIZERS[name], texts)
+
+
+def test_words_that_want_the_same_rows():
+    """More distinct words than the memory has rows, each met again later."""
+    texts = [" ".join(f"{base}{number}" for number in range(20_000)) for base in ("ba", "ma", "ba", "ma")]
+    assert encode_with_kernel("gpt2", texts) == expected_ids(TOKENIZERS["gpt2"], texts)
+
+
 def test_letters_newer_than_python():
     """Capitals that this Python's Unicode may not have are folded where the tokenizer folds them."""
     texts = ["\u1c89", "a \ua7cb b", "\U00010d50"]
@@ -192,7 +209,7 @@ def test_documents_that_normalisation_changes_keep_their_place():
     texts = ["ab", "e\u0301 x", "", "cafe\u0301", "abc", "\u212b"]
     kernel = ByteLevel.of(TOKENIZERS["modernbert"])
     offsets_N1 = np.array([0, 2, 5], np.int32)
-    num_tokens_N = kernel.encode(offsets_N1, np.frombuffer("abe\u0301".encode(), np.uint8), np.empty(8, np.uint16))
+    num_tokens_N = kernel.encode(offsets_N1, np.frombuffer("abe\u0301".encode(), np.uint8), np.empty(9, np.uint16))
     assert num_tokens_N[1] == -1
     assert num_tokens_N[0] > 0
     assert encode_with_kernel("modernbert", texts) == expected_ids(TOKENIZERS["modernbert"], texts)
