@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pipeline.config import Checks, first_error, load_config, override
 from pipeline.errors import UserError
+from pipeline.escape import markdown
 from pipeline.gates.contamination import contamination
 from pipeline.gates.drift import drift, open_baseline, tokens_changed
 from pipeline.gates.duplicates import duplicates_left
@@ -17,7 +18,6 @@ from pipeline.gates.sample import language_purity, pii_left
 from pipeline.gates.tokens import encoded, fertility, row_fill
 from pipeline.gates.verdict import Verdict
 from pipeline.output import Output
-from pipeline.terminal import printable
 from transforms import storage
 
 
@@ -102,6 +102,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "status": verdict.status,
         "value": verdict.value,
         "limit": verdict.limit,
+        "what": verdict.what,
         "message": verdict.message,
         "examples": [example._asdict() for example in verdict.examples],
     }
@@ -112,23 +113,14 @@ def as_markdown(name: str, verdicts: Sequence[Verdict]) -> str:
     failed = [verdict for verdict in verdicts if verdict.status == "failed"]
     measured = sum(verdict.status != "not measured" for verdict in verdicts)
     outcome = f"{len(failed)} of {measured} gates failed" if failed else f"all {measured} gates passed"
-    lines = [f"### {_cell(name)}: {outcome}", "", "| | gate | value | limit | |", "|---|---|---|---|---|"]
+    lines = [f"### {markdown(name)}: {outcome}", "", "| | gate | value | limit | |", "|---|---|---|---|---|"]
     order = ("failed", "passed", "not measured")
     for verdict in sorted(verdicts, key=lambda verdict: order.index(verdict.status)):
         numbers = [f"{number:.4g}" if number is not None else "-" for number in (verdict.value, verdict.limit)]
-        examples = "".join(f"<br>{_cell(str(example))}" for example in verdict.examples)
-        lines.append(
-            f"| {verdict.status} | {_cell(verdict.name)} | {' | '.join(numbers)} | {_cell(verdict.what)}{examples} |"
-        )
+        examples = "".join(f"<br>{markdown(str(example))}" for example in verdict.examples)
+        cells = [verdict.status, markdown(verdict.name), *numbers, markdown(verdict.what) + examples]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-_MARKDOWN = str.maketrans({character: f"&#{ord(character)};" for character in "<>&|`*[]\\!#@"})
-
-
-def _cell(text: str) -> str:
-    """Return text of strangers as Markdown and HTML read it: as text."""
-    return printable(text).translate(_MARKDOWN).replace("://", ":&#47;&#47;")
 
 
 def as_junit(verdicts: Sequence[Verdict]) -> str:

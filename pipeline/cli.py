@@ -176,8 +176,8 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
 
     if command == "explain":
+        from pipeline.escape import printable  # noqa: PLC0415
         from pipeline.explain import explain, search  # noqa: PLC0415
-        from pipeline.terminal import printable  # noqa: PLC0415
 
         ids = [options.doc_id]
         if options.doc_id is None:

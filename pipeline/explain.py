@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UserError
+from pipeline.escape import printable
 from pipeline.output import Output
-from pipeline.terminal import printable
 from transforms.commit import Record, map_table, read_batches, read_table
 from transforms.schema import split_doc_id
 from transforms.shards import SPLITS
@@ -169,7 +169,7 @@ def as_words(changes: Sequence[Change]) -> str:
     shown = []
     for change in changes:
         deleted, survivor = change.deleted.split(), change.survivor.split()
-        if change.kind == "equal":
+        if deleted == survivor:
             long = len(deleted) > 2 * _CONTEXT + 1
             shown += [*deleted[:_CONTEXT], "...", *deleted[-_CONTEXT:]] if long else deleted
             continue

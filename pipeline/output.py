@@ -17,19 +17,19 @@ from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
 
-_SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
+SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
 
 
 class Output:
     """One run. A stage counts as there if run.json has its entry: records of a stage made stale may still lie about."""
 
-    def __init__(self, out: str) -> None:
-        """Open the run in `out`.
+    def __init__(self, out: str, *, most_units: int = SAMPLED_UNITS) -> None:
+        """Open the run in `out`; samples are drawn from at most `most_units` units.
 
         Raises:
             UserError: there is none, or another version made it.
         """
-        self.out = out
+        self.out, self._most_units = out, most_units
         try:
             self.run: dict[str, Any] = storage.read_json(storage.join(out, "run.json"))
         except (NotADirectoryError, ImportError, ValueError):
@@ -78,10 +78,13 @@ class Output:
         return table if kept_N.all() else table.filter(pa.array(kept_N))
 
     def sampled_units(self) -> list[str]:
-        """Return at most 64 units with documents, drawn by a hash of their names, in their order."""
-        units = [name for name, record in self.records("clean").items() if record.rows("documents")]
-        drawn = sorted(units, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name))[:_SAMPLED_UNITS]
-        return [name for name in units if name in set(drawn)]
+        """Return units with documents, drawn by a hash of their names, in their order."""
+        return self.drawn([name for name, record in self.records("clean").items() if record.rows("documents")])
+
+    def drawn(self, names: Sequence[str]) -> list[str]:
+        """Return at most as many of the names as units are sampled, drawn by their hash, in their order."""
+        drawn = sorted(names, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name))[: self._most_units]
+        return [name for name in names if name in set(drawn)]
 
     def sample(self, count: int) -> pa.Table:
         """Return `count` surviving documents (schema DOCUMENT) drawn by their content: the same ones every time."""

@@ -1,66 +1,162 @@
-"""The report: one self-contained HTML page about a run, without scripts and without the network."""
+"""The report: one self-contained HTML page about a run. No network, and nothing in a document is ever executed.
 
+Texts reach the page as JSON in a data block and are put into it as text nodes; the policy in its head allows the one
+script and the one style sheet of ours by their hashes and nothing else.
+"""
+
+import base64
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from markupsafe import Markup
+from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.card import write_card
+from pipeline.charts import Threshold, bar, curves, histogram, short
+from pipeline.excerpts import Rejections, kept_documents, near_duplicates
+from pipeline.gates.drift import statistics
+from pipeline.gates.tokens import num_words, token_lengths
+from pipeline.output import Output
 from transforms import storage
+from transforms.shards import SPLITS
 
-_WIDTH, _HEIGHT = 640, 240  # of the loss curve, in SVG units
+_SAMPLE, _SAMPLED_UNITS = 2000, 16  # a page is a look, not a measurement: 4 GB of text at most are read for it
+_HERE = Path(__file__).parent
 
 
 def write_report(out: str) -> str:
-    """Write `report/index.html` of a run and return its path.
+    """Write `report/index.html` and the dataset card of a run; return the path of the page.
 
     Raises:
         UserError: `out` holds no run.
     """
-    try:
-        run = storage.read_json(storage.join(out, "run.json"))
-    except NotADirectoryError:
-        run = None
-    if run is None:
-        raise UserError(f"{out} holds no run.json; give the output directory of a run")
+    output = Output(out, most_units=_SAMPLED_UNITS)
     path = storage.join(out, "report", "index.html")
-    storage.write_text(path, render(run, _training_log(out)))
+    storage.write_text(path, render(output))
+    write_card(output)
     return path
 
 
-def render(run: Mapping[str, Any], training_log: Sequence[Mapping[str, Any]]) -> str:
+def render(output: Output) -> str:
     """Return the page. Everything that came from documents or configuration is escaped by the template engine."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    stages = run["stages"]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"short": short, "bytes": _bytes, "bar": bar}
+    sample = output.sample(_SAMPLE) if output.has("clean") else None
+    rejections = Rejections(output)
+    script, style = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("report.js", "report.css"))  # noqa: S704
+    data = {
+        "documents": [*(kept_documents(sample) if sample is not None else ()), *rejections.documents()],
+        "pairs": list(near_duplicates(output)),
+    }
     return environment.get_template("report.html").render(
-        run=run,
-        stages=stages,
-        funnel=funnel(stages),
-        rejections=rejections(stages),
-        edits=edits(stages),
-        languages=sorted(stages.get("clean", {}).get("counts", {}).get("languages", {}).items(), key=lambda i: -i[1]),
-        curves=loss_curves(training_log),
-        width=_WIDTH,
-        height=_HEIGHT,
-        config=json.dumps(run["config"], indent=1),
+        config=output.config,
+        config_text=yaml.safe_dump(output.config, sort_keys=False, allow_unicode=True),
+        versions=output.run["versions"],
+        stages=output.stages,
+        checks=storage.read_json(storage.join(output.out, "check.json")),
+        funnel=funnel(output),
+        volume=volume(output),
+        edits=edits(output.stages),
+        languages=languages(output.stages),
+        statistics=_statistics(output, sample, rejections),
+        fertility=fertility(output, sample),
+        lengths=_lengths(output),
+        licences=licences(sample),
+        sources=_sources(output),
+        curves=loss_curves(_training_log(output.out)),
+        data=Markup(as_data_block(data)),  # noqa: S704 - cannot end its script element
+        script=script,
+        style=style,
+        policy="default-src 'none'; base-uri 'none'; form-action 'none'"
+        f"; script-src {_source_hash(script)}; style-src {_source_hash(style)}",
     )
 
 
-def funnel(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:
-    """Return (step, documents left, share of the records read) from reader to tokens."""
-    steps = []
-    if "clean" in stages:
-        steps += [
-            ("records read", stages["clean"]["counts"]["input"]),
-            ("after clean", stages["clean"]["counts"]["kept"]),
-        ]
-    if "dedup" in stages:
-        steps.append(("after dedup", stages["dedup"]["counts"]["kept"]))
-    first = max(steps[0][1], 1) if steps else 1
-    return [(name, count, count / first) for name, count in steps]
+def _source_hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def as_data_block(value: Any) -> str:
+    """Return JSON that is safe inside a script element: no `<`, `>`, `&`, and no unusual line ends."""
+    text = json.dumps(value, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _bytes(number: float) -> str:
+    return f"{short(number)}B"
+
+
+def funnel(output: Output) -> list[dict[str, Any]]:
+    """Return the steps from stored bytes to tokens: name, documents left and lost, shares of the records read."""
+    stages = output.stages
+    if "clean" not in stages:
+        return []
+    clean = stages["clean"]["counts"]
+    read = left = clean["input"]
+    steps = [_step("records read", read, 0, read, "read")]
+    for stage in ("clean", "dedup"):
+        if stage not in stages:
+            continue
+        counts = stages[stage]["counts"]
+        for rule, lost in sorted(counts["rejected"].items(), key=lambda item: (-item[1], item[0])):
+            left -= lost
+            steps.append(_step(rule, left, lost, read, stage))
+        steps.append(_step(f"after {stage}", counts["kept"], 0, read, "total"))
+    return steps
+
+
+def _step(name: str, left: int, lost: int, read: int, kind: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "left": left,
+        "lost": lost,
+        "share": left / max(read, 1),
+        "lost_share": lost / max(read, 1),
+        "kind": kind,
+    }
+
+
+def _sources(output: Output) -> list[dict[str, Any]]:
+    """Return each source with its stored bytes, records read and documents left."""
+    stored: dict[str, int] = {}
+    for unit in output.run["plan"]["units"]:
+        for source, _, _, _, start, stop, size, _ in unit["slices"]:
+            stored[source] = stored.get(source, 0) + (stop if stop >= 0 else size) - start
+    found = []
+    last = "dedup" if output.has("dedup") else "clean"
+    for source in output.config["sources"]:
+        units = [unit for unit in output.records("clean") if output.source_of.get(unit) == source["name"]]
+        read = sum(output.records("clean")[unit].counts["input"] for unit in units)
+        kept = sum(output.records(last)[unit].counts["kept"] for unit in units) if output.has(last) else 0
+        found.append({**source, "stored": stored.get(source["name"], 0), "read": read, "kept": kept})
+    return found
+
+
+def volume(output: Output) -> list[tuple[str, str]]:
+    """Return how much there is after each step, from stored bytes to tokens in rows."""
+    stages = output.stages
+    steps = [("stored", _bytes(sum(source["stored"] for source in _sources(output))))]
+    for stage, name in (("clean", "text after the rules"), ("tokenize", "text after dedup")):
+        if stage in stages:
+            steps.append((name, _bytes(stages[stage]["counts"]["text_bytes"])))
+    if "tokenize" in stages:
+        steps.append(("tokens", f"{stages['tokenize']['counts']['tokens']:,}"))
+    if "shards" in stages:
+        parts = [stages["shards"]["counts"][split] for split in SPLITS]
+        steps.append(("tokens in rows, weights applied", f"{sum(part['tokens'] for part in parts):,}"))
+    return steps
 
 
 def edits(stages: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -69,14 +165,77 @@ def edits(stages: Mapping[str, Any]) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def rejections(stages: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Return (stage, rule, documents), most frequent first."""
-    found = [
-        (stage, rule, count)
-        for stage in ("clean", "dedup")
-        for rule, count in stages.get(stage, {}).get("counts", {}).get("rejected", {}).items()
-    ]
-    return sorted(found, key=lambda entry: (-entry[2], entry[0], entry[1]))
+def languages(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:
+    """Return (language, documents, share of the most frequent), most frequent first."""
+    counts = stages.get("clean", {}).get("counts", {}).get("languages", {})
+    most = max(counts.values(), default=1)
+    return [(name, count, count / most) for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def _statistics(output: Output, sample: pa.Table | None, rejections: Rejections) -> list[tuple[str, str, Markup]]:
+    """Return the histogram of each statistic of the survivors, and of what each rule measured where it rejected."""
+    charts = []
+    if sample is not None and sample.num_rows:
+        settings = output.config["clean"]["language"]
+        for name, values in statistics(sample).items():
+            known = values[~np.isnan(values)]
+            if not len(known):
+                continue
+            limits = (
+                [Threshold("least", settings["threshold"])]
+                if name == "language_score" and settings and settings["keep"]
+                else []
+            )
+            log = name in ("bytes", "words", "lines")
+            charts.append(("kept", f"{name.replace('_', ' ')}, kept", histogram(name, known, limits, log=log)))
+    for rule, values in sorted(rejections.values.items(), key=lambda item: -len(item[1])):
+        if rule in rejections.thresholds and len(np.unique(values)) > 1:
+            limits = [Threshold(f"limit {short(rejections.thresholds[rule])}", rejections.thresholds[rule])]
+            charts.append(("rejected", f"{rule}, rejected", histogram(rule, values, limits)))
+    return charts
+
+
+def _lengths(output: Output) -> Markup | None:
+    """Return the histogram of tokens a document."""
+    if not output.has("tokenize"):
+        return None
+    _, tokens_N, _ = token_lengths(output)
+    limits = [Threshold("row", float(_row_length(output.config)))]
+    return histogram("tokens of a document", tokens_N.astype(np.float64), limits, log=True) if len(tokens_N) else None
+
+
+def _row_length(config: Mapping[str, Any]) -> int:
+    length = config["tokenize"]["seq_length"]
+    return int(length if isinstance(length, int) else length[0])
+
+
+def fertility(output: Output, sample: pa.Table | None) -> list[tuple[str, int, int, int, float]]:
+    """Return (language, documents, words, tokens, tokens a word) of the sampled survivors, most tokens first."""
+    if sample is None or not sample.num_rows or not output.has("tokenize"):
+        return []
+    doc_id_N, tokens_N, _ = token_lengths(output)
+    order_N = np.argsort(doc_id_N)
+    own_S = order_N[np.searchsorted(doc_id_N[order_N], sample.column("doc_id").to_numpy())]
+    tokens_S, words_S = tokens_N[own_S], num_words(sample.column("text").combine_chunks())
+    labels = sample.column("language").combine_chunks().fill_null("unknown")
+    rows = []
+    for language in pc.unique(labels).to_pylist():
+        mine_S: NDArray[np.bool_] = pc.equal(labels, language).to_numpy(zero_copy_only=False)
+        words, tokens = int(words_S[mine_S].sum()), int(tokens_S[mine_S].sum())
+        rows.append((language, int(mine_S.sum()), words, tokens, tokens / max(words, 1)))
+    return sorted(rows, key=lambda row: (-row[3], row[0]))
+
+
+def licences(sample: pa.Table | None) -> list[tuple[str, str, int]]:
+    """Return (field, value, documents) of metadata fields that are called like a licence, most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for text in sample.column("metadata").to_pylist() if sample is not None else ():
+        fields = json.loads(text) if text else {}
+        for name, value in fields.items() if isinstance(fields, dict) else ():
+            if any(word in str(name).lower() for word in ("license", "licence")) and isinstance(value, str):
+                counts[name, value] = counts.get((name, value), 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(name, value, count) for (name, value), count in ordered[:30]]
 
 
 def _training_log(out: str) -> list[dict[str, Any]]:
@@ -87,18 +246,14 @@ def _training_log(out: str) -> list[dict[str, Any]]:
         return []
 
 
-def loss_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return SVG point lists of training and validation loss with their axes, or None without two points."""
-    series = {name: [(row["step"], row[name]) for row in log if name in row] for name in ("loss", "validation_loss")}
-    points = [point for line in series.values() for point in line]
-    if len(series["loss"]) < 2:
-        return None
-    last_step = max(step for step, _ in points)
-    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
-    span = (high - low) or 1.0
+def loss_curves(log: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Return training and validation loss over steps, or None without two points."""
+    series = dict(_series(log))
+    return curves("loss over steps", series) if len(series.get("training", [])) >= 2 else None
 
-    def place(step: float, loss: float) -> str:
-        return f"{step / last_step * _WIDTH:.1f},{(high - loss) / span * _HEIGHT:.1f}"
 
-    lines = {name: " ".join(place(*point) for point in line) for name, line in series.items()}
-    return {"lines": lines, "low": low, "high": high, "last_step": last_step}
+def _series(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    for name, key in (("training", "loss"), ("validation", "validation_loss")):
+        points = [(float(row["step"]), float(row[key])) for row in log if key in row]
+        if points:
+            yield name, points

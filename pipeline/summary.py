@@ -75,6 +75,7 @@ _PLACES = (
     ("shards/", "rows of token ids, as datasets.load_from_disk opens them"),
     ("model/", "the trained model, as transformers loads it"),
     ("report/index.html", "all of this as one page"),
+    ("README.md", "the dataset card, for the Hugging Face hub"),
     ("run.json", "configuration, versions, counts, column hashes"),
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self
 
-from pipeline.terminal import printable
+from pipeline.escape import printable
 
 NUM_EXAMPLES = 3
 Status = Literal["passed", "failed", "not measured"]

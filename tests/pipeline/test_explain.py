@@ -6,9 +6,9 @@ import datasets
 import pytest
 
 from pipeline.cli import main
+from pipeline.escape import printable
 from pipeline.explain import as_words
 from pipeline.output import Output
-from pipeline.terminal import printable
 from tests.pipeline.corpus import records, run_stages, write_config
 from transforms.commit import load_records, read_table
 from transforms.twin import word_changes
