@@ -84,7 +84,9 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
     """Read, normalise, filter by language and quality, mask personal data, sign, write."""
     config = context.config
     sign = Sign(parameters=minhash_parameters(config))
-    batches = units | ReadUnits(sources={source.name: source for source in config.sources})
+    batches = units | ReadUnits(
+        sources={source.name: source for source in config.sources}, out=context.out, stage=STAGE
+    )
     batches |= Normalise(unicode=config.clean.unicode)
     if config.clean.language is not None:
         language = config.clean.language

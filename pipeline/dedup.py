@@ -46,7 +46,7 @@ from pipeline.run_state import summarise
 from transforms.commit import Record, load_records, map_table
 from transforms.dedup import PREFIX_BITS
 from transforms.fingerprint import check_metadata
-from transforms.unit import WorkUnit
+from transforms.unit import WorkUnit, planned_name
 
 STAGE = "dedup"
 DEDUP_VERSION = 2  # raised when the deletions change for the same signatures and configuration
@@ -171,7 +171,7 @@ def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[E
     config = context.config
     priority = {source.name: source.priority for source in config.sources}
     source_of = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
-    own = by_priority({name: priority[source_of[name]] for name in records}, records)
+    own = by_priority({name: priority[source_of[planned_name(name)]] for name in records}, records)
     ranked = [(context.out, None, "", record, level) for record, level in own]
     old = [
         (run.out, run.out, f"@{number}.", record, level)

@@ -7,6 +7,7 @@ from pipeline.config import Dedup
 from pipeline.errors import UserError
 from transforms import storage
 from transforms.commit import Record, load_records
+from transforms.unit import planned_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ def load_earlier(out: str, dedup: Dedup) -> EarlierRun:
         )
     priority = {source["name"]: source["priority"] for source in run["config"]["sources"]}
     source_of = {unit["name"]: unit["slices"][0][0] for unit in run["plan"]["units"]}
-    ranked = by_priority({name: priority[source_of[name]] for name in clean}, clean)
+    ranked = by_priority({name: priority[source_of[planned_name(name)]] for name in clean}, clean)
     return EarlierRun(
         out=out,
         records=tuple(record for record, _ in ranked),

@@ -94,9 +94,9 @@ def _line(name: str, *parts: str) -> str:
 
 def _origin(output: Output, doc_id: int, row: dict[str, Any]) -> Iterator[str]:
     place = split_doc_id(doc_id)
-    [unit, *_] = [name for name in output.units_of(doc_id) if name in output.records("clean")]
     yield _line("document", str(doc_id))
-    yield _line("source", output.source_of[unit], f"file {place.file}, part {place.part}, record {place.ordinal}")
+    source = output.source_of[output.units_of(doc_id)[0]]
+    yield _line("source", source, f"file {place.file}, part {place.part}, record {place.ordinal}")
     yield _line("location", row["location"])
     yield _line("url", row["url"] or "none")
     if row.get("metadata"):

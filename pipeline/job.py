@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.errors import RunFailed
 from transforms.commit import Record, is_intact, load_records, remove_unit
-from transforms.unit import WorkUnit
+from transforms.unit import WorkUnit, part_name, planned_name
 
 Say = Callable[[str], None]
 
@@ -48,24 +48,41 @@ class Survey(NamedTuple):
 def survey(out: str, stage: str, units: Sequence[WorkUnit]) -> Survey:
     """Compare what lies in `out` with the planned units; one counts if its record has its key and its files exist."""
     existing = load_records(out, stage)
-    committed = {
-        unit.name: record
-        for unit in units
-        if (record := existing.get(unit.name)) is not None and record.key == unit.key and is_intact(out, record)
-    }
-    pending = [unit for unit in units if unit.name not in committed]
+    committed: dict[str, Record] = {}
+    pending = []
+    for unit in units:
+        records = _complete(unit, existing)
+        if records and all(is_intact(out, record) for record in records):
+            committed |= {record.unit: record for record in records}
+        else:
+            pending.append(unit)
     num_stale = sum(unit.name in existing and existing[unit.name].key != unit.key for unit in pending)
     planned = {unit.name for unit in units}
-    dropped = [record for record in existing.values() if record.unit not in planned]
+    streams = {unit.name: unit.key for unit in units if unit.is_stream}
+    dropped = [
+        record
+        for record in existing.values()
+        if record.unit not in planned and streams.get(planned_name(record.unit)) != record.key
+    ]
     return Survey(committed, pending, num_stale, dropped)
+
+
+def _complete(unit: WorkUnit, records: dict[str, Record]) -> list[Record]:
+    """Return the records of a unit, those of a stream's parts first; nothing unless all are there and have its key."""
+    own = records.get(unit.name)
+    num_parts = own.number - unit.number if own and unit.is_stream else 0
+    names = [*(part_name(unit.name, number) for number in range(num_parts)), unit.name]
+    found = [records[name] for name in names if name in records and records[name].key == unit.key]
+    return found if len(found) == len(names) else []
 
 
 def run_job(
     engine: Engine, out: str, job: Job, units: Sequence[WorkUnit], say: Say, found: Survey | None = None
 ) -> dict[str, Record]:
-    """Bring every unit of `job` to its committed state and return the records by unit name.
+    """Bring every unit of `job` to its committed state and return the records by unit name, a stream's parts included.
 
-    Committed units are left alone; units that are no longer planned are removed with their tables.
+    Committed units are left alone; units that are no longer planned are removed with their tables, and so are parts of
+    a stream that were made under another key.
 
     Raises:
         RunFailed: the engine ended without committing all of them.
@@ -81,10 +98,11 @@ def run_job(
             " (configuration, input or versions changed), making them again"
         )
     if not found.pending:
-        return {unit.name: found.committed[unit.name] for unit in units}
+        return found.committed
     engine.execute(job, found.pending)
     records = load_records(out, job.stage)
-    missing = [unit.name for unit in units if unit.name not in records or records[unit.name].key != unit.key]
+    complete = {unit.name: _complete(unit, records) for unit in units}
+    missing = [name for name, found_records in complete.items() if not found_records]
     if missing:
         raise RunFailed(f"{job.stage}: {len(missing)} units were not committed, first {missing[0]}")
-    return {unit.name: records[unit.name] for unit in units}
+    return {record.unit: record for found_records in complete.values() for record in found_records}

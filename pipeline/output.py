@@ -16,6 +16,7 @@ from transforms.commit import Record, load_records, map_table, read_batches, rea
 from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
+from transforms.unit import planned_name
 
 SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
 
@@ -54,8 +55,9 @@ class Output:
 
     @cached_property
     def source_of(self) -> dict[str, str]:
-        """The name of the source of each unit."""
-        return {unit["name"]: unit["slices"][0][0] for unit in self.run["plan"]["units"]}
+        """The name of the source of each committed unit; the parts of a stream are units of their own."""
+        planned = {unit["name"]: unit["slices"][0][0] for unit in self.run["plan"]["units"]}
+        return {name: planned[planned_name(name)] for name in self.records("clean")}
 
     def deleted(self, unit: str) -> NDArray[np.int64]:
         """Return the ids that the dedup stage deleted from a unit, ascending."""
@@ -118,16 +120,16 @@ class Output:
         return pa.concat_tables(found)
 
     def units_of(self, doc_id: int) -> list[str]:
-        """Return the units that can hold a document id: those with a slice of its file."""
-        file = split_doc_id(doc_id).file
-        return [unit["name"] for unit in self.run["plan"]["units"] if any(part[2] == file for part in unit["slices"])]
+        """Return the committed units that can hold a document id: those with a slice of its file."""
+        file, units = split_doc_id(doc_id).file, self.run["plan"]["units"]
+        holding = {unit["name"] for unit in units if any(part[2] == file for part in unit["slices"])}
+        return [name for name in self.records("clean") if planned_name(name) in holding]
 
     def find(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Return the rows of `documents/` with these ids, deleted ones too; absent ids are left out."""
         wanted: dict[str, list[int]] = {}
         for doc_id in ids:
             for unit in self.units_of(doc_id):
-                if unit in self.records("clean"):
-                    wanted.setdefault(unit, []).append(doc_id)
+                wanted.setdefault(unit, []).append(doc_id)
         rows = [row for unit, some in wanted.items() for row in self.select(unit, np.array(some)).to_pylist()]
         return {row["doc_id"]: row for row in rows}

@@ -13,10 +13,10 @@ from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
 from transforms.readers.listing import FileEntry, list_files, slices
 from transforms.readers.source import Source
-from transforms.schema import MAX_FILES
+from transforms.schema import MAX_FILES, MAX_PARTS
 from transforms.unit import Slice, WorkUnit
 
-READ_VERSION = 1  # raised when a reader's output changes for the same bytes
+READ_VERSION = 2  # raised when a reader's output changes for the same bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,11 +132,11 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
     group_bytes = 0
     for file, entry in enumerate(entries, first_file):
         parts = slices(source, entry, file=file, unit_bytes=unit_bytes)
-        cut = len(parts) > 1
-        if group and (cut or group_bytes + entry.size > unit_bytes):  # units stay in the order of document ids
+        alone = len(parts) > 1 or parts[0].stream_bytes > 0
+        if group and (alone or group_bytes + entry.size > unit_bytes):  # units stay in the order of document ids
             units.append(group)
             group, group_bytes = [], 0
-        if cut:
+        if alone:
             units += [[part] for part in parts]
             continue
         group += parts
@@ -159,5 +159,5 @@ def clean_units(plan: Plan, sources: Sequence[Source], stage_key: str) -> list[W
             {k: v for k, v in options[name].items() if k not in ("path", "priority", "weight")} for name in names
         ]
         key = content_key(READ_VERSION, stage_key, readers, unit.slices)
-        units.append(WorkUnit(unit.name, unit.number, key, unit.slices))
+        units.append(WorkUnit(unit.name, unit.number * MAX_PARTS, key, unit.slices))  # room for the parts of a stream
     return units

@@ -27,6 +27,7 @@ from pipeline.gates.tokens import num_words, token_lengths
 from pipeline.output import Output
 from transforms import storage
 from transforms.shards import SPLITS
+from transforms.unit import Slice
 
 _SAMPLE, _SAMPLED_UNITS = 2000, 16  # a page is a look, not a measurement: 4 GB of text at most are read for it
 _HERE = Path(__file__).parent
@@ -132,12 +133,13 @@ def _sources(output: Output) -> list[dict[str, Any]]:
     """Return each source with its stored bytes, records read and documents left."""
     stored: dict[str, int] = {}
     for unit in output.run["plan"]["units"]:
-        for source, _, _, _, start, stop, size, _ in unit["slices"]:
-            stored[source] = stored.get(source, 0) + (stop if stop >= 0 else size) - start
+        for part in (Slice(*values) for values in unit["slices"]):
+            size = (part.stop if part.stop >= 0 else part.size) - part.start
+            stored[part.source] = stored.get(part.source, 0) + size
     found = []
     last = "dedup" if output.has("dedup") else "clean"
     for source in output.config["sources"]:
-        units = [unit for unit in output.records("clean") if output.source_of.get(unit) == source["name"]]
+        units = [unit for unit in output.records("clean") if output.source_of[unit] == source["name"]]
         read = sum(output.records("clean")[unit].counts["input"] for unit in units)
         kept = sum(output.records(last)[unit].counts["kept"] for unit in units) if output.has(last) else 0
         found.append({**source, "stored": stored.get(source["name"], 0), "read": read, "kept": kept})

@@ -36,7 +36,7 @@ from transforms.shards import (
     take_share,
 )
 from transforms.tokenizer import special_ids, tokenizer_hash
-from transforms.unit import WorkUnit
+from transforms.unit import WorkUnit, planned_name
 
 SHARDS_VERSION = 2  # raised when rows change for the same tokens and configuration
 _STAGE = "tokenize"
@@ -104,7 +104,7 @@ def _rows(
     seed = context.config.seed
     weight_by_source = {source.name: source.weight for source in context.config.sources}
     source_of = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
-    repeat_U = np.array([weight_by_source[source_of[name]] for name in tokens])
+    repeat_U = np.array([weight_by_source[source_of[planned_name(name)]] for name in tokens])
     tokens_U = np.array([record.counts["tokens"] for record in tokens.values()], np.int64)
     weight_U = tokens_U + np.array([record.counts["kept"] for record in tokens.values()], np.int64)
     num_shards = choose_num_shards(int((tokens_U * repeat_U).sum()))

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.column_hash import ColumnHash
-from transforms.unit import WorkUnit
+from transforms.schema import MAX_PARTS
+from transforms.unit import WorkUnit, part_name
 
 RECORD_VERSION = 1
 
@@ -232,6 +233,18 @@ def remove_unit(out: str, record: Record) -> None:
     storage.remove(record_path(out, record.stage, record.unit))
     for table in record.tables.values():
         storage.remove(storage.join(out, table.path))
+
+
+def committed_parts(out: str, stage: str, unit: WorkUnit) -> frozenset[int]:
+    """Return the numbers of the parts of a stream that are committed, of those before the first without a record."""
+    done = set()
+    for number in range(MAX_PARTS):
+        record = _existing_record(out, stage, part_name(unit.name, number))
+        if record is None:
+            break
+        if record.key == unit.key and is_intact(out, record):
+            done.add(number)
+    return frozenset(done)
 
 
 def is_intact(out: str, record: Record) -> bool:

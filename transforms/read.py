@@ -6,12 +6,15 @@ with one Flatten).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import apache_beam as beam
 import pyarrow as pa
 
 from transforms.batch import BatchKey
-from transforms.readers.dispatch import read_slice
+from transforms.commit import committed_parts
+from transforms.readers.dispatch import read_parts, read_slice
 from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 from transforms.readers.source import Source
 from transforms.schema import IN_FLIGHT
@@ -59,20 +62,56 @@ def read_unit(unit: WorkUnit, sources: dict[str, Source]) -> Iterator[tuple[Batc
     return keyed_batches(unit, merge_small(slices), schema=IN_FLIGHT)
 
 
+def read_stream(
+    unit: WorkUnit, sources: dict[str, Source], *, done: frozenset[int]
+) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
+    """Yield the records of a stream as keyed batches of its parts, and an empty batch of the unit itself behind them.
+
+    Parts that are `done` are read over. A part in which no record starts is an empty batch, so that each has a commit.
+    """
+    (stream,) = unit.slices
+    next_part = 0
+    batches = read_parts(sources[stream.source], stream, done=done)
+    for number, found in groupby(batches, key=itemgetter(0)):
+        yield from _empty_parts(unit, next_part, number, done)
+        yield from keyed_batches(unit.part(number), (batch for _, batch in found), schema=IN_FLIGHT)
+        next_part = number + 1
+    num_parts = max([next_part, *(number + 1 for number in done)])
+    yield from _empty_parts(unit, next_part, num_parts, done)
+    yield from keyed_batches(unit._replace(number=unit.number + num_parts), [], schema=IN_FLIGHT)
+
+
+def _empty_parts(
+    unit: WorkUnit, start: int, stop: int, done: frozenset[int]
+) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
+    for number in range(start, stop):
+        if number not in done:
+            yield from keyed_batches(unit.part(number), [], schema=IN_FLIGHT)
+
+
 class _ReadUnit(beam.DoFn):
-    def __init__(self, sources: dict[str, Source]) -> None:
-        self._sources = sources
+    def __init__(self, sources: dict[str, Source], out: str, stage: str) -> None:
+        self._sources, self._out, self._stage = sources, out, stage
 
     def process(self, unit: WorkUnit) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        yield from read_unit(unit, self._sources)
+        if unit.is_stream:  # here and not in the driver: a worker that takes over a dead one's unit goes on in the file
+            done = committed_parts(self._out, self._stage, unit)
+            yield from read_stream(unit, self._sources, done=done)
+        else:
+            yield from read_unit(unit, self._sources)
 
 
 @dataclass(kw_only=True, eq=False)
 class ReadUnits(beam.PTransform):
-    """Work units to keyed batches; `sources` by name say how their files are read."""
+    """Work units to keyed batches; `sources` by name say how their files are read.
+
+    `out` and `stage` are where the parts of a stream are committed.
+    """
 
     sources: dict[str, Source]
+    out: str
+    stage: str
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
-        read = beam.ParDo(_ReadUnit(self.sources))
+        read = beam.ParDo(_ReadUnit(self.sources, self.out, self.stage))
         return units | "Read" >> read.with_output_types(tuple[BatchKey, pa.RecordBatch])

@@ -19,7 +19,7 @@ def kept_source(output: Output, limit: float) -> Iterator[Verdict]:
     """Yield for each source the share of its records that survive; a wrong field name shows here first."""
     last = "dedup" if output.has("dedup") else "clean"
     for source in dict.fromkeys(output.source_of.values()):
-        units = [unit for unit in output.records("clean") if output.source_of.get(unit) == source]
+        units = [unit for unit in output.records("clean") if output.source_of[unit] == source]
         read = sum(output.records("clean")[unit].counts["input"] for unit in units)
         kept = sum(output.records(last)[unit].counts["kept"] for unit in units)
         what = f"{kept:,} of {read:,} records of source {source} are left"

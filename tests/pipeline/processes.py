@@ -17,7 +17,7 @@ def is_alive(pid: int) -> bool:
     return status != "Z"
 
 
-def start(path, out):
+def start(path, out, *more):
     command = [
         sys.executable,
         "-m",
@@ -28,6 +28,7 @@ def start(path, out):
         "runner.engine=local",
         "--set",
         f"output={out}",
+        *more,
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)

@@ -5,6 +5,8 @@ import os
 
 from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
 from transforms.readers.source import Source
+from transforms.schema import MAX_PARTS
+from transforms.unit import planned_name
 
 KIB = 1 << 10
 
@@ -36,6 +38,24 @@ def test_small_files_share_a_unit_and_large_ones_are_cut(tmp_path):
     assert [unit.name for unit in plan.units] == [f"web-{number:06d}" for number in range(5)]
     assert sum(unit.bytes for unit in plan.units) == 5 * KIB + 1300
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_long_file_that_cannot_be_split_is_a_stream(tmp_path):
+    """It is a unit of its own, and between its number and the next there is room for the numbers of its parts."""
+    for name, size in (("a.jsonl.gz", 100), ("b.jsonl.gz", 3 * KIB), ("c.jsonl.gz", 100)):
+        write(tmp_path, name, size)
+    sources = [source(tmp_path, "*.jsonl.gz")]
+    plan = make_plan(sources, KIB)
+    assert [[part.stream_bytes for part in unit.slices] for unit in plan.units] == [[0], [KIB], [0]]
+    units = clean_units(Plan.from_json(plan.to_json()), sources, "k")
+    assert [unit.number for unit in units] == [0, MAX_PARTS, 2 * MAX_PARTS]
+    assert [unit.is_stream for unit in units] == [False, True, False]
+    part = units[1].part(12)
+    assert (part.name, part.number, part.key) == ("web-000001.00012", MAX_PARTS + 12, units[1].key)
+    assert [planned_name(name) for name in (part.name, units[1].name, "a.b-000001")] == [
+        *[units[1].name] * 2,
+        "a.b-000001",
+    ]
 
 
 def test_numbers_are_appended_never_changed(tmp_path):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from transforms.readers.lines import Cut, TooLong, lines
-from transforms.readers.rows import MAX_RECORD_BYTES, Rows, broken_row, json_bytes, readable_path
+from transforms.readers.rows import MAX_RECORD_BYTES, Rows, Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.unit import Slice
 
@@ -27,7 +27,7 @@ class _Record(NamedTuple):
 
 
 def read_delimited(
-    source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD_BYTES
+    source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD_BYTES, wanted: Wanted | None = None
 ) -> Iterator[pa.RecordBatch]:
     r"""Yield the records of a file as batches of schema ROWS; the first line names the columns.
 
@@ -48,8 +48,12 @@ def read_delimited(
     found = lines(part.path, start=0, stop=-1, max_bytes=max_record_bytes)
     rows = Rows()
     columns: list[str] | None = None
+    is_empty = True
     for offset, record in _Parser(found, delimiter, max_record_bytes):
         location = f"{path}#{offset}"
+        if columns is not None and wanted is not None and not wanted(offset):
+            is_empty = False
+            continue
         if not isinstance(record, _Record):
             rule, value, threshold, excerpt = _unread(record, max_record_bytes)
             rows.add_broken(rule, location=location, value=value, threshold=threshold, excerpt=excerpt)
@@ -61,7 +65,10 @@ def read_delimited(
                 yield rows.take()
             _add(rows, record, columns or [], location=location, source=source)
         columns = columns or []  # a broken line of names names none; the next line is still a record
-    yield rows.take() if rows else broken_row("empty_file", location=f"{path}#0", value=0)
+    if rows:
+        yield rows.take()
+    elif is_empty:
+        yield broken_row("empty_file", location=f"{path}#0", value=0)
 
 
 def _unquoted(line: bytes, num_columns: int) -> list[str] | None:

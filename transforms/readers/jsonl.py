@@ -14,12 +14,14 @@ import orjson
 import pyarrow as pa
 
 from transforms.readers.lines import TooLong, lines
-from transforms.readers.rows import MAX_RECORD_BYTES, Rows, broken_row, json_bytes, readable_path
+from transforms.readers.rows import MAX_RECORD_BYTES, Rows, Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.unit import Slice
 
 
-def read_jsonl(source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD_BYTES) -> Iterator[pa.RecordBatch]:
+def read_jsonl(
+    source: Source, part: Slice, *, max_record_bytes: int = MAX_RECORD_BYTES, wanted: Wanted | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the records whose line starts in the slice, as batches of schema ROWS.
 
     Blank lines are no records. Fields other than text and url become the JSON in `metadata`. Locations are
@@ -36,6 +38,9 @@ def read_jsonl(source: Source, part: Slice, *, max_record_bytes: int = MAX_RECOR
     rows = Rows()
     empty = part.start == 0 and not 0 <= part.stop < part.size
     for offset, line in lines(part.path, start=part.start, stop=part.stop, max_bytes=max_record_bytes):
+        if wanted is not None and not wanted(offset):
+            empty = False
+            continue
         if not rows.fits(len(line) if isinstance(line, bytes) else 0):
             empty = False
             yield rows.take()

@@ -14,6 +14,7 @@ from transforms.schema import MAX_PARTS
 from transforms.unit import Slice
 
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "version_id", "LastModified", "mtime", "created")
+_STREAMS = ("jsonl", "csv", "tsv", "warc", "wet", "mediawiki")
 _WEB = ("http://", "https://")
 
 
@@ -57,6 +58,9 @@ def is_splittable(source: Source, path: str) -> bool:
 def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:
     """Cut a file into ranges of about `unit_bytes`, or one slice of the whole where it cannot be cut.
 
+    A longer one that cannot be cut is a stream, where its format has many records: parts of `unit_bytes` decompressed
+    bytes are then found while it is read.
+
     Args:
         source: the source that lists the file.
         entry: the file.
@@ -67,7 +71,8 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
     if is_splittable(source, entry.path):
         count = min(max(1, -(-entry.size // unit_bytes)), MAX_PARTS)
     if count == 1:
-        return [Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)]
+        stream_bytes = unit_bytes if source.format in _STREAMS and entry.size > unit_bytes else 0
+        return [Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag, stream_bytes)]
     cuts = [entry.size * index // count for index in range(count + 1)]
     return [
         Slice(source.name, entry.path, file, part, cuts[part], cuts[part + 1], entry.size, entry.etag)

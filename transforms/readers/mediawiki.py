@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from transforms.readers.parsed import FoundRecord, parsed_rows
-from transforms.readers.rows import broken_row, json_bytes, readable_path
+from transforms.readers.rows import Wanted, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.readers.stream import Damage, decompressed
 from transforms.sandbox import DOCUMENT_BYTES, Document, Refusal
@@ -45,7 +45,9 @@ class _Site(NamedTuple):
     no_text: str
 
 
-def read_mediawiki(source: Source, part: Slice, *, max_page_bytes: int = MAX_PAGE_BYTES) -> Iterator[pa.RecordBatch]:
+def read_mediawiki(
+    source: Source, part: Slice, *, max_page_bytes: int = MAX_PAGE_BYTES, wanted: Wanted | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the pages of a dump as batches of schema ROWS, articles as plain text.
 
     The address is that of the page on its wiki; `metadata` holds title, ids of page and revision, and date. Locations
@@ -60,28 +62,29 @@ def read_mediawiki(source: Source, part: Slice, *, max_page_bytes: int = MAX_PAG
         OSError: the file is gone or unreadable.
     """
     del source  # has no say: a dump names its own fields
-    is_empty = True
-    records = _records(part.path, max_page_bytes)
-    for rows in parsed_rows(records, parser="transforms.wikitext:article_text", seconds=_SECONDS):
-        is_empty = False
-        yield rows
-    if is_empty:
-        rule = "not_mediawiki" if part.size else "empty_file"
-        yield broken_row(rule, location=f"{readable_path(part.path)}#0", value=part.size)
+    records = _records(part, max_page_bytes, wanted)
+    yield from parsed_rows(records, parser="transforms.wikitext:article_text", seconds=_SECONDS)
 
 
-def _records(path: str, max_page_bytes: int) -> Iterator[FoundRecord]:
-    name = readable_path(path)
+def _records(part: Slice, max_page_bytes: int, wanted: Wanted | None) -> Iterator[FoundRecord]:
+    name = readable_path(part.path)
     site = _Site("", "\n".join(_NO_TEXT))
-    for page in _pages(path, max_page_bytes):
+    is_empty = True
+    for page in _pages(part.path, max_page_bytes):
         location = f"{name}#{page.offset}"
+        is_empty = False
         if page.offset < 0:
             assert isinstance(page.content, bytes)
             site = _site(page.content.decode("utf-8", "replace"))
+        elif wanted is not None and not wanted(page.offset):
+            continue
         elif isinstance(page.content, Refusal):
             yield FoundRecord(page.content, location, excerpt=page.excerpt)
         else:
             yield _article(page.content, location, site)
+    if is_empty:
+        rule = "not_mediawiki" if part.size else "empty_file"
+        yield FoundRecord(Refusal(rule, part.size), f"{name}#0")
 
 
 def _site(head: str) -> _Site:

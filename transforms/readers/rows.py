@@ -4,7 +4,7 @@ A record that cannot be read is a row too: its rule is set and its text is an ex
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import orjson
@@ -14,6 +14,9 @@ MAX_BATCH_ROWS = 8192
 MAX_BATCH_BYTES = 16 << 20
 MAX_RECORD_BYTES = 128 << 20  # of one line, file or cell; longer ones are rejected without being held in memory
 EXCERPT_BYTES = 256
+
+# Whether the record at an offset is to be read: those of committed parts of a stream are not.
+Wanted = Callable[[int], bool]
 
 ROWS = pa.schema(
     [

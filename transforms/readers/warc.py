@@ -13,7 +13,7 @@ import pyarrow as pa
 from transforms.html import decode
 from transforms.readers.http_response import http_response, media_type_of
 from transforms.readers.parsed import FoundRecord, parsed_rows
-from transforms.readers.rows import broken_row, json_bytes, readable_path
+from transforms.readers.rows import Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.readers.warc_records import BrokenRecord, WarcRecord, warc_records
 from transforms.sandbox import DOCUMENT_BYTES, Document, Refusal
@@ -40,7 +40,9 @@ _METADATA = {
 }
 
 
-def read_warc(source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_BYTES) -> Iterator[pa.RecordBatch]:
+def read_warc(
+    source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_BYTES, wanted: Wanted | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the pages (response records) and texts (conversion records) of a file, as batches of schema ROWS.
 
     Other records are no documents. A text is its block, whole, as UTF-8, which is not what C4's line-based reading of
@@ -60,7 +62,7 @@ def read_warc(source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_B
     if importlib.util.find_spec(extractor) is None:
         raise ValueError(f"source {source.name!r} needs {extractor}; pip install 'gristmill[{extractor}]'")
     is_empty = True
-    records = find_records(part.path, max_block_bytes=max_block_bytes)
+    records = find_records(part.path, max_block_bytes=max_block_bytes, wanted=wanted)
     for rows in parsed_rows(records, parser=f"transforms.html:{extractor}_text", seconds=_SECONDS[extractor]):
         is_empty = False
         yield rows
@@ -68,10 +70,14 @@ def read_warc(source: Source, part: Slice, *, max_block_bytes: int = MAX_BLOCK_B
         yield broken_row("empty_file", location=f"{readable_path(part.path)}#0", value=0)
 
 
-def find_records(path: str, *, max_block_bytes: int = MAX_BLOCK_BYTES) -> Iterator[FoundRecord]:
+def find_records(
+    path: str, *, max_block_bytes: int = MAX_BLOCK_BYTES, wanted: Wanted | None = None
+) -> Iterator[FoundRecord]:
     """Yield the pages, texts and damage of a file; pages as the server meant them, without text yet."""
     name = readable_path(path)
     for record in warc_records(path, types=_TYPES, max_bytes=max_block_bytes):
+        if wanted is not None and not wanted(record.offset):
+            continue
         location = f"{name}#{record.offset}"
         if isinstance(record, BrokenRecord):
             refusal = Refusal(record.rule, record.value, record.threshold)

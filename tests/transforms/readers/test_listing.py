@@ -222,6 +222,12 @@ def test_slices_tile_the_file(size, unit):
 
 
 def test_unsplittable_is_one_slice():
-    """A compressed file is one slice, however large."""
-    (part,) = slices(source_of("x"), FileEntry("a.jsonl.gz", 1 << 40, "e"), file=0, unit_bytes=1)
-    assert (part.start, part.stop, part.size) == (0, -1, 1 << 40)
+    """A compressed file is one slice, however large: a stream where it is long and holds many records."""
+    for form, size, unit_bytes, stream_bytes in (
+        ("jsonl", 1 << 40, 100, 100),
+        ("jsonl", 100, 100, 0),
+        ("warc", 101, 100, 100),
+        ("text", 101, 100, 0),
+    ):
+        (part,) = slices(source_of("x", form), FileEntry("a.gz", size, "e"), file=0, unit_bytes=unit_bytes)
+        assert (part.start, part.stop, part.size, part.stream_bytes) == (0, -1, size, stream_bytes)
