@@ -172,12 +172,13 @@ class TokenizerChoice(Section):
 class Tokenize(Section):
     """Token ids, packing and the train/validation split.
 
-    Of several lengths of rows the first goes to shards/, each other one to shards-<length>/.
+    Of several lengths of rows the first goes to shards/, each other one to shards-<length>/. `pairs` makes rows of two
+    segments for next-sentence prediction.
     """
 
     tokenizer: TokenizerChoice = TokenizerChoice(train="wordpiece")
     seq_length: int | tuple[int, ...] = 512
-    packing: Literal["best_fit", "concat", "none"] = "best_fit"
+    packing: Literal["best_fit", "concat", "none", "pairs"] = "best_fit"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.005
 
     @property
@@ -270,6 +271,11 @@ class Config(Section):
     def _training_is_possible(self) -> "Config":
         if self.pretrain is not None:
             self.pretrain.check()
+            if self.pretrain.objective == "mlm+nsp" and self.tokenize.packing != "pairs":
+                raise ValueError(
+                    f"pretrain.objective mlm+nsp trains on sentence pairs; set tokenize.packing to pairs, not"
+                    f" {self.tokenize.packing}"
+                )
         return self
 
 

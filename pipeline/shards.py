@@ -21,6 +21,7 @@ from transforms import progress, storage
 from transforms.commit import Record, UnitWriter, check_table, load_record, map_table, read_table
 from transforms.each_unit import EachUnit
 from transforms.packing import PackCounts, PackingMethod, pack
+from transforms.pairs import pair_up
 from transforms.shards import (
     SPLITS,
     ShardMetadata,
@@ -32,6 +33,7 @@ from transforms.shards import (
     is_validation,
     num_copies,
     shard_name,
+    shard_schema,
     split_files,
     take_share,
 )
@@ -49,6 +51,7 @@ class _ShardContext:
     unit_names: tuple[str, ...]
     shares: dict[str, list[Share]]  # shard name -> what it takes of which unit
     weights: tuple[float, ...]  # of each unit: how often its documents are seen in training
+    sources: tuple[int, ...]  # of each unit: the number of its source
     metadata: ShardMetadata
     threshold: int
     seed: int
@@ -116,6 +119,7 @@ def _rows(
         unit_names=tuple(tokens),
         shares=dict(zip(names, dealt, strict=True)),
         weights=tuple(repeat_U.tolist()),
+        sources=tuple(list(weight_by_source).index(source_of[name]) for name in tokens),
         metadata=metadata,
         threshold=threshold,
         seed=seed,
@@ -130,7 +134,7 @@ def _rows(
         key = content_key(SHARDS_VERSION, seed, dataclasses.asdict(metadata), str(threshold), taken)
         units.append(WorkUnit(name, number, key))
     records = context.run_job(_STAGE, Job(directory, _shard_graph, shards), units)
-    _describe_dataset(context.out, directory, records, metadata.vocab_size)
+    _describe_dataset(context.out, directory, records, _schema(metadata))
     return records
 
 
@@ -139,34 +143,61 @@ def _shard_graph(units: beam.PCollection, context: _ShardContext) -> None:
 
 
 def _write_shard(unit: WorkUnit, context: _ShardContext) -> None:
-    parts, left_out = [], 0
+    parts, sources, left_out = [], [np.zeros(0, np.int64)], 0
     for share in context.shares[unit.name]:
         taken = _read_share(context, share)
         copies_N, near = _copies(context, share, taken)
         left_out += near
         # take() copies: a slice would keep the pages of the unit in memory.
         parts.append(taken.take(np.repeat(np.arange(taken.num_rows), copies_N)))
+        sources.append(np.full(parts[-1].num_rows, context.sources[share.unit]))
     tokens = pa.concat_tables(parts)
     validation_N = is_validation(tokens.column("content_hash").to_numpy(), context.threshold)
     writer = UnitWriter(context.out, context.directory, unit)
     counts: dict[str, Any] = {}
-    packing: PackingMethod = context.metadata.packing  # type: ignore[assignment]
     for split, keep_N in zip(SPLITS, (~validation_N, validation_N), strict=True):
-        rows, packed = pack(
-            tokens,
-            keep_N=keep_N,
-            seq_length=context.metadata.seq_length,
-            packing=packing,
-            special_ids=context.metadata.special_ids,
-            vocab_size=context.metadata.vocab_size,
-            seed=context.seed + unit.number,
+        rows, packed, counts[split] = _arrange(
+            context, tokens, np.concatenate(sources), keep_N, context.seed + unit.number
         )
         metadata = dataclasses.replace(context.metadata, max_pieces=packed.max_pieces)
         writer.write(f"{context.directory}/{split}", describe(rows, metadata))
-        counts[split] = shard_counts(packed, context.metadata.seq_length)
     counts["near_validation"] = left_out
     writer.commit(counts)
     progress.advance(documents=tokens.num_rows, text_bytes=0)
+
+
+def _arrange(
+    context: _ShardContext, tokens: pa.Table, source_N: NDArray[np.int64], keep_N: NDArray[np.bool_], seed: int
+) -> tuple[pa.Table, PackCounts, dict[str, int]]:
+    """Return the rows of one split of a shard, and the counts of its record."""
+    metadata = context.metadata
+    if metadata.packing != "pairs":
+        packing: PackingMethod = metadata.packing  # type: ignore[assignment]
+        rows, packed = pack(
+            tokens,
+            keep_N=keep_N,
+            seq_length=metadata.seq_length,
+            packing=packing,
+            special_ids=metadata.special_ids,
+            vocab_size=metadata.vocab_size,
+            seed=seed,
+        )
+        return rows, packed, shard_counts(packed, metadata.seq_length)
+    languages = tokens.column("language").combine_chunks().dictionary_encode(null_encoding="encode")
+    rows, packed, paired = pair_up(
+        tokens,
+        group_N=source_N * (len(languages.dictionary) + 1) + languages.indices.to_numpy(),
+        keep_N=keep_N,
+        seq_length=metadata.seq_length,
+        special_ids=metadata.special_ids,
+        vocab_size=metadata.vocab_size,
+        seed=seed,
+    )
+    return rows, packed, shard_counts(packed, metadata.seq_length) | paired._asdict()
+
+
+def _schema(metadata: ShardMetadata) -> pa.Schema:
+    return shard_schema(metadata.vocab_size, pairs=metadata.packing == "pairs")
 
 
 def _read_share(context: _ShardContext, share: Share) -> pa.Table:
@@ -196,7 +227,7 @@ def shard_counts(packed: PackCounts, seq_length: int) -> dict[str, int]:
     return {**counts, "capacity": packed.rows * seq_length}
 
 
-def _describe_dataset(out: str, directory: str, records: dict[str, Record], vocab: int) -> None:
+def _describe_dataset(out: str, directory: str, records: dict[str, Record], schema: pa.Schema) -> None:
     """Write the JSON files by which `datasets.load_from_disk` opens the shards, where they changed."""
     files = {f"{directory}/{name}": text for name, text in dataset_dict_file(SPLITS).items()}
     for split in SPLITS:
@@ -204,7 +235,7 @@ def _describe_dataset(out: str, directory: str, records: dict[str, Record], voca
         described = split_files(
             split,
             [table.rows for table in tables],
-            vocab_size=vocab,
+            schema=schema,
             num_bytes=sum(table.bytes for table in tables),
             fingerprint=content_key([table.hash for table in tables]),
         )

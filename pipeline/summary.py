@@ -94,6 +94,9 @@ def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
         part = counts[split]
         fill = part["tokens"] / part["capacity"] if part["capacity"] else 0.0
         yield f"shards    {split:<10} {part['rows']:,} rows, {part['tokens']:,} tokens, {fill:.2%} full"
+        if part.get("random"):
+            share, forced = part["random"] / part["rows"], part["forced"] / part["rows"]
+            yield f"{'':<21}{share:.1%} random pairs, {forced:.1%} because their segment is one sentence"
     if counts["near_validation"]:
         yield f"          {counts['near_validation']:,} documents are too like a validation document to train on"
 

@@ -33,7 +33,8 @@ from transforms.write import WriteUnits
 
 STAGE = "tokenize"
 TOKENIZER_UNIT = "tokenizer"
-TOKENIZE_VERSION = 1  # raised when ids or rows change for the same input and configuration
+TOKENIZE_VERSION = 1  # raised when ids change for the same input and configuration
+SENTENCES_VERSION = 1  # raised when texts are cut into other sentences
 
 
 def run(context: RunContext) -> None:
@@ -135,10 +136,12 @@ def graph(units: beam.PCollection, context: _EncodeContext) -> None:
 
 def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer) -> dict[str, Record]:
     digest = tokenizer_hash(tokenizer)
-    split = TokensSplit(vocab_size=vocab_size(tokenizer), tokenizer_hash=digest)
+    sentences = context.config.tokenize.packing == "pairs"
+    split = TokensSplit(vocab_size=vocab_size(tokenizer), tokenizer_hash=digest, sentences=sentences)
+    of_sentences = [SENTENCES_VERSION] if sentences else []
     numbers = {name: record.number for name, record in load_records(context.out, "clean").items()}
     units = [
-        WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key))
+        WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key, *of_sentences))
         for name, key in survivors.items()
     ]
     if context.may_run and not Encoder(tokenizer).is_fast:

@@ -32,7 +32,7 @@ def warm(say: Say) -> None:
         )
         with_rules = config.model_copy(update={"clean": Clean(quality=tuple(PRESETS))})  # which no such text survives
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
-        for packing in ("best_fit", "concat"):
+        for packing in ("best_fit", "concat", "pairs"):
             tokenize = config.tokenize.model_copy(update={"packing": packing})
             packed = config.model_copy(update={"tokenize": tokenize})
             run(packed, first="clean", last="tokenize", beam_options=[], say=lambda _: None)

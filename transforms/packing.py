@@ -16,7 +16,7 @@ from transforms.tokenizer import SpecialIds
 PackingMethod = Literal["best_fit", "concat", "none"]
 
 MIN_SEQ_LENGTH = 8
-_BATCH_TOKENS = 1 << 22  # an Arrow message of at most 8 MB of uint16
+BATCH_TOKENS = 1 << 22  # an Arrow message of at most 8 MB of uint16
 _ROW_SALT, _PLACE_SALT = 0x5851F42D4C957F2D, 0x2545F4914F6CDD1D  # the three permutations are independent
 
 
@@ -92,7 +92,7 @@ def pack(
     ids_S = np.empty(first_token_R1[-1], schema.field("input_ids").type.value_type.to_pandas_dtype())
     _write(chunks, pieces, target_P, special_ids, ids_S)
     columns = (ids_S, *_per_piece(tokens, pieces, slot_P))
-    batch_rows = max(1, _BATCH_TOKENS // seq_length)
+    batch_rows = max(1, BATCH_TOKENS // seq_length)
     batches = [
         _batch(schema, columns, first_token_R1, first_piece_R1, start, min(start + batch_rows, num_rows))
         for start in range(0, num_rows, batch_rows)

@@ -75,13 +75,21 @@ def signatures_schema(num_perm: int, metadata: dict[str, str]) -> pa.Schema:
     )
 
 
-def tokens_schema(vocab_size: int, metadata: dict[str, str]) -> pa.Schema:
-    """Return the schema of `tokens/`: ids without special tokens, as narrow as the vocabulary allows."""
+def tokens_schema(vocab_size: int, metadata: dict[str, str], *, sentences: bool = False) -> pa.Schema:
+    """Return the schema of `tokens/`: ids without special tokens, as narrow as the vocabulary allows.
+
+    With `sentences` also where in `ids` each sentence begins, and the language, which sentence pairs are made by.
+    """
+    of_sentences = [
+        pa.field("sentence_starts", pa.list_(pa.int32()), nullable=False),
+        pa.field("language", pa.string()),
+    ]
     return pa.schema(
         [
             pa.field("doc_id", pa.int64(), nullable=False),
             pa.field("content_hash", pa.uint64(), nullable=False),
             pa.field("ids", pa.list_(token_type(vocab_size)), nullable=False),
+            *(of_sentences if sentences else []),
         ],
         metadata=metadata,
     )

@@ -35,7 +35,7 @@ class ShardMetadata:
         tokenizer_hash: of the tokenizer that made the ids.
         vocab_size: ids are below it.
         seq_length: most tokens in a row.
-        packing: `best_fit`, `concat` or `none`.
+        packing: `best_fit`, `concat`, `none` or `pairs`.
         max_pieces: most document pieces in a row, which static shapes need.
         special_ids: never part of a text.
     """
@@ -48,14 +48,16 @@ class ShardMetadata:
     special_ids: SpecialIds
 
 
-def shard_schema(vocab_size: int) -> pa.Schema:
-    """Return the columns of a shard; see `shards/` in the design for what they hold."""
+def shard_schema(vocab_size: int, *, pairs: bool = False) -> pa.Schema:
+    """Return the columns of a shard of packed documents, or of sentence pairs, one a row."""
+    of_pairs = [pa.field("token_type_ids", pa.list_(pa.uint8())), pa.field("next_sentence_label", pa.int8())]
     return pa.schema(
         [
             pa.field("input_ids", pa.list_(token_type(vocab_size))),
             pa.field("document_lengths", pa.list_(pa.int32())),
             pa.field("doc_ids", pa.list_(pa.int64())),
             pa.field("piece_starts", pa.list_(pa.int32())),
+            *(of_pairs if pairs else []),
         ]
     )
 
@@ -84,6 +86,8 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     # The type name `List` is unreadable before datasets 4; `Sequence` opens in 3.6 and in 5.2.
     return {
         field.name: {"feature": {"dtype": str(field.type.value_type), "_type": "Value"}, "_type": "Sequence"}
+        if pa.types.is_list(field.type)
+        else {"dtype": str(field.type), "_type": "Value"}
         for field in schema
     }
 
@@ -94,7 +98,7 @@ def shard_name(number: int, num_shards: int) -> str:
 
 
 def split_files(
-    split: Split, rows_of_shard: Sequence[int], *, vocab_size: int, num_bytes: int, fingerprint: str
+    split: Split, rows_of_shard: Sequence[int], *, schema: pa.Schema, num_bytes: int, fingerprint: str
 ) -> dict[str, str]:
     """Return the JSON files beside the shards of one split, by name.
 
@@ -102,7 +106,7 @@ def split_files(
         split: names the split.
         rows_of_shard: rows in each of the files `shard_name(0, num_shards)` and so on; a reader that begins in the
             middle goes by them.
-        vocab_size: as given to `shard_schema`.
+        schema: of the shards, see `shard_schema`.
         num_bytes: bytes in all of them.
         fingerprint: identifies the data, for the caches of `datasets`: any text that changes with it.
     """
@@ -116,7 +120,7 @@ def split_files(
     info = {
         "builder_name": "gristmill",
         "dataset_name": "gristmill",
-        "features": _features(shard_schema(vocab_size)),
+        "features": _features(schema),
         "splits": {split: described},
         "dataset_size": num_bytes,
     }

@@ -13,13 +13,17 @@ from transforms.batch import BatchKey
 from transforms.encode import Encoder
 from transforms.fingerprint import content_hash
 from transforms.schema import tokens_schema
+from transforms.sentences import encode_sentences
 
 
 def encode_batch(batch: pa.RecordBatch, encoder: Encoder, schema: pa.Schema) -> pa.RecordBatch:
-    """Return doc_id, content_hash, ids and the bytes of text (for progress) of N documents."""
+    """Return the columns of `tokens/` and the bytes of text (for progress) of N documents."""
     texts = batch.column("text")
-    ids = encoder.encode(texts)
-    columns = [batch.column("doc_id"), pa.array(content_hash(texts)), ids]
+    columns = [batch.column("doc_id"), pa.array(content_hash(texts))]
+    if "sentence_starts" in schema.names:
+        columns += [*encode_sentences(texts, encoder), batch.column("language")]
+    else:
+        columns.append(encoder.encode(texts))
     return pa.RecordBatch.from_arrays([*columns, pc.binary_length(texts)], schema=schema)
 
 
@@ -55,10 +59,12 @@ class TokensSplit:
 
     vocab_size: int
     tokenizer_hash: str
+    sentences: bool = False
 
     @property
     def schemas(self) -> Mapping[str, pa.Schema]:
-        return {"tokens": tokens_schema(self.vocab_size, {"tokenizer_hash": self.tokenizer_hash})}
+        metadata = {"tokenizer_hash": self.tokenizer_hash}
+        return {"tokens": tokens_schema(self.vocab_size, metadata, sentences=self.sentences)}
 
     @property
     def in_flight(self) -> pa.Schema:

@@ -7,6 +7,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
+from pipeline.errors import UserError
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config, write_corpus
 from transforms import shards as shards_module
 from transforms.commit import load_records, read_table
@@ -135,3 +136,62 @@ def test_validation_stays_when_data_is_added(directory):
     after = set(documents_of(datasets.load_from_disk(str(out / "shards"))["validation"]))
     assert Counter(doc_id in after for doc_id in before) == {True: len(before)}
     assert len(after) > len(before) >= 10
+
+
+PAIRS = "tokenize.packing=pairs"
+
+
+def test_pairs_from_the_run_to_a_trained_model(directory, tmp_path):
+    """A run with next-sentence prediction: rows of pairs of one language and source, and a model trained on both."""
+    german = "Der Hund und die Katze sitzen auf der Bank. Sie warten auf den Mann. Er kommt mit dem Brot nach Hause. "
+    lines = [json.dumps({"text": german + f"Das ist der Tag {n}. Und der Abend {n * 7}."}) for n in range(6)]
+    (directory / "corpus" / "part-7.jsonl").write_text("\n".join(lines) + "\n")
+    path = write_config(
+        directory,
+        clean={"language": {"keep": ["en", "de"], "threshold": 0.0}},
+        dedup={"minhash": None},
+        pretrain={
+            "model": "bert-base", "layers": 1, "width": 32, "heads": 2, "objective": "mlm+nsp", "steps": 3,
+            "batch_rows": 4,
+        },
+    )  # fmt: skip
+    out = directory / "out"
+    with pytest.raises(UserError, match="set tokenize.packing to pairs"):
+        run_stages(path, last="pretrain")
+    _, _ = run_stages(path, last="pretrain", overrides=[PAIRS, "tokenize.validation=0.3"])
+    language_of = {
+        row["doc_id"]: row["language"]
+        for record in load_records(str(out), "clean").values()
+        for row in pa.ipc.open_file(out / record.tables["documents"].path).read_all().to_pylist()
+    }
+    assert set(language_of.values()) >= {"en", "de"}
+    loaded = datasets.load_from_disk(str(out / "shards"))
+    splits = {}
+    for split in ("train", "validation"):
+        for row in loaded[split]:
+            a, b = row["doc_ids"]
+            assert language_of[a] == language_of[b]
+            assert (a == b) == (row["next_sentence_label"] == 0)
+            assert len(row["input_ids"]) == len(row["token_type_ids"]) <= 64
+            splits.setdefault(split, set()).update((a, b))
+    assert splits["train"]
+    assert not splits["train"] & splits["validation"]
+    told = counts(out)["shards"]["train"]
+    assert told["rows"] == len(loaded["train"])
+    assert told["random"] == sum(loaded["train"]["next_sentence_label"])
+    assert 0 <= told["forced"] <= told["random"] < told["rows"]
+    summary = json.loads((out / "run.json").read_text())["stages"]["pretrain"]["summary"]
+    assert 0 <= summary["next_sentence_accuracy"] <= 1
+
+
+def test_packed_documents_and_pairs_have_their_own_tokens(directory):
+    """Sentences are found only for pairs; going there and back gives the rows of before."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    packed = column_hashes(out)
+    run_stages(path, overrides=[PAIRS])
+    assert "sentence_starts" in column_hashes(out)["tokenize"]["tokens"]
+    assert column_hashes(out)["tokenize"]["tokens"]["ids"] == packed["tokenize"]["tokens"]["ids"]
+    assert "next_sentence_label" in column_hashes(out)["shards"]["shards/train"]
+    run_stages(path)
+    assert column_hashes(out) == packed

@@ -83,6 +83,7 @@ KEYS = [
     ("tokenizer", "tokenize.tokenizer.sample_bytes=1000"),
     ("tokenizer", "tokenize.seq_length=32"),
     ("shards", "tokenize.packing=concat"),
+    ("tokenize", "tokenize.packing=pairs"),
     ("validation", "tokenize.validation=0.9"),
     ("shards", "sources.0.weight=2.5"),
     ("shards", "tokenize.seq_length=[64, 32]"),

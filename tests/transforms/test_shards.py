@@ -22,6 +22,7 @@ from transforms.shards import (
     is_validation,
     shard_metadata,
     shard_name,
+    shard_schema,
     split_files,
     take_share,
     validation_threshold,
@@ -57,7 +58,7 @@ def write_dataset(directory, documents, *, metadata=METADATA, num_shards=2):
         beside = split_files(
             split,
             num_rows,
-            vocab_size=metadata.vocab_size,
+            schema=shard_schema(metadata.vocab_size),
             num_bytes=num_bytes,
             fingerprint="0123456789abcdef",
         )
