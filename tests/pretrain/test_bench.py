@@ -5,12 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
-    "--device cpu --layers 2 --width 32 --heads 2 --vocab 500 --length 64 --micro-tokens 256 --rows 64 --steps 4 "
-    "--warmup 1 --rounds 2 --gemm 64"
+    "--device cpu --layers 2 --width 32 --heads 2 --vocab 500 --length 64 --lengths 64 128 --micro-tokens 256 "
+    "--rows 64 --steps 2 --warmup 1 --rounds 2 --accumulate 2 --gemm 64 --row-seconds 0.1"
 ).split()
 # Run in a fresh process with what may not be loaded made impossible to import.
 _RUN = (
@@ -22,27 +20,49 @@ _RUN = (
 )
 
 
-@pytest.mark.parametrize(
-    ("call", "model", "rival", "expected"),
-    [
-        ("kernels", "modernbert-base", "no", {"product ceiling", "copy", "attention sdpa local", "one step, bfloat16"}),
-        ("throughput", "bert-base", "yes", {"dense head", "compiled, sdpa", "checkpoint", "transformers"}),
-    ],
-)
-def test_bench_runs_on_cpu(tmp_path, call, model, rival, expected):
-    """Each call prints its whole table, nothing failed, and Beam, datasets and pydantic are not needed."""
+LADDER = [
+    "eager, dense head", "eager, whole last layer", "eager", "whole last layer", "block compiled",
+    "model compiled, sdpa", "muon", "stableadamw", "cached rows",
+]  # fmt: skip
+
+
+def _table(tmp_path, call, *arguments):
     table = tmp_path / "table.json"
-    arguments = ["tests/bench/pretrain_gpu.py", call, *TINY, "--model", model, "--rival", rival, "--json", str(table)]
+    command = ["tests/bench/pretrain_gpu.py", call, *TINY, *arguments, "--json", str(table)]
     result = subprocess.run(
-        [sys.executable, "-c", _RUN, *arguments],
+        [sys.executable, "-c", _RUN, *command],
         cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    lines = json.loads(table.read_text())["table"]
-    assert expected <= {line["what"] for line in lines}
-    assert not [line for line in lines if "failed" in line]
-    assert all(line["tokens/s"] > 0 for line in lines if "tokens/s" in line)
-    if call == "kernels":
-        assert all(line["error"] < 0.02 for line in lines if "error" in line)
-        assert lines[-1]["gradient cosine"] > 0.99
+    return {line["what"]: line for line in json.loads(table.read_text())["table"]}, result.stdout
+
+
+def test_kernels_run_on_cpu(tmp_path):
+    """Every row of the first call is there, nothing failed, and Beam, datasets and pydantic are not needed."""
+    rows, shown = _table(tmp_path, "kernels", "--model", "modernbert-base")
+    assert not [row for row in rows.values() if "failed" in row]
+    assert {"product ceiling", "copy", "residual and norm, both ways", "attention sdpa local"} <= rows.keys()
+    assert all(row["error"] < 0.02 for row in rows.values() if "error" in row)
+    assert all(row["empty documents change nothing"] for row in rows.values() if "attention sdpa" in row["what"])
+    assert rows["one step, bfloat16"]["gradient cosine"] > 0.99
+    assert shown.count("attention sdpa") == 4
+
+
+def test_throughput_runs_on_cpu(tmp_path):
+    """The ladder comes first and in its order, all of it measured; losses equal the rival's; graphs are made once."""
+    rows, _ = _table(tmp_path, "throughput", "--model", "bert-base", "--compile", "eager")
+    assert not [row for row in rows.values() if "failed" in row]
+    assert list(rows)[: len(LADDER)] == LADDER
+    assert all(rows[name]["tokens/s"] > 0 and rows[name]["x rival"] > 0 for name in LADDER)
+    assert all(rows[name]["recompiled"] == 0 for name in LADDER)
+    assert rows["same loss as transformers"]["error"] < 1e-5
+    assert {"transformers, autocast", "checkpoint", "kernel 1", "kernel 10", "512 tokens a pass"} <= rows.keys()
+    assert rows["checkpoint"]["resume ms"] > 0
+
+
+def test_the_time_is_kept(tmp_path):
+    """When the time is over the rows left are told as skipped, and the call still ends with its table."""
+    rows, shown = _table(tmp_path, "throughput", "--seconds", "0", "--rival", "no")
+    assert {row["failed"] for row in rows.values()} == {"skipped: no time left"}
+    assert "eager, dense head" in shown
