@@ -13,6 +13,8 @@ from pipeline.job import Job, content_key
 from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
 from transforms import storage
+from transforms.bad_words import EVERY, FilterBadWords, list_paths
+from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.profiles import langdetect_model
 from transforms.language import LabelLanguage, kept_languages, label_language
@@ -23,6 +25,8 @@ from transforms.presets import Choice, ThresholdRule, language_values
 from transforms.quality import FilterQuality, filter_quality
 from transforms.read import ReadUnits
 from transforms.signing import Sign
+from transforms.url_filter import FilterUrls
+from transforms.word_lists import read_list
 from transforms.write import WriteUnits
 
 STAGE = "clean"
@@ -74,25 +78,51 @@ def _choice(chosen: QualityPreset, *, labelled: bool) -> Choice:
     return Choice(preset=chosen.preset, thresholds=chosen.thresholds, languages=languages, words=chosen.words)
 
 
-def _files(config: Config) -> list[str]:
+def _list_paths(config: Config) -> list[str]:
     """Return the paths of all files that the configuration names and this stage reads, sources apart."""
-    chosen = [preset for preset in config.clean.quality if isinstance(preset, QualityPreset)]
-    return [value for preset in chosen for value in preset.languages.values() if isinstance(value, str)]
+    clean = config.clean
+    chosen = [preset for preset in clean.quality if isinstance(preset, QualityPreset)]
+    paths = [value for preset in chosen for value in preset.languages.values() if isinstance(value, str)]
+    if clean.url_filter is not None:
+        paths += filter(None, clean.url_filter.model_dump().values())
+    if clean.bad_words is not None:
+        lists = list_paths(clean.bad_words.path)
+        if clean.language is None and EVERY not in lists:
+            raise ValueError(f"bad words: {clean.bad_words.path} has lists by language, but clean.language is not set")
+        paths += [path for files in lists.values() for path in files]
+    return paths
+
+
+def steps(config: Config) -> tuple[list[BatchFunction], list[BatchFunction]]:
+    """Return what is done to each batch before everything else, and behind the quality rules."""
+    clean = config.clean
+    first: list[BatchFunction] = []
+    last: list[BatchFunction] = []
+    if clean.url_filter is not None:
+        first.append(FilterUrls(**clean.url_filter.model_dump()))
+    if clean.bad_words is not None:
+        last.append(FilterBadWords(path=clean.bad_words.path, fraction=clean.bad_words.fraction))
+    return first, last
 
 
 def graph(units: beam.PCollection, context: CleanContext) -> None:
     """Read, normalise, filter by language and quality, mask personal data, sign, write."""
     config = context.config
     sign = Sign(parameters=minhash_parameters(config))
+    first, last = steps(config)
     batches = units | ReadUnits(
         sources={source.name: source for source in config.sources}, out=context.out, stage=STAGE
     )
+    for function in first:
+        batches |= EachBatch(function=function)
     batches |= Normalise(unicode=config.clean.unicode)
     if config.clean.language is not None:
         language = config.clean.language
         batches |= LabelLanguage(keep=language.keep, threshold=language.threshold)
     if quality := quality_options(config):
         batches |= FilterQuality(**quality)
+    for function in last:
+        batches |= EachBatch(function=function)
     if config.clean.pii:
         batches |= MaskPii(kinds=config.clean.pii)
     batches |= sign
@@ -107,11 +137,16 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
 
 def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     """Return a batch of schema IN_FLIGHT as it would reach the writer: what the graph does, for `try`."""
+    first, last = steps(config)
+    for function in first:
+        batch = function(batch)
     batch = normalise(batch, unicode=config.clean.unicode)
     if config.clean.language is not None:
         batch = label_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
     if quality := quality_options(config):
         batch = filter_quality(batch, **quality)
+    for function in last:
+        batch = function(batch)
     if config.clean.pii:
         batch = mask_pii(batch, kinds=config.clean.pii)
     return batch
@@ -122,7 +157,7 @@ def stage_key(config: Config) -> str:
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands, minhash.rows, minhash.ngram)
     versions = library_versions("langdetect", "pyarrow", "datasketch")
-    files = [storage.file_hash(path) for path in _files(config)]
+    files = [storage.file_hash(path) for path in _list_paths(config)]
     return content_key(
         CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature, files
     )
@@ -139,8 +174,12 @@ def check_names(config: Config) -> None:
             kept_languages(langdetect_model(), config.clean.language.keep)
         if quality := quality_options(config):
             FilterQuality(**quality)
+        for path in _list_paths(config):
+            read_list(path)
     except ValueError as error:
         raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror or error}") from None
 
 
 def run(context: RunContext) -> None:

@@ -67,14 +67,36 @@ class StatisticRule(Section):
     name: str | None = None
 
 
+class UrlFilter(Section):
+    """Pages rejected by their address; each key is the path of a list, one entry a line."""
+
+    domains: str | None = None
+    urls: str | None = None
+    words: str | None = None
+    soft_words: str | None = None
+    subwords: str | None = None
+
+
+class BadWords(Section):
+    """Documents rejected for a word of a list: the path of one, or of a directory with one for each language.
+
+    Less than all, `fraction`, may be rejected; which, is a hash of the address.
+    """
+
+    path: str
+    fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 class Clean(Section):
     """What happens to each document on its own."""
 
+    url_filter: UrlFilter | None = None
     unicode: Literal["nfc", "nfkc", "none"] = "nfc"
     language: Language | None = None
     quality: tuple[str | QualityPreset, ...] = ()
     rules: tuple[StatisticRule, ...] = ()
     keep_statistics: bool = False
+    bad_words: BadWords | None = None
     pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
 
 

@@ -122,3 +122,30 @@ def test_values_by_language_come_from_files(directory):
         run_stages(path, last="clean", overrides=["clean.quality.0.languages.en=nowhere"])
     with pytest.raises(UserError, match="statistic 'wordz' is not known; the nearest is 'words'"):
         run_stages(path, last="clean", overrides=["clean.rules=[{statistic: wordz, min: 1}]"])
+
+
+def test_lists_are_part_of_the_key_by_their_content(directory, capsys):
+    """URL filter and bad words reject by rule; a changed list makes the stage stale; `try` decides alike."""
+    domains, words = directory / "domains.txt", directory / "en"
+    domains.write_text("other.org\n")
+    words.write_text("nothing\n")
+    clean = {"url_filter": {"domains": str(domains)}, "bad_words": {"path": str(words)}}
+    path, out = write_config(directory, clean=clean), directory / "out"
+    run_stages(path, last="clean")
+    assert [row["rule"] for row in documents(out, "rejected")] == ["badwords"]
+    domains.write_text("example.org\n")
+    run_stages(path, last="clean")
+    assert [row["rule"] for row in documents(out, "rejected")] == ["domain"] * 3
+    assert_tried_like_run(path, capsys)
+
+
+def test_mistakes_with_lists_are_one_line(directory):
+    """A missing list, and lists by language without languages, are told before anything is read."""
+    path = write_config(directory, clean={"url_filter": {"words": str(directory / "nowhere.txt")}})
+    with pytest.raises(UserError, match=r"cannot read .*nowhere\.txt: No such file"):
+        run_stages(path, last="clean")
+    (directory / "lists").mkdir()
+    (directory / "lists" / "de").write_text("w")
+    path = write_config(directory, clean={"bad_words": {"path": str(directory / "lists")}})
+    with pytest.raises(UserError, match=r"lists by language, but clean\.language is not set"):
+        run_stages(path, last="clean")

@@ -69,6 +69,7 @@ KEYS = [
     ("clean", "clean.quality=[{preset: gopher-quality, thresholds: {gopher_short_doc: 9}}]"),
     ("clean", "clean.rules=[{statistic: words, min: 9}]"),
     ("clean", "clean.keep_statistics=true"),
+    ("clean", "clean.url_filter={}"),
     ("clean", "clean.pii=[email]"),
     ("clean", "rejected.keep_text=true"),
     ("clean", "sources.0.text=body"),

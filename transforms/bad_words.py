@@ -1,0 +1,93 @@
+"""Bad words by list: a document with one of them is rejected, or kept with a chance that is a hash of its address.
+
+The rule of C4 in TFDS 3.1: the list of the document's language, whole words but in Japanese, Thai and Chinese.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from transforms import storage
+from transforms.kernels.phrases import Phrases, compiled, contain_any
+from transforms.kernels.pii import word_table
+from transforms.kernels.strings import string_views
+from transforms.page_url import normalised_urls
+from transforms.schema import alive_mask, count_edits, reject
+from transforms.word_lists import read_list
+
+RULE = "badwords"
+EVERY = ""  # the language of a list that is for all documents
+
+_WITHOUT_SPACES = frozenset({"ja", "th", "zh"})
+# Entries of the usual lists that would filter more than a tenth of their language.
+_ALLOWED = {"ja": {"sm", "\u30b0\u30ed", "\u5973\u306e\u5b50"}, "zh": {"\u6027"}}
+_LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9_-]+)?(?:\.txt)?")
+
+
+def list_paths(path: str) -> dict[str, list[str]]:
+    """Return the files of lists by language: those in a directory are named after it (`en`, `fr-CA-u-sd-caqc`).
+
+    A file, or anything behind a URL, is one list for all documents. Regional lists are part of those of
+    their language; other names are ignored.
+
+    Raises:
+        ValueError: neither a file nor a directory with such files.
+    """
+    if not storage.is_local(path) or Path(path).is_file():
+        return {EVERY: [path]}
+    paths: dict[str, list[str]] = {}
+    for name in storage.list_names(path):
+        if found := _LANGUAGE.fullmatch(name):
+            paths.setdefault(found[1], []).append(storage.join(path, name))
+    if not paths:
+        raise ValueError(f"bad words: {path} is neither a list nor a directory of lists named after languages")
+    return paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterBadWords:
+    """Rejects documents with a word of the list of their language; a function of a batch.
+
+    Args:
+        path: of a list, or of a directory with one for each language.
+        fraction: of the documents with such a word that are rejected; the others are counted as edits.
+    """
+
+    path: str
+    fraction: float = 1.0
+
+    @cached_property
+    def _lists(self) -> Mapping[str, Phrases]:
+        """The lists by language; read when the first batch comes, so that they are not pickled."""
+        lists = {}
+        for language, files in list_paths(self.path).items():
+            words = [word for file in files for word in read_list(file)]
+            lists[language] = compiled([word for word in words if word not in _ALLOWED.get(language, ())])
+        return lists
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        offsets_N1, text = string_views(batch.column("text"))
+        found_N = np.zeros(batch.num_rows, np.bool_)
+        base_N = np.array([(name or "").partition("-")[0] for name in batch.column("language").to_pylist()], object)
+        for language, phrases in self._lists.items():
+            skip_N = ~alive_mask(batch) | ((base_N != language) & (language != EVERY))
+            if not skip_N.all():
+                contain_any(offsets_N1, text, skip_N, *phrases, word_table(), language in _WITHOUT_SPACES, found_N)
+        spared_N = np.zeros(batch.num_rows, np.bool_)
+        if self.fraction < 1:
+            hits_D = np.flatnonzero(found_N)
+            urls = normalised_urls(batch.column("url").take(pa.array(hits_D))).to_pylist()
+            spared_N[hits_D] = [_is_spared(url or "", self.fraction) for url in urls]
+            batch = count_edits(batch, {"badwords.soft_passed": spared_N.astype(np.int32)})
+        return reject(batch, RULE, where_N=found_N & ~spared_N)
+
+
+def _is_spared(url: str, fraction: float) -> bool:
+    rejected, of = fraction.as_integer_ratio()
+    return int(hashlib.md5(url.encode(), usedforsecurity=False).hexdigest(), 16) % of >= rejected
