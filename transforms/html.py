@@ -74,17 +74,22 @@ def decode(content: bytes, charset: str) -> str:
     UTF-8 before what HTTP says, other than a browser: servers send one encoding for all their pages, and text in
     another encoding is never valid UTF-8. Bytes that the encoding does not know become U+FFFD.
     """
+    return decode_named(content, charset)[0]
+
+
+def decode_named(content: bytes, charset: str) -> tuple[str, str]:
+    """Return a page as `decode` does, and the name of the encoding that it was read in."""
     for mark, marked in _MARKS:
         if content.startswith(mark):
-            return content[len(mark) :].decode(marked, "replace")
+            return content[len(mark) :].decode(marked, "replace"), marked
     escaped = b"\x1b" in content  # ISO-2022-JP is ASCII with escapes
     try:
         if not escaped:
-            return content.decode()
+            return content.decode(), "utf-8"
     except UnicodeDecodeError:
         text = content.decode("utf-8", "replace")
         if 50 * text.count("\ufffd") < len(text) - len(content.translate(None, _NOT_ASCII)):
-            return text  # UTF-8 with a few slips, such as a text cut at a number of bytes
+            return text, "utf-8"  # with a few slips, such as a text cut at a number of bytes
     meta = _META.search(content, 0, _META_BYTES)
     for name in (charset, meta[1].decode() if meta else ""):
         encoding = map_encoding_to_html5(name, fallback_utf8=False) if name else None
@@ -96,8 +101,8 @@ def decode(content: bytes, charset: str) -> str:
 _NOT_ASCII = bytes(range(128, 256))
 
 
-def _decode(content: bytes, encoding: str) -> str:
+def _decode(content: bytes, encoding: str) -> tuple[str, str]:
     try:
-        return content.decode(encoding, "replace")
+        return content.decode(encoding, "replace"), encoding
     except LookupError:  # an encoding of browsers that Python lacks
-        return content.decode("utf-8", "replace")
+        return content.decode("utf-8", "replace"), "utf-8"

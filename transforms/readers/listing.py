@@ -173,7 +173,8 @@ def _pinned(pattern: str) -> str:
     from huggingface_hub import HfApi  # noqa: PLC0415  # 0.3 s that a local run does not need
 
     kind, repository, revision, rest = found.groups()
-    commit = HfApi().repo_info(repository, repo_type=kind.removesuffix("s"), revision=revision).sha
+    with told_as_os_errors(pattern):
+        commit = HfApi().repo_info(repository, repo_type=kind.removesuffix("s"), revision=revision).sha
     return f"hf://{kind}/{repository}@{commit}/{rest}"
 
 

@@ -92,9 +92,10 @@ def told_as_os_errors(path: str) -> Iterator[None]:
     except Exception as error:
         # fsspec calls every answer of a web server that is not the file "not found", and keeps the answer as the cause.
         status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
+        status = status or getattr(getattr(error, "response", None), "status_code", None)  # of the hub's errors
         if status in (401, 403) or isinstance(error, PermissionError):
             number = errno.EACCES
-        elif isinstance(error, FileNotFoundError) and status in (None, 404, 410):
+        elif status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
             number = errno.ENOENT
         else:
             number = getattr(error, "errno", None) or errno.EIO

@@ -1,7 +1,8 @@
-"""Web servers on loopback: one that serves ranges of files, and one that says no."""
+"""Web servers on loopback: one that serves ranges of files, one that says no, and one that answers as the hub does."""
 
 import contextlib
 import http.server
+import json
 import re
 import threading
 from pathlib import Path
@@ -60,3 +61,51 @@ def answering(status, body=b"", *, after=None):
         do_HEAD = do_GET
 
     return Handler
+
+
+COMMIT = "c0ffee" + "0" * 34
+
+
+class Hub(Ranges):
+    """Answers what `huggingface_hub` asks about the dataset org/name, whose files are those of `directory`."""
+
+    def do_GET(self):
+        path, _, _ = self.path.partition("?")
+        found = re.fullmatch(r"/api/datasets/org/name(?:/revision/([^/]+)|/tree/([^/]+)(?:/(.+))?)?", path)
+        if found and found[2]:
+            folder = Path(self.directory) / (found[3] or "")
+            self.answer([self.entry(file) for file in sorted(folder.rglob("*"))] if folder.is_dir() else None)
+        elif found:
+            self.answer(
+                {"id": "org/name", "sha": COMMIT, "siblings": []} if found[1] in (None, "main", COMMIT) else None
+            )
+        elif path.startswith(f"/datasets/org/name/resolve/{COMMIT}/"):
+            self.path = path.removeprefix(f"/datasets/org/name/resolve/{COMMIT}")
+            super().do_GET()
+        else:
+            self.answer(None)
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        files = [Path(self.directory) / path for path in asked["paths"]]
+        self.answer([self.entry(file) for file in files if file.exists()])
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def entry(self, file):
+        kind = "directory" if file.is_dir() else "file"
+        path = str(file.relative_to(self.directory))
+        return {"type": kind, "path": path, "size": file.stat().st_size, "oid": f"{file.stat().st_mtime_ns:x}"}
+
+    def answer(self, content):
+        body = json.dumps({"error": "not here"} if content is None else content).encode()
+        self.send_response(404 if content is None else 200)
+        if content is None:
+            kind = "Entry" if COMMIT in self.path else "Revision" if "/org/name" in self.path else "Repo"
+            self.send_header("X-Error-Code", f"{kind}NotFound")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules
-from tests.transforms.readers.servers import Ranges, answering, served
+from tests.transforms.readers.servers import COMMIT, Hub, Ranges, answering, served
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
 from transforms.readers.remote import open_remote, told_as_os_errors
@@ -230,3 +230,56 @@ def test_formats_over_the_web(tmp_path):
         assert texts_and_rules(read(f"{address}/x.wet.gz", "wet")) == [block.decode()] * 3
         assert texts_and_rules(read(f"{address}/x.arrow", "arrow")) == ["a", "b"]
         assert json.loads(read(f"{address}/x.wet.gz", "wet")[0]["metadata"]) == {"content_type": ""}
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A directory that the hub serves as the dataset org/name."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    (tmp_path / "data").mkdir()
+    with served(functools.partial(Hub, directory=tmp_path)) as address:
+        for name, value in {  # what HF_ENDPOINT sets where the package is loaded after it
+            "ENDPOINT": address,
+            "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        huggingface_hub.HfFileSystem.clear_instance_cache()
+        yield tmp_path
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+
+
+def test_files_of_the_hub(hub):
+    """A path on the hub is listed, pinned to a commit, and read in ranges through the real client."""
+    (hub / "data" / "a.jsonl").write_bytes(LINES)
+    (hub / "data" / "b.jsonl.gz").write_bytes(gzip.compress(LINES))
+    (hub / "README.md").write_bytes(b"no data")
+    source = source_of("hf://datasets/org/name/data/*.jsonl*")
+    entries = list_files(source)
+    pinned = f"hf://datasets/org/name@{COMMIT}/data/"
+    assert [(entry.path, entry.size) for entry in entries] == [
+        (f"{pinned}a.jsonl", len(LINES)),
+        (f"{pinned}b.jsonl.gz", len(gzip.compress(LINES))),
+    ]
+    assert len({entry.etag for entry in entries}) == 2
+    rows = read("hf://datasets/org/name@main/data/*.jsonl*", unit_bytes=len(LINES) // 3)
+    assert [row["text"] for row in rows] == [f"line {number}" for number in range(5000)] * 2
+    assert rows[0]["location"] == f"{pinned}a.jsonl#0"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("org/name@nope/x.jsonl", r"\[Errno 2\].*Revision Not Found.*org/name@nope"),
+        ("org/other/x.jsonl", r"\[Errno 2\].*Repository Not Found.*org/other"),
+        ("org/name/nope/*.jsonl", "no file matches hf://datasets/org/name/nope"),
+        ("org/name/nope.jsonl", "no file matches hf://datasets/org/name/nope"),
+    ],
+)
+def test_what_the_hub_does_not_have(hub, path, message):
+    """A repository, a revision or a file that is not there is one line, whatever the client raises."""
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        list_files(source_of(f"hf://datasets/{path}"))
+    assert "\n" not in str(error.value)
