@@ -1,18 +1,16 @@
-"""Blocks of 256 code points: what a tokenizer does with characters is asked of it for one block at a time."""
+"""The code points of a text: a tokenizer is asked once about each, when a text first has it. No Beam.
+
+A block of 256 at a time took 60 to 100 ms in Chinese and in English with foreign names, and 4 in 5 of its code points
+never came; all of Unicode beforehand takes 7 s.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 256
-_SURROGATES = range(0xD800 // BLOCK, 0xE000 // BLOCK)  # never in UTF-8
+NUM_CODES = 0x110000
+SURROGATES = slice(0xD800, 0xE000)  # never in UTF-8
 
 
-def blocks_in(text_M: NDArray[np.uint8]) -> list[int]:
-    """Return the numbers of the blocks that a UTF-8 text has characters of, in order."""
-    codes = np.frombuffer(text_M.tobytes().decode("utf-8", "replace").encode("utf-32-le"), np.uint32)
-    return np.flatnonzero(np.bincount(codes // BLOCK)).tolist()
-
-
-def characters_of(block: int) -> str:
-    """Return the characters of a block, none for surrogates."""
-    return "" if block in _SURROGATES else "".join(map(chr, range(block * BLOCK, block * BLOCK + BLOCK)))
+def code_points(text_M: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the code points of a UTF-8 text; bytes that are none read as U+FFFD."""
+    return np.frombuffer(text_M.tobytes().decode("utf-8", "replace").encode("utf-32-le"), np.uint32)
