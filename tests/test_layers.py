@@ -91,7 +91,7 @@ def test_no_source_names_a_forbidden_runner():
 def test_the_trainer_loads_no_beam():
     """Importing the trainer in a fresh process loads neither Beam nor datasets nor pydantic."""
     code = (
-        "import sys, pipeline.pretrain.train; "
+        "import sys, pipeline.pretrain.train, pipeline.pretrain.shard_stream, pipeline.pretrain.packed_collator; "
         "print([name for name in ('apache_beam', 'datasets', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -48,7 +48,7 @@ class RowBatch(NamedTuple):
     next_B: NDArray[np.int64] | None
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     """One record batch: flat values with offsets, views of the mapped file; types and labels are empty unless pairs."""
 
     id_offsets: NDArray[np.int32]
@@ -72,7 +72,7 @@ class Rows:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         paths = _shard_paths(directory)
-        self._chunks: list[_Chunk] = []
+        self._chunks: list[Chunk] = []
         identity: list[Any] = []
         first: ShardMetadata | None = None
         max_pieces = 0
@@ -83,13 +83,13 @@ class Rows:
                     table = pa.ipc.open_stream(source).read_all()
             except pa.ArrowInvalid as error:
                 raise ValueError(f"{path}: not a readable shard ({error}); run tokenize again") from None
-            metadata = _metadata(path, table.schema)
+            metadata = metadata_of(path, table.schema)
             first = first or metadata
             if not metadata.agrees_with(first):
                 raise ValueError(f"{path}: made with {metadata}, but {paths[0].name} with {first}; run tokenize again")
             max_pieces = max(max_pieces, metadata.max_pieces)
             self.are_pairs = "next_sentence_label" in table.schema.names
-            self._chunks += [_chunk(path, batch) for batch in table.to_batches() if batch.num_rows]
+            self._chunks += [chunk_of(path, batch) for batch in table.to_batches() if batch.num_rows]
             identity.append([path.name, table.num_rows, path.stat().st_size])
         assert first is not None
         self.metadata = dataclasses.replace(first, max_pieces=max_pieces)
@@ -116,27 +116,15 @@ class Rows:
         Raises:
             ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
         """
-        m = self.metadata
-        ids_BS = np.full((len(rows_B), m.seq_length), m.special_ids["pad"], np.int32)
-        types_BS, next_B = np.zeros(ids_BS.shape, np.uint8), np.zeros(len(rows_B), np.int64)
-        lengths_BP = np.zeros((len(rows_B), 1 if self.are_pairs else m.max_pieces), np.int32)
         chunk_B = np.searchsorted(self._starts, rows_B, side="right") - 1
-        for index, (row, number) in enumerate(zip(rows_B.tolist(), chunk_B.tolist(), strict=True)):
-            chunk, offset = self._chunks[number], row - int(self._starts[number])
-            start, stop = chunk.id_offsets[offset], chunk.id_offsets[offset + 1]
-            piece, piece_stop = chunk.length_offsets[offset], chunk.length_offsets[offset + 1]
-            lengths = chunk.lengths[piece:piece_stop]
-            if stop - start > m.seq_length or len(lengths) > m.max_pieces or lengths.sum() != stop - start:
-                found = f"{stop - start} tokens in {len(lengths)} pieces of {lengths.sum()} tokens"
-                raise ValueError(f"{self.directory}: row {row} has {found}; run tokenize again")
-            ids_BS[index, : stop - start] = chunk.ids[start:stop]
-            if self.are_pairs:
-                lengths_BP[index, 0] = stop - start
-                types_BS[index, : stop - start] = chunk.types[start:stop]
-                next_B[index] = chunk.labels[offset]
-            else:
-                lengths_BP[index, : len(lengths)] = lengths
-        return RowBatch(ids_BS, lengths_BP, *((types_BS, next_B) if self.are_pairs else (None, None)))
+        return read_rows(
+            self._chunks,
+            chunk_B,
+            rows_B - self._starts[chunk_B],
+            metadata=self.metadata,
+            are_pairs=self.are_pairs,
+            where=str(self.directory),
+        )
 
     def token_counts(self, *, most_tokens: int = 1 << 26) -> NDArray[np.int64]:
         """Return how often each id occurs (int64 [V]), over evenly spaced record batches of about `most_tokens`."""
@@ -145,6 +133,41 @@ class Rows:
         for chunk in self._chunks[::every]:
             counts_V += np.bincount(chunk.ids[chunk.id_offsets[0] : chunk.id_offsets[-1]], minlength=len(counts_V))
         return counts_V
+
+
+def read_rows(
+    chunks: list[Chunk],
+    chunk_B: NDArray[np.int64],
+    row_B: NDArray[np.int64],
+    *,
+    metadata: ShardMetadata,
+    are_pairs: bool,
+    where: str,
+) -> RowBatch:
+    """Return row `row_B` of chunk `chunk_B` for each of B rows; each is copied once, into the batch.
+
+    Raises:
+        ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
+    """
+    ids_BS = np.full((len(row_B), metadata.seq_length), metadata.special_ids["pad"], np.int32)
+    types_BS, next_B = np.zeros(ids_BS.shape, np.uint8), np.zeros(len(row_B), np.int64)
+    lengths_BP = np.zeros((len(row_B), 1 if are_pairs else metadata.max_pieces), np.int32)
+    for index, (number, row) in enumerate(zip(chunk_B.tolist(), row_B.tolist(), strict=True)):
+        chunk = chunks[number]
+        start, stop = chunk.id_offsets[row], chunk.id_offsets[row + 1]
+        piece, piece_stop = chunk.length_offsets[row], chunk.length_offsets[row + 1]
+        lengths = chunk.lengths[piece:piece_stop]
+        if stop - start > metadata.seq_length or len(lengths) > metadata.max_pieces or lengths.sum() != stop - start:
+            found = f"{stop - start} tokens in {len(lengths)} pieces of {lengths.sum()} tokens"
+            raise ValueError(f"{where}: row {row} of record batch {number} has {found}; run tokenize again")
+        ids_BS[index, : stop - start] = chunk.ids[start:stop]
+        if are_pairs:
+            lengths_BP[index, 0] = stop - start
+            types_BS[index, : stop - start] = chunk.types[start:stop]
+            next_B[index] = chunk.labels[row]
+        else:
+            lengths_BP[index, : len(lengths)] = lengths
+    return RowBatch(ids_BS, lengths_BP, *((types_BS, next_B) if are_pairs else (None, None)))
 
 
 def _shard_paths(directory: Path) -> list[Path]:
@@ -163,7 +186,12 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _metadata(path: Path, schema: pa.Schema) -> ShardMetadata:
+def metadata_of(path: Path | str, schema: pa.Schema) -> ShardMetadata:
+    """Return what a shard says about itself.
+
+    Raises:
+        ValueError: it is no shard of ours, or its tokenizer lacks a special token.
+    """
     try:
         values = json.loads((schema.metadata or {})[b"gristmill"])
         metadata = ShardMetadata(**{field.name: values[field.name] for field in dataclasses.fields(ShardMetadata)})
@@ -175,7 +203,8 @@ def _metadata(path: Path, schema: pa.Schema) -> ShardMetadata:
     return metadata
 
 
-def _chunk(path: Path, batch: pa.RecordBatch) -> _Chunk:
+def chunk_of(path: Path | str, batch: pa.RecordBatch) -> Chunk:
+    """Return a record batch as flat arrays, without copying."""
     ids, lengths = batch.column("input_ids"), batch.column("document_lengths")
     types, labels = np.zeros(0, np.uint8), np.zeros(0, np.int8)
     if "next_sentence_label" in batch.schema.names:
@@ -183,7 +212,7 @@ def _chunk(path: Path, batch: pa.RecordBatch) -> _Chunk:
         if not of_tokens.offsets.equals(ids.offsets):
             raise ValueError(f"{path}: token_type_ids and input_ids differ in length; run tokenize again")
         types, labels = of_tokens.values.to_numpy(), batch.column("next_sentence_label").to_numpy()
-    return _Chunk(
+    return Chunk(
         ids.offsets.to_numpy(),
         ids.values.to_numpy(),
         lengths.offsets.to_numpy(),

@@ -111,7 +111,7 @@ def test_missing_and_cut_files_are_refused(tmp_path):
 def test_row_beyond_its_metadata_is_refused(tmp_path):
     """A row with more pieces than the metadata allows is refused when read."""
     write_split(tmp_path / "train", [[[2, 5, 3]] * 3], num_files=1, max_pieces=2)
-    with pytest.raises(ValueError, match="row 0 has 9 tokens in 3 pieces"):
+    with pytest.raises(ValueError, match="row 0 of record batch 0 has 9 tokens in 3 pieces"):
         Rows(tmp_path / "train").read(np.array([0]))
 
 
