@@ -5,6 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pipeline.pretrain.architecture import architecture_of
+from pipeline.pretrain.flops import Work, training_flops
+from tests.bench import pretrain_corpus, pretrain_roofline
+from tests.pretrain.shards import make_rows, write_split
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "--device cpu --layers 2 --width 32 --heads 2 --vocab 500 --length 64 --lengths 64 128 --micro-tokens 256 "
@@ -66,3 +73,44 @@ def test_the_time_is_kept(tmp_path):
     rows, shown = _table(tmp_path, "throughput", "--seconds", "0", "--rival", "no")
     assert {row["failed"] for row in rows.values()} == {"skipped: no time left"}
     assert "eager, dense head" in shown
+
+
+def test_the_calculation_counts_what_the_meter_counts(capsys, monkeypatch):
+    """Operations of the trained BERT are those of the honest formula; no way of the ladder does fewer."""
+    length, rate = 512, 0.15
+    a = architecture_of("bert-base", vocab_size=30_522, positions=length, pad_id=0)
+    pairs = length * length * pretrain_roofline.DOCUMENT_SHARE[length]
+    useful = training_flops(a, Work(rate * length, length, pairs, pairs)) / length
+    costs = [pretrain_roofline.step_cost(a, way, length=length, rate=rate) for way in pretrain_roofline.LADDER]
+    assert costs[-1].products + costs[-1].attention == pytest.approx(useful, rel=1e-12)
+    assert all(cost.products >= costs[-1].products and cost.attention >= costs[-1].attention for cost in costs)
+    assert costs[0].bytes > costs[1].bytes > costs[2].bytes > costs[-1].bytes
+    monkeypatch.setattr("sys.argv", ["pretrain_roofline.py"])
+    pretrain_roofline.main()
+    assert capsys.readouterr().out.count("modernbert-base") == 2 + len(pretrain_roofline.LADDER)
+
+
+def test_clean_and_raw_text_are_compared(out, tmp_path_factory, monkeypatch, capsys):
+    """Stopped in time and begun again, both arms come to the same tokens; rows without sense teach less."""
+    raw, to = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("arms")
+    write_split(out / "shards" / "train", make_rows(40, 1, noise=0.0))
+    write_split(out / "shards" / "validation", make_rows(20, 2, noise=0.0), num_files=1)
+    write_split(raw / "shards" / "train", make_rows(40, 1, noise=1.0))
+    settings = {
+        "model": "modernbert-demo", "width": 32, "heads": 2, "steps": 60, "batch_rows": 8, "optimizer": "muon",
+        "lr": 0.01, "eval_every": 20, "threads": 1,
+    }  # fmt: skip
+    command = ["pretrain_corpus.py", str(out), str(raw), "--to", str(to)]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
+    monkeypatch.setattr("sys.argv", [*command, "--seconds", "0"])
+    pretrain_corpus.main()
+    assert capsys.readouterr().err.count("the same command resumes there") == 2
+    monkeypatch.setattr("sys.argv", [*command, "--json", str(to / "table.json")])
+    pretrain_corpus.main()
+    table = json.loads((to / "table.json").read_text())["table"]
+    assert [row["step"] for row in table] == [20, 40, 60]
+    assert table[-1]["raw - clean"] > 0.02
+    assert table[-1]["clean tokens"] == pytest.approx(
+        table[-1]["raw tokens"], rel=0.2
+    )  # rows of these tests are not full
