@@ -4,13 +4,14 @@ Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the
 """
 
 import argparse
+import contextlib
 import difflib
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_DONE, EXIT_GATE, EXIT_USER, EXIT_FAILED = 0, 1, 2, 3
 
@@ -74,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--data", metavar="FILE", help="labelled examples: accuracy, F1, Matthews, confusion matrix")
     what.add_argument("--shards", metavar="OUT", help="a run: masked loss on its validation rows, and what it means")
     evaluate.add_argument("--mask-rate", type=float, default=0.3)
+    shown: dict[str, Any] = {"choices": ("auto", "plain", "json", "quiet"), "default": "auto"}
+    for name in ("run", *_STAGES):
+        commands.choices[name].add_argument("--progress", help="auto: bars on a terminal, else lines", **shown)
+        commands.choices[name].add_argument("--quiet", action="store_const", const="quiet", dest="progress")
     for command in (finetune, evaluate):
         command.add_argument("--text", default="text", help="column of the text")
         command.add_argument("--other", help="column of the second text, for pairs")
@@ -98,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, metavar="DIR", help="where the files go, one a work unit")
     export.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", dest="file_format")
     export.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
+    status = add("status", "tell how far a run is, also while it goes on in another terminal", runs=False)
+    status.add_argument("out", metavar="OUT")
+    status.add_argument("--json", action="store_true", help="for programs")
     add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
     add("warm", "compile all kernels now instead of at the first batch", runs=False)
     return parser
@@ -175,6 +183,13 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
             print(f"{found.status:<12}  {found.message}")
         return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
 
+    if command == "status":
+        from pipeline.status import read_status, status_lines  # noqa: PLC0415
+
+        status = read_status(options.out)
+        print(json.dumps(status) if options.json else "\n".join(status_lines(status)))
+        return EXIT_DONE
+
     if command == "explain":
         from pipeline.escape import printable  # noqa: PLC0415
         from pipeline.explain import explain, search  # noqa: PLC0415
@@ -218,24 +233,31 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
             print(json.dumps(verdict, ensure_ascii=False))
         return EXIT_DONE
 
+    from pipeline.displays import chosen_display  # noqa: PLC0415
+    from pipeline.progress import Progress  # noqa: PLC0415
     from pipeline.run import run  # noqa: PLC0415
     from pipeline.summary import print_summary  # noqa: PLC0415
 
     first, last = (options.first, options.last) if command == "run" else (command, command)
-    outcome = run(config, first=first, last=last, beam_options=beam_options, say=say)
-    print_summary(outcome)
+    progress = Progress(chosen_display(options.progress, say))
+    outcome = run(config, first=first, last=last, beam_options=beam_options, say=progress.say, progress=progress)
+    if options.progress not in ("json", "quiet"):
+        print_summary(outcome)
     return EXIT_DONE
 
 
 def _export(options: argparse.Namespace) -> int:
+    from pipeline.displays import chosen_display  # noqa: PLC0415
     from pipeline.errors import UserError  # noqa: PLC0415
     from pipeline.export import export  # noqa: PLC0415
     from pipeline.local import LocalEngine  # noqa: PLC0415
+    from pipeline.progress import Progress  # noqa: PLC0415
 
     if options.workers < 1:
         raise UserError(f"--workers {options.workers}: at least 1")
-    with LocalEngine(options.workers, [], say) as engine:
-        done = export(options.out, options.to, file_format=options.file_format, engine=engine, say=say)
+    progress = Progress(chosen_display("auto", say))
+    with contextlib.closing(progress.display), LocalEngine(options.workers, [], progress.say, progress) as engine:
+        done = export(options.out, options.to, file_format=options.file_format, engine=engine, say=progress.say)
     if done.written:
         print(f"{done.documents:,} documents in {done.files:,} files in {options.to}")
     else:

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import Engine, Job, Say, content_key, run_job, survey
+from pipeline.progress import Progress
 from pipeline.run_state import RunState, summarise
 from transforms.commit import Record, load_records
 from transforms.unit import WorkUnit
@@ -23,6 +24,7 @@ class RunContext:
     state: RunState
     engine: Engine
     say: Say
+    progress: Progress
     may_run: bool = True
     num_units_run: int = 0
 

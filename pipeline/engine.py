@@ -12,6 +12,8 @@ from apache_beam.runners.runner import create_runner
 
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import Job
+from pipeline.progress import Progress
+from transforms import progress as live
 from transforms.unit import WorkUnit
 
 
@@ -65,8 +67,8 @@ def check_options(options: Sequence[str]) -> None:
 class BeamEngine:
     """Any Beam runner by name; options are Beam's own."""
 
-    def __init__(self, runner: str, options: Sequence[str]) -> None:
-        self._runner, self._options = runner, list(options)
+    def __init__(self, runner: str, options: Sequence[str], progress: Progress | None = None) -> None:
+        self._runner, self._options, self._progress = runner, list(options), progress
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +77,17 @@ class BeamEngine:
         """Nothing outlives a pipeline."""
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
+        if self._progress is None:  # a worker of the local engine, which counts for its parent
+            self._run(job, units)
+            return
+        live.connect(self._progress.advance)  # heard where Beam runs in this process
+        try:
+            with self._progress.job(job.stage, len(units)):
+                self._run(job, units)
+        finally:
+            live.disconnect()
+
+    def _run(self, job: Job, units: Sequence[WorkUnit]) -> None:
         try:
             with beam.Pipeline(self._runner, options=PipelineOptions(self._options)) as pipeline:
                 build_graph(pipeline, job, units)

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from pipeline.errors import RunFailed
 from pipeline.job import Job, Say
-from pipeline.progress import ProgressLine
+from pipeline.progress import PlainDisplay, Progress
 from pipeline.worker import work
 from transforms.unit import WorkUnit
 
@@ -55,8 +55,9 @@ class _Worker:
 class LocalEngine:
     """A pool that lives as long as the run: workers import Beam and load kernels once. Use as a context manager."""
 
-    def __init__(self, workers: int, options: Sequence[str], say: Say) -> None:
+    def __init__(self, workers: int, options: Sequence[str], say: Say, progress: Progress | None = None) -> None:
         self._num_workers, self._options, self._say = workers, list(options), say
+        self._progress = progress or Progress(PlainDisplay(say))
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._context.set_forkserver_preload(["pipeline.preload"])
         self._workers: list[_Worker] = []
@@ -80,7 +81,7 @@ class LocalEngine:
         num_done = 0
         for worker in self._workers:
             worker.counters[:] = (0, 0)
-        with ProgressLine(job.stage, len(units), self._say) as line:
+        with self._progress.job(job.stage, len(units)):
             while num_done < len(units):
                 self._fill(min(self._num_workers, len(waiting) + sum(w.unit is not None for w in self._workers)))
                 for worker in self._workers:
@@ -97,7 +98,7 @@ class LocalEngine:
                     else:
                         raise RunFailed(f"{job.stage} {unit.name}: {error}")
                 documents, text_bytes = (sum(worker.counters[i] for worker in self._workers) for i in (0, 1))
-                line.update(num_done, documents, text_bytes)
+                self._progress.update(units_done=num_done, documents=documents, text_bytes=text_bytes)
 
     def _fill(self, count: int) -> None:
         while len(self._workers) < count:

@@ -11,7 +11,8 @@ from pathlib import Path
 from pipeline.context import RunContext, upstream_key
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
-from pipeline.pretrain.display import Display
+from pipeline.pretrain.display import RELAYED
+from pipeline.progress import Progress
 from transforms import storage
 from transforms.commit import load_records
 
@@ -67,7 +68,7 @@ def run(context: RunContext) -> None:
     settings_path = out / "pretrain" / "settings.json"
     storage.write_json(str(settings_path), dataclasses.asdict(settings))
     started = time.monotonic()
-    _train(settings_path, out)
+    _train(settings_path, out, context.progress)
     summary = json.loads((out / "pretrain" / "summary.json").read_text(encoding="utf-8"))
     context.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
     storage.write_json(str(state_path), {"key": key, "done": True})
@@ -84,17 +85,20 @@ def _move(source: Path, target: Path) -> None:
             (source / name).rename(target / name)
 
 
-def _train(settings: Path, out: Path) -> None:
+def _train(settings: Path, out: Path, progress: Progress) -> None:
     command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out), "--relay"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        last, display = "", Display(sys.stderr, terminal=sys.stderr.isatty())
+        last = ""
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                display.relayed(line.rstrip("\n"))
+                text = line.rstrip("\n")
+                if text.startswith(RELAYED):
+                    progress.note(text.removeprefix(RELAYED))
+                else:
+                    progress.say(text)
                 last = line.strip() or last
-            display.close()
         except KeyboardInterrupt:
             process.terminate()
             raise

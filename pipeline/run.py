@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.job import Say
 from pipeline.local import LocalEngine
 from pipeline.pretrain_stage import run as run_pretrain
+from pipeline.progress import PlainDisplay, Progress
 from pipeline.report import write_report
 from pipeline.run_state import RunState
 from pipeline.tokenize import run as run_tokenize
@@ -43,8 +44,18 @@ class Outcome:
     num_units_run: int
 
 
-def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], say: Say) -> Outcome:
+def run(
+    config: Config,
+    *,
+    first: str,
+    last: str,
+    beam_options: Sequence[str],
+    say: Say,
+    progress: Progress | None = None,
+) -> Outcome:
     """Run the stages from `first` to `last`; the stages before `first` must be complete for this configuration.
+
+    `progress` shows plain lines by `say` if it is not given.
 
     Raises:
         UserError: exit code 2.
@@ -57,8 +68,13 @@ def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], s
     if config.pretrain is None and first == last == "pretrain":
         raise UserError("the configuration has no section pretrain")
     stages = [stage for stage in STAGES[: stop + 1] if stage != "pretrain" or config.pretrain is not None]
-    with RunState(config) as state, _engine(config, beam_options, say) as engine:
-        context = RunContext(config=config, state=state, engine=engine, say=say)
+    progress = progress or Progress(PlainDisplay(say))
+    with (
+        RunState(config) as state,
+        progress.of(config.output),
+        _engine(config, beam_options, say, progress) as engine,
+    ):
+        context = RunContext(config=config, state=state, engine=engine, say=say, progress=progress)
         for stage in stages:
             context.may_run = STAGES.index(stage) >= start
             _STAGE_FUNCTIONS[stage](context)
@@ -67,14 +83,14 @@ def run(config: Config, *, first: str, last: str, beam_options: Sequence[str], s
     return Outcome(out=config.output, seconds=time.monotonic() - started, num_units_run=context.num_units_run)
 
 
-def _engine(config: Config, beam_options: Sequence[str], say: Say) -> LocalEngine | BeamEngine:
+def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> LocalEngine | BeamEngine:
     if config.runner.engine == "local":
         check_options(beam_options)
-        return LocalEngine(config.runner.workers, beam_options, say)
+        return LocalEngine(config.runner.workers, beam_options, say, progress)
     if config.runner.engine in ("DirectRunner", "direct"):
         raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
     if config.runner.engine in ("dataflow", "DataflowRunner") and is_local(config.output):
         raise UserError(f"runner.engine dataflow: its workers cannot write to {config.output}; give output as gs://...")
     runner = checked_runner(_RUNNERS.get(config.runner.engine, config.runner.engine))
     check_options(beam_options)  # after the runner, which may bring options of its own
-    return BeamEngine(runner, beam_options)
+    return BeamEngine(runner, beam_options, progress)
