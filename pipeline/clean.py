@@ -155,7 +155,7 @@ def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
 def stage_key(config: Config) -> str:
     """Return the key of everything in the configuration that this stage's output depends on."""
     minhash = config.dedup.minhash
-    signature = None if minhash is None else (minhash.bands, minhash.rows, minhash.ngram)
+    signature = None if minhash is None else (minhash.bands * minhash.rows, minhash.ngram)  # 8 x 14 reads 14 x 8
     versions = library_versions("langdetect", "pyarrow", "datasketch")
     files = [storage.file_hash(path) for path in _list_paths(config)]
     return content_key(

@@ -123,6 +123,25 @@ def test_every_key_that_changes_output_makes_its_stage_stale(finished, monkeypat
     assert str(caught.value).split("-")[0] == stage
 
 
+def test_bands_and_rows_of_equal_product_sign_nothing_again(finished, monkeypatch):
+    """Only their product is in the signatures, and no threshold is in the runs: each makes again what depends on it."""
+    import pipeline.context as pipeline_context
+
+    pending = {}
+
+    def look(context, command, job, units):
+        found = pipeline_context.survey(context.out, job.stage, units)
+        pending[job.stage] = len(found.pending)
+        return {unit.name: found.committed.get(unit.name) or load_records(context.out, job.stage)[unit.name]
+                for unit in units}  # fmt: skip
+
+    monkeypatch.setattr(RunContext, "run_job", look)
+    run_stages(finished, last="dedup", overrides=["dedup.minhash.bands=8", "dedup.minhash.rows=14"])
+    assert (pending["clean"], pending["dedup-runs"], pending["dedup"]) == (0, 1, 1)
+    run_stages(finished, last="dedup", overrides=["dedup.minhash.threshold=0.9"])
+    assert (pending["clean"], pending["dedup-runs"], pending["dedup-links"], pending["dedup"]) == (0, 0, 1, 1)
+
+
 def test_what_changes_no_output_makes_nothing_stale(finished):
     """Workers, another pattern for the same files, priority of the only source."""
     corpus = str(finished.parent / "corpus")
