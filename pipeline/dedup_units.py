@@ -157,14 +157,19 @@ def _levels(context: DedupContext, dense_E: NDArray[np.uint32]) -> NDArray[np.in
 def partition(context: DedupContext, part: int, table: str, job: str = "dedup-runs") -> list[NDArray[Any]]:
     """Return the columns of partition `part` of all runs, one after the other; the last one as dense indices."""
     columns: list[list[NDArray[Any]]] = []
-    records = load_records(context.out, job)
-    for signed in context.units:
-        run = map_table(context.out, records[signed.label], table)
+    for signed, run in zip(context.units, _mapped_runs(context, job, table), strict=True):
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
         if run.num_rows:
             for values, column in zip(columns, partition_of(context, signed, run, part, table), strict=True):
                 values.append(column)
     return [np.concatenate(values) for values in columns]
+
+
+@functools.lru_cache(maxsize=2)
+def _mapped_runs(context: DedupContext, job: str, table: str) -> list[pa.Table]:
+    """Return the runs of all units: a process opens them once, not once a partition."""
+    records = load_records(context.out, job)
+    return [map_table(context.out, records[signed.label], table) for signed in context.units]
 
 
 def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int, table: str) -> list[NDArray[Any]]:

@@ -3,11 +3,11 @@
 Shapes: N documents, M of them asked for, K permutations, S shingles, P pieces (record batches).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from transforms.fingerprint import exact_words, signature_rows
 from transforms.kernels.likeness import distinct_shingles
-from transforms.kernels.lsh import copy_rows
 from transforms.kernels.minhash import shingles
+from transforms.kernels.rows import copy_rows
 from transforms.kernels.strings import string_views
 from transforms.kernels.words import word_table
 
@@ -51,27 +51,25 @@ class Evidence(Protocol):
 NOTHING = Compared(np.empty((0, 0), np.uint32), np.empty(0, np.int64), np.empty(0, np.uint64))
 
 
-class _Pieces:
-    """Record batches of all units as they lie in the files (joining them would copy everything), by dense index."""
+class _Column:
+    """Rows of fixed width by dense index, as they lie in the files (joining them would copy everything)."""
 
-    def __init__(self, units: Sequence[pa.Table], first_dense: Sequence[int]) -> None:
-        pieces: list[tuple[int, pa.RecordBatch]] = []
-        for first, unit in zip(first_dense, units, strict=True):
-            batches = unit.to_batches()
-            starts = accumulate((batch.num_rows for batch in batches[:-1]), initial=first)
-            pieces += zip(starts, batches, strict=False)
-        pieces.sort(key=itemgetter(0))
-        self.first_P = np.array([first for first, _ in pieces], np.int64)
-        self.batches = [batch for _, batch in pieces]
+    def __init__(self, pieces: Sequence[tuple[int, NDArray[Any]]], num_words: int) -> None:
+        self._pieces = [(first, rows.view(np.uint32)) for first, rows in pieces]  # kept: only addresses are looked at
+        self._first_P = np.array([first for first, _ in self._pieces], np.int64)
+        self._size_P = np.array([rows.size // max(1, num_words) for _, rows in self._pieces], np.int64)
+        self._address_P = np.array([rows.ctypes.data for _, rows in self._pieces], np.uint64)
+        self._num_words = num_words
+        assert all(rows.flags.c_contiguous for _, rows in self._pieces)
 
-    def of(self, dense_M: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield piece, rows in it and places in the answer, in ascending order: files are read from front to back."""
-        order_M = np.argsort(dense_M)
-        sorted_M = dense_M[order_M].astype(np.int64)
-        bounds = np.append(np.searchsorted(sorted_M, self.first_P), len(sorted_M))
-        for piece in np.flatnonzero(np.diff(bounds)).tolist():
-            part = slice(bounds[piece], bounds[piece + 1])
-            yield piece, sorted_M[part] - self.first_P[piece], order_M[part]
+    def rows(self, dense_M: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Return uint32 [M, W]."""
+        taken_MW = np.empty((len(dense_M), self._num_words), np.uint32)
+        if len(dense_M) and self._num_words:
+            places = (self._address_P, self._first_P, self._size_P)
+            found = copy_rows(*places, dense_M, np.argsort(dense_M), taken_MW)
+            assert found, "a document of no unit"
+        return taken_MW
 
 
 class SignatureRows:
@@ -85,33 +83,29 @@ class SignatureRows:
     chunk = 1 << 16  # 29 MB with 112 permutations
 
     def __init__(self, units: Sequence[pa.Table], first_dense: Sequence[int]) -> None:
-        self._pieces = _Pieces(units, first_dense)
-        batches = self._pieces.batches
-        self._doc_id = [batch.column("doc_id").to_numpy() for batch in batches]
-        self._exact = [exact_words(batch.column("exact")) for batch in batches]
-        self._sig = [signature_rows(batch.column("minhash"))[0] for batch in batches]
+        pieces: list[tuple[int, pa.RecordBatch]] = []
+        for first, unit in zip(first_dense, units, strict=True):
+            batches = [batch for batch in unit.to_batches() if batch.num_rows]
+            pieces += zip(accumulate((batch.num_rows for batch in batches[:-1]), initial=first), batches, strict=False)
+        pieces.sort(key=itemgetter(0))
         self._num_perm = units[0].schema.field("minhash").type.list_size if units else 0
+        self._doc_id = _Column([(first, batch.column("doc_id").to_numpy()) for first, batch in pieces], 2)
+        self._exact = _Column([(first, exact_words(batch.column("exact"))) for first, batch in pieces], 4)
+        self._minhash = _Column(
+            [(first, signature_rows(batch.column("minhash"))[0]) for first, batch in pieces], self._num_perm
+        )
 
     def doc_id(self, dense_M: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Return int64 [M]."""
-        taken_M = np.empty(len(dense_M), np.int64)
-        for piece, row_m, place_m in self._pieces.of(dense_M):
-            taken_M[place_m] = self._doc_id[piece][row_m]
-        return taken_M
+        return self._doc_id.rows(dense_M).view(np.int64)[:, 0]
 
     def exact(self, dense_M: NDArray[np.uint32]) -> NDArray[np.uint64]:
         """Return uint64 [M, 2], the two halves of the content hash."""
-        taken_M2 = np.empty((len(dense_M), 2), np.uint64)
-        for piece, row_m, place_m in self._pieces.of(dense_M):
-            taken_M2[place_m] = self._exact[piece][row_m]
-        return taken_M2
+        return self._exact.rows(dense_M).view(np.uint64)
 
     def minhash(self, dense_M: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Return uint32 [M, K]; a row is undefined where the document has no signature."""
-        taken_MK = np.empty((len(dense_M), self._num_perm), np.uint32)
-        for piece, row_m, place_m in self._pieces.of(dense_M):
-            copy_rows(self._sig[piece], row_m, place_m, taken_MK)
-        return taken_MK
+        return self._minhash.rows(dense_M)
 
     def compared(self, dense_M: NDArray[np.uint32]) -> Compared:
         return NOTHING._replace(sig_MK=self.minhash(dense_M))

@@ -34,7 +34,7 @@ from transforms.dedup import (
     link_exact,
     link_minhash,
     origins,
-    prefix_bounds,
+    prefix_slice,
     similarities,
     spanning_forest,
     split_clusters,
@@ -127,8 +127,9 @@ def measure(work: Path, num_documents: int, *, verify: bool) -> dict[str, object
                 write(work / f"exact-{u}", exact_run(signatures))
                 write(work / f"bands-{u}", band_run(signatures, PARAMETERS))
         with clock(seconds, "origins"):
+            runs = [read(work / f"exact-{u}") for u in units]
             for part in range(num_partitions):
-                write(work / f"equal-{part}", link_exact(*partition(work, "exact", units, part, num_partitions)))
+                write(work / f"equal-{part}", link_exact(*partition(runs, part, num_partitions)))
             equal = (read(work / f"equal-{part}") for part in range(num_partitions))
             origin_N, replaced_N = origins([], equal, num_documents)
             write(work / "origins", pa.table({"origin": origin_N, "replaced": replaced_N}))
@@ -136,8 +137,9 @@ def measure(work: Path, num_documents: int, *, verify: bool) -> dict[str, object
         with clock(seconds, "links"):
             rows = signature_rows_of(work, units) if verify else None
             origin_N = column(work / "origins", "origin")
+            runs = [read(work / f"bands-{u}") for u in units]
             for part in range(num_partitions):
-                key_E, dense_E = partition(work, "bands", units, part, num_partitions)
+                key_E, dense_E = partition(runs, part, num_partitions)
                 alone_E = origin_N[dense_E] == dense_E
                 edges = link_minhash(key_E[alone_E], dense_E[alone_E], threshold=THRESHOLD, evidence=rows)
                 write(work / f"edges-{part}", edges)
@@ -168,14 +170,14 @@ def measure(work: Path, num_documents: int, *, verify: bool) -> dict[str, object
     return {"seconds": seconds, "anonymous": peak[0], "deleted": deleted}
 
 
-def partition(work: Path, kind: str, units: range, part: int, num_partitions: int) -> list[NDArray]:
+def partition(runs: list[pa.Table], part: int, num_partitions: int) -> list[NDArray]:
     """Return the columns of one partition of all runs, the last turned into dense indices."""
-    columns: list[list[NDArray]] = [[], [], []] if kind == "exact" else [[], []]
-    for u in units:
-        run = read(work / f"{kind}-{u}")
-        start, stop = prefix_bounds(run.column("key").to_numpy(), num_partitions)[part : part + 2]
-        for values, column in zip(columns, run.columns, strict=True):
-            values.append(column.to_numpy()[start:stop])
+    columns: list[list[NDArray]] = [[] for _ in runs[0].schema]
+    for u, run in enumerate(runs):
+        (batch,) = run.to_batches()
+        place = prefix_slice(batch.column("key").to_numpy(), num_partitions, part)
+        for values, column in zip(columns, batch.columns, strict=True):
+            values.append(column.to_numpy()[place])
         columns[-1][-1] = columns[-1][-1] + np.uint32(u * UNIT)
     return [np.concatenate(values) for values in columns]
 

@@ -134,17 +134,6 @@ def collect_buckets(
 
 
 @kernel
-def copy_rows(
-    source_NK: NDArray[np.uint32], row_M: NDArray[np.int64], place_M: NDArray[np.int64], out_MK: NDArray[np.uint32]
-) -> None:
-    """Copy row `row_M[i]` of `source_NK` to row `place_M[i]` of `out_MK`; indexing in numpy would copy twice."""
-    for i in range(len(row_M)):
-        row, place = row_M[i], place_M[i]
-        for k in range(source_NK.shape[1]):
-            out_MK[place, k] = source_NK[row, k]
-
-
-@kernel
 def link_buckets(
     offsets_B1: NDArray[np.int64],
     sig_MK: NDArray[np.uint32],
