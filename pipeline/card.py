@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.config import preset_names
 from pipeline.escape import markdown
 from pipeline.output import Output
 from transforms import storage
@@ -46,7 +47,7 @@ def card_lines(output: Output) -> Iterator[str]:
     yield from _counts(stages)
     yield ""
     yield f"- Unicode normal form: {config['clean']['unicode']}"
-    yield f"- Quality rules: {', '.join(config['clean']['quality']) or 'none'}"
+    yield f"- Quality rules: {', '.join(preset_names(config['clean']['quality'])) or 'none'}"
     yield f"- Personal data masked: {', '.join(config['clean'].get('pii') or ()) or 'none'}"
     minhash = config["dedup"]["minhash"]
     near = (

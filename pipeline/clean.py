@@ -14,9 +14,11 @@ from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
 from transforms import storage
 from transforms.bad_words import EVERY, FilterBadWords, list_paths
+from transforms.classifier import SCORE, Classify
 from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.profiles import langdetect_model
+from transforms.kernels.quality import STATISTICS
 from transforms.language import LabelLanguage, kept_languages, label_language
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
@@ -78,6 +80,12 @@ def _choice(chosen: QualityPreset, *, labelled: bool) -> Choice:
     return Choice(preset=chosen.preset, thresholds=chosen.thresholds, languages=languages, words=chosen.words)
 
 
+def statistics_kept(config: Config) -> tuple[str, ...]:
+    """Return the columns of `statistics/`; without any the table is not written."""
+    scores = () if config.clean.classifier is None else (SCORE,)
+    return (*STATISTICS, *scores) if config.clean.keep_statistics else scores
+
+
 def _list_paths(config: Config) -> list[str]:
     """Return the paths of all files that the configuration names and this stage reads, sources apart."""
     clean = config.clean
@@ -101,7 +109,9 @@ def steps(config: Config) -> tuple[list[BatchFunction], list[BatchFunction]]:
     if clean.url_filter is not None:
         first.append(FilterUrls(**clean.url_filter.model_dump()))
     if clean.bad_words is not None:
-        last.append(FilterBadWords(path=clean.bad_words.path, fraction=clean.bad_words.fraction))
+        last.append(FilterBadWords(**clean.bad_words.model_dump()))
+    if clean.classifier is not None:
+        last.append(Classify(**clean.classifier.model_dump()))
     return first, last
 
 
@@ -130,7 +140,7 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
         stage=STAGE,
         signatures=sign.schema,
         keep_text=config.rejected.keep_text,
-        keep_statistics=config.clean.keep_statistics,
+        statistics=statistics_kept(config),
     )
     batches | WriteUnits(out=context.out, stage=STAGE, split=split)
 
@@ -157,7 +167,8 @@ def stage_key(config: Config) -> str:
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands * minhash.rows, minhash.ngram)  # 8 x 14 reads 14 x 8
     versions = library_versions("langdetect", "pyarrow", "datasketch")
-    files = [storage.file_hash(path) for path in _list_paths(config)]
+    paths = _list_paths(config) + ([config.clean.classifier.model] if config.clean.classifier else [])
+    files = [storage.file_hash(path) for path in paths]
     return content_key(
         CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature, files
     )
@@ -176,6 +187,8 @@ def check_names(config: Config) -> None:
             FilterQuality(**quality)
         for path in _list_paths(config):
             read_list(path)
+        if config.clean.classifier is not None:
+            Classify(**config.clean.classifier.model_dump()).check()
     except ValueError as error:
         raise UserError(str(error)) from None
     except OSError as error:

@@ -58,6 +58,11 @@ class QualityPreset(Section):
     words: Literal["english", "character"] | None = None
 
 
+def preset_names(quality: Sequence[Any]) -> list[str]:
+    """Return the names of the presets in `clean.quality` as run.json has it."""
+    return [chosen if isinstance(chosen, str) else chosen["preset"] for chosen in quality]
+
+
 class StatisticRule(Section):
     """A rule of one's own: a document whose `statistic` is below `min` or above `max` is rejected under `name`."""
 
@@ -87,6 +92,14 @@ class BadWords(Section):
     fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
+class Classifier(Section):
+    """A fastText model by path; documents whose score for `label` is below `threshold` are rejected."""
+
+    model: str
+    label: str
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
 class Clean(Section):
     """What happens to each document on its own."""
 
@@ -97,6 +110,7 @@ class Clean(Section):
     rules: tuple[StatisticRule, ...] = ()
     keep_statistics: bool = False
     bad_words: BadWords | None = None
+    classifier: Classifier | None = None
     pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
 
 

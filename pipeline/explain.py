@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import preset_names
 from pipeline.errors import UserError
 from pipeline.escape import printable
 from pipeline.output import Output
@@ -131,7 +132,7 @@ def _cleaning(output: Output, document: dict[str, Any] | None, rejection: dict[s
         least = f"the kept languages need {settings['language']['threshold']}" if settings["language"]["keep"] else ""
         yield _line("", f"language {document['language']} with score {document['language_score']:.3f}", least)
     if settings["quality"]:
-        yield _line("", f"passed every rule of {', '.join(settings['quality'])}")
+        yield _line("", f"passed every rule of {', '.join(preset_names(settings['quality']))}")
 
 
 def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.clean import check_names, decide
+from pipeline.clean import check_names, decide, statistics_kept
 from pipeline.config import Config
 from pipeline.errors import UserError
-from transforms.kernels.quality import STATISTICS
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files
 from transforms.readers.source import Source
@@ -23,7 +22,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
         UserError: there is no such file.
     """
     check_names(config)
-    clean = config.clean
+    measured = statistics_kept(config)
     like = next((source for source in config.sources if source.format == "jsonl"), config.sources[0])
     source = Source(name="try", format="jsonl", path=path, text=like.text, url=like.url)
     try:
@@ -40,7 +39,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
                 yield {
                     **verdict,
                     **{name: row[name] for name in ("language", "language_score", "url", "location")},
-                    **({"statistics": {n: row[STATISTIC + n] for n in STATISTICS}} if clean.keep_statistics else {}),
+                    **({"statistics": {n: row[STATISTIC + n] for n in measured}} if measured else {}),
                     "edits": {name: count for name, column in edits.items() if (count := column[number].as_py())},
                     "text": row["text"],
                 }

@@ -7,30 +7,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.kernels.quality import STATISTICS
 from transforms.schema import DOCUMENT, REJECTED, STATISTIC, alive_mask, edit_columns
-
-STATISTICS_TABLE = pa.schema(
-    [pa.field("doc_id", pa.int64(), nullable=False), *(pa.field(name, pa.float64()) for name in STATISTICS)]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSplit:
     """Splits a batch of schema IN_FLIGHT plus signature columns.
 
-    `keep_text` stores the text of rejected rows too, `keep_statistics` the statistics of all rows that were measured.
+    `keep_text` stores the text of rejected rows too, `statistics` names those that are kept.
     """
 
     stage: str
     signatures: pa.Schema
     keep_text: bool
-    keep_statistics: bool = False
+    statistics: tuple[str, ...] = ()
 
     @property
     def schemas(self) -> Mapping[str, pa.Schema]:
         schemas = {"documents": DOCUMENT, "signatures": self.signatures, "rejected": REJECTED}
-        return {**schemas, "statistics": STATISTICS_TABLE} if self.keep_statistics else schemas
+        return {**schemas, "statistics": statistics_schema(self.statistics)} if self.statistics else schemas
 
     def __call__(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.RecordBatch], dict[str, Any]]:
         alive_N = alive_mask(batch)
@@ -42,8 +37,8 @@ class CleanSplit:
             "signatures": pa.RecordBatch.from_arrays(signatures, schema=self.signatures),
             "rejected": rejected_rows(dead, stage=self.stage, keep_text=self.keep_text),
         }
-        if self.keep_statistics:
-            tables["statistics"] = statistics_rows(batch)
+        if self.statistics:
+            tables["statistics"] = statistics_rows(batch, self.statistics)
         counts = {
             "input": batch.num_rows,
             "kept": kept.num_rows,
@@ -61,11 +56,17 @@ def value_counts(column: pa.Array) -> dict[str, int]:
     return {str(entry["values"] or "unknown"): entry["counts"] for entry in pc.value_counts(column).to_pylist()}
 
 
-def statistics_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+def statistics_schema(names: tuple[str, ...]) -> pa.Schema:
+    """Return the schema of `statistics/`: double, null where there was nothing to measure."""
+    doc_id = pa.field("doc_id", pa.int64(), nullable=False)
+    return pa.schema([doc_id, *(pa.field(name, pa.float64()) for name in names)])
+
+
+def statistics_rows(batch: pa.RecordBatch, names: tuple[str, ...]) -> pa.RecordBatch:
     """Return doc_id and statistics of the rows that were measured, whether they live or not."""
-    columns = [batch.column("doc_id"), *(batch.column(STATISTIC + name) for name in STATISTICS)]
-    rows = pa.RecordBatch.from_arrays(columns, schema=STATISTICS_TABLE)
-    return rows.filter(pc.is_valid(rows.column(STATISTICS[0])))
+    columns = [batch.column("doc_id"), *(batch.column(STATISTIC + name) for name in names)]
+    rows = pa.RecordBatch.from_arrays(columns, schema=statistics_schema(names))
+    return rows.filter(pc.is_valid(rows.column(names[0])))
 
 
 def rejected_rows(dead: pa.RecordBatch, *, stage: str, keep_text: bool) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.errors import UserError
 from tests.pipeline.corpus import counts, run_stages, write_config
+from tests.transforms.fasttext_model import write_model
 from transforms.commit import load_records, read_table
 from transforms.presets import PRESETS
 
@@ -149,3 +150,23 @@ def test_mistakes_with_lists_are_one_line(directory):
     path = write_config(directory, clean={"bad_words": {"path": str(directory / "lists")}})
     with pytest.raises(UserError, match=r"lists by language, but clean\.language is not set"):
         run_stages(path, last="clean")
+
+
+def test_a_classifier_scores_what_the_rules_keep(directory, capsys):
+    """The score is in statistics/ also where nothing else is kept there, and `try` shows it."""
+    model = write_model(directory / "tiny.bin")
+    clean = {
+        "classifier": {"model": model, "label": "good", "threshold": 0.4},
+        "rules": [{"statistic": "words", "max": 2}],
+    }
+    write_records(directory, [{"text": text, "url": "u"} for text in ("good", "bad", "good bad good")])
+    path = write_config(directory, clean=clean)
+    run_stages(path, last="clean")
+    rows = documents(directory / "out", "statistics")
+    assert [set(row) for row in rows] == [{"doc_id", "classifier_score"}] * 2
+    assert [row["classifier_score"] > 0.4 for row in rows] == [True, False]
+    assert [row["rule"] for row in documents(directory / "out", "rejected")] == ["classifier", "words"]
+    verdicts = assert_tried_like_run(path, capsys)
+    assert [v["statistics"]["classifier_score"] is None for v in verdicts] == [False, False, True]
+    with pytest.raises(UserError, match="no label 'better'"):
+        run_stages(path, last="clean", overrides=["clean.classifier.label=better"])

@@ -144,6 +144,7 @@ def test_the_set_of_keys_is_frozen():
         "clean.quality.preset", "clean.quality.thresholds", "clean.quality.languages", "clean.quality.words",
         "clean.rules", "clean.rules.statistic", "clean.rules.min", "clean.rules.max", "clean.rules.name",
         "clean.keep_statistics", "clean.bad_words", "clean.bad_words.path", "clean.bad_words.fraction",
+        "clean.classifier", "clean.classifier.model", "clean.classifier.label", "clean.classifier.threshold",
         "clean.url_filter", "clean.url_filter.domains", "clean.url_filter.urls", "clean.url_filter.words",
         "clean.url_filter.soft_words", "clean.url_filter.subwords",
         "clean.language.keep", "clean.language.detector", "clean.language.threshold",
