@@ -54,6 +54,8 @@ class Settings:
         attention: `sdpa`, `varlen`, `flex`, or `auto`: on a GPU the fastest of a short race. Kept in the checkpoint.
         compile: `model` as one graph, `block` by block (faster to compile, somewhat slower to run), `no`, or `auto`:
             on a GPU, as one graph unless `shard` is set. Kept in the checkpoint.
+        deterministic: on a GPU, add in the same order each time, so that a resumed run is bit-equal there as well; the
+            kernels for that are slower. A CPU always does.
         shard: divide weights, gradients and optimizer state among the processes (FSDP2; AdamW only), for models too
             large for one GPU.
         seed: determines initial weights, order of rows and masks, and nothing else does.
@@ -91,6 +93,7 @@ class Settings:
     precision: str = "auto"
     attention: str = "auto"
     compile: str = "auto"
+    deterministic: bool = False
     shard: bool = False
     seed: int = 0
     threads: int = 0

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,10 @@ def train(
     if kept and (other := execution.differences(kept["execution"])):
         say(f"resumed with {other}: the last bits of the weights will differ from those of an undisturbed run")
     torch.set_num_threads(execution.threads)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Only warned of: sums of integers count as not deterministic, too.
+        torch.use_deterministic_algorithms(True, warn_only=True)
     micro_rows, dtype = execution.micro_rows, compute_dtype(settings, device)
     sharded = settings.shard and world.size > 1
     losses = losses_with(backend=execution.attention, dtype=dtype, compiled=execution.compile == "model")

@@ -124,7 +124,7 @@ def test_second_run_starts_where_the_first_ended(out, tmp_path_factory):
     second = tmp_path_factory.mktemp("second")
     for name in ("shards", "tokenizer"):
         (second / name).symlink_to(out / name)
-    first = train(Settings(**SETTINGS), out, say=lambda line: None)
+    first = train(Settings(**{**SETTINGS, "steps": 40}), out, say=lambda line: None)
     near = {"steps": 1, "batch_rows": 8, "threads": 1, "lr": 1e-9, "init_from": str(out / "model")}
     again = train(Settings(**near), second, say=lambda line: None)
     assert again["validation_loss"] == pytest.approx(first["validation_loss"], rel=1e-6)

@@ -334,3 +334,16 @@ def test_imports_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_deterministic_kernels_on_demand(out, monkeypatch):
+    """The setting reaches torch before the model is built, and only if it is set."""
+    asked = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *given, **named: asked.append((given, named)))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    _train(out, steps=2)
+    assert asked == []
+    shutil.rmtree(out / "checkpoints")
+    _train(out, steps=2, deterministic=True)
+    assert asked == [((True,), {"warn_only": True})]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
