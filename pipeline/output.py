@@ -16,7 +16,7 @@ from transforms.commit import Record, load_records, map_table, read_batches, rea
 from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
-from transforms.unit import planned_name
+from transforms.unit import part_name, planned_name
 
 SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
 
@@ -120,10 +120,13 @@ class Output:
         return pa.concat_tables(found)
 
     def units_of(self, doc_id: int) -> list[str]:
-        """Return the committed units that can hold a document id: those with a slice of its file."""
-        file, units = split_doc_id(doc_id).file, self.run["plan"]["units"]
-        holding = {unit["name"] for unit in units if any(part[2] == file for part in unit["slices"])}
-        return [name for name in self.records("clean") if planned_name(name) in holding]
+        """Return the committed units that can hold an id: those with a slice of its file or, of a stream, its part."""
+        place = split_doc_id(doc_id)
+        names = []
+        for unit in self.run["plan"]["units"]:
+            if any(part[2] == place.file for part in unit["slices"]):
+                names += [part_name(unit["name"], place.part), unit["name"]]
+        return [name for name in names if name in self.records("clean")]
 
     def find(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Return the rows of `documents/` with these ids, deleted ones too; absent ids are left out."""

@@ -106,8 +106,9 @@ def _rows(
     """Make the shards of one length."""
     seed = context.config.seed
     weight_by_source = {source.name: source.weight for source in context.config.sources}
-    source_of = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
-    repeat_U = np.array([weight_by_source[source_of[planned_name(name)]] for name in tokens])
+    planned = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
+    source_of = {name: planned[planned_name(name)] for name in tokens}
+    repeat_U = np.array([weight_by_source[source_of[name]] for name in tokens])
     tokens_U = np.array([record.counts["tokens"] for record in tokens.values()], np.int64)
     weight_U = tokens_U + np.array([record.counts["kept"] for record in tokens.values()], np.int64)
     num_shards = choose_num_shards(int((tokens_U * repeat_U).sum()))

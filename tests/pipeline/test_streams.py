@@ -8,6 +8,7 @@ import time
 import pytest
 
 from pipeline.errors import RunFailed
+from pipeline.output import Output
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config
 from tests.pipeline.processes import start
 from transforms import storage
@@ -68,6 +69,13 @@ def test_parts_are_units_of_the_later_stages(undisturbed):
         assert load_records(str(out), stage).keys() == committed.keys()
     assert undisturbed[2]["clean"]["input"] == undisturbed[2]["dedup"]["input"] == 264
     assert undisturbed[2]["dedup"]["rejected"]["exact"] >= 20
+    output = Output(str(out))
+    assert {name: source for name, source in output.source_of.items() if name.startswith("short")} == {
+        "short-000001": "short"
+    }
+    for doc_id in (ids[0], ids[100], ids[-1]):
+        assert output.find([doc_id])[doc_id]["doc_id"] == doc_id
+        assert len(output.units_of(doc_id)) <= 2
 
 
 @pytest.mark.parametrize("after", [1, 9])
