@@ -26,7 +26,9 @@ from transforms.pii import MaskPii, mask_pii
 from transforms.presets import Choice, ThresholdRule, language_values
 from transforms.quality import FilterQuality, filter_quality
 from transforms.read import ReadUnits
+from transforms.repair import RepairText
 from transforms.signing import Sign
+from transforms.stop_words import RemoveStopWords, is_path
 from transforms.url_filter import FilterUrls
 from transforms.word_lists import read_list
 from transforms.write import WriteUnits
@@ -98,6 +100,8 @@ def _list_paths(config: Config) -> list[str]:
         if clean.language is None and EVERY not in lists:
             raise ValueError(f"bad words: {clean.bad_words.path} has lists by language, but clean.language is not set")
         paths += [path for files in lists.values() for path in files]
+    if clean.stop_words is not None and is_path(clean.stop_words):
+        paths.append(clean.stop_words)
     return paths
 
 
@@ -108,6 +112,8 @@ def steps(config: Config) -> tuple[list[BatchFunction], list[BatchFunction]]:
     last: list[BatchFunction] = []
     if clean.url_filter is not None:
         first.append(FilterUrls(**clean.url_filter.model_dump()))
+    if clean.repair:
+        first.append(RepairText(what=clean.repair))
     if clean.bad_words is not None:
         last.append(FilterBadWords(**clean.bad_words.model_dump()))
     if clean.classifier is not None:
@@ -135,6 +141,8 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
         batches |= EachBatch(function=function)
     if config.clean.pii:
         batches |= MaskPii(kinds=config.clean.pii)
+    if config.clean.stop_words is not None:
+        batches |= EachBatch(function=RemoveStopWords(words=config.clean.stop_words))
     batches |= sign
     split = CleanSplit(
         stage=STAGE,
@@ -159,6 +167,8 @@ def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
         batch = function(batch)
     if config.clean.pii:
         batch = mask_pii(batch, kinds=config.clean.pii)
+    if config.clean.stop_words is not None:
+        batch = RemoveStopWords(words=config.clean.stop_words)(batch)
     return batch
 
 
@@ -166,7 +176,7 @@ def stage_key(config: Config) -> str:
     """Return the key of everything in the configuration that this stage's output depends on."""
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands * minhash.rows, minhash.ngram)  # 8 x 14 reads 14 x 8
-    versions = library_versions("langdetect", "pyarrow", "datasketch")
+    versions = library_versions("langdetect", "pyarrow", "datasketch", "ftfy", "publicsuffixlist")
     paths = _list_paths(config) + ([config.clean.classifier.model] if config.clean.classifier else [])
     files = [storage.file_hash(path) for path in paths]
     return content_key(

@@ -104,6 +104,7 @@ class Clean(Section):
     """What happens to each document on its own."""
 
     url_filter: UrlFilter | None = None
+    repair: tuple[Literal["mojibake", "boilerplate", "citations", "symbol_lines"], ...] = ()
     unicode: Literal["nfc", "nfkc", "none"] = "nfc"
     language: Language | None = None
     quality: tuple[str | QualityPreset, ...] = ()
@@ -112,6 +113,7 @@ class Clean(Section):
     bad_words: BadWords | None = None
     classifier: Classifier | None = None
     pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
+    stop_words: str | None = None
 
 
 class MinHash(Section):

@@ -170,3 +170,26 @@ def test_a_classifier_scores_what_the_rules_keep(directory, capsys):
     assert [v["statistics"]["classifier_score"] is None for v in verdicts] == [False, False, True]
     with pytest.raises(UserError, match="no label 'better'"):
         run_stages(path, last="clean", overrides=["clean.classifier.label=better"])
+
+
+def test_repairs_come_before_everything_else(directory, capsys):
+    """A broken text is repaired before its language is told and its words are counted; run.json counts repairs."""
+    write_records(directory, [{"text": f"{GOOD}\ncaf\xc3\xa9 au lait [1]\nRead more", "url": "u"}, {"text": "fine"}])
+    path = write_config(directory, clean={"repair": ["citations", "mojibake", "boilerplate"]})
+    run_stages(path, last="clean", options=["--direct_runner_bundle_repeat=1"])
+    assert [row["text"].split("\n")[-1] for row in documents(directory / "out")] == ["caf\xe9 au lait", "fine"]
+    expected = {"repair.mojibake": 1, "repair.boilerplate": 1, "repair.citations": 1}
+    assert counts(directory / "out")["clean"]["edits"] == expected
+    assert assert_tried_like_run(path, capsys)[0]["edits"] == expected
+
+
+def test_stop_words_go_last(directory, capsys):
+    """The rules see whole sentences, the documents do not; a list that is nowhere is told in one line."""
+    path = write_config(directory, clean={"rules": [{"statistic": "words", "min": 60}], "stop_words": "en"})
+    run_stages(path, last="clean")
+    assert documents(directory / "out")[1]["text"].endswith("Nothing .")
+    assert all("the" not in row["text"].split() for row in documents(directory / "out"))
+    assert counts(directory / "out")["clean"]["edits"]["stop_words"] > 60
+    assert_tried_like_run(path, capsys)
+    with pytest.raises(UserError, match="cannot read eng"):
+        run_stages(path, last="clean", overrides=["clean.stop_words=eng"])

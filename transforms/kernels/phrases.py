@@ -1,4 +1,4 @@
-"""Phrases of a list in texts, whatever their case: a walk down a trie of characters wherever one may begin.
+"""Phrases of a list in texts, found or removed, whatever their case: a walk down a trie wherever one may begin.
 
 Shapes: N documents, M bytes, C code points, S slots of the trie.
 """
@@ -88,3 +88,61 @@ def contain_any(
             inside = words_C[_U(code)]
             i += width
         found_N[n] = found
+
+
+@kernel
+def remove_words(
+    offsets_N1: NDArray[np.int32],
+    text: NDArray[np.uint8],
+    skip_N: NDArray[np.bool_],
+    symbols_C: NDArray[np.uint16],
+    trie_S3: NDArray[np.int32],
+    words_C: NDArray[np.bool_],
+    out_offsets_N1: NDArray[np.int32],
+    out_M: NDArray[np.uint8],
+    removed_N: NDArray[np.int32],
+) -> None:
+    """Write the documents without the words of the trie, each with the spaces behind it.
+
+    Args:
+        offsets_N1: int32, see `string_views`.
+        text: uint8, UTF-8.
+        skip_N: bool, documents that are copied as they are.
+        symbols_C: uint16, see `Phrases`.
+        trie_S3: int32, see `Phrases`.
+        words_C: bool, see `transforms.kernels.pii.word_table`: a word is a run of these, and only whole runs go.
+        out_offsets_N1: int32, written.
+        out_M: uint8, written; as long as the input, which the output never exceeds.
+        removed_N: int32, written: how many words went.
+
+    The space in front of a removed word stays, also before a full stop or a line end. Nothing is allocated.
+    """
+    o = 0
+    out_offsets_N1[0] = 0
+    for n in range(len(skip_N)):
+        i, stop = wide(offsets_N1[n]), wide(offsets_N1[n + 1])
+        removed = 0
+        while i < stop:
+            start = i
+            slot = -1 if skip_N[n] else START
+            while i < stop:
+                code, width = code_point(text, i, stop)
+                if not words_C[code]:
+                    break
+                symbol = wide(symbols_C[_U(code)])
+                if slot >= 0:
+                    child = trie_S3[slot, 0] + symbol
+                    slot = child if symbol and trie_S3[child, 1] == slot else -1
+                i += width
+            if i > start and slot >= 0 and trie_S3[slot, 2] >= 0:
+                removed += 1
+                while i < stop and text[_U(i)] == 0x20:
+                    i += 1
+                continue
+            if i == start:  # no word: one character
+                i += code_point(text, i, stop)[1]
+            for k in range(start, i):
+                out_M[_U(o)] = text[_U(k)]
+                o += 1
+        out_offsets_N1[n + 1] = o
+        removed_N[n] = removed
