@@ -27,7 +27,7 @@ from transforms.schema import STATISTIC, alive_mask, count_edits, reject, set_co
 
 STATISTIC_NAMES = (*STATISTICS, "language_score")  # which the statistics rules may name
 
-_MAX_TOKENS, _MAX_LINES = 1 << 20, 1 << 18  # of a document, to keep room for in the next batch
+_MAX_TOKENS, _MAX_LINES = 1 << 18, 1 << 16  # of a document, to keep room for in the next batch
 _MAX_RULES = max(len(part.rules) for preset in PRESETS.values() for part in (preset, *preset.then))
 
 

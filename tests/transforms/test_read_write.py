@@ -41,7 +41,7 @@ def test_keys_tile_the_unit_and_the_last_batch_is_marked():
 
 
 def test_small_batches_are_joined_within_the_limits():
-    """A thousand files of one document are one element, never more than 8192 rows or 16 MiB."""
+    """A thousand files of one document are one element, never more than 8192 rows or 4 MiB."""
     merged = list(merge_small(rows(n * 10, 10) for n in range(1000)))
     assert [batch.num_rows for batch in merged] == [8190, 1810]
     large = list(merge_small(rows(n, 1, text="x" * (MAX_BATCH_BYTES // 3)) for n in range(4)))

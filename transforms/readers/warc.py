@@ -1,6 +1,6 @@
 """WARC and WET: pages as text, and texts as they stand.
 
-HTML becomes text here and not in a transform of its own: raw pages would fill the batches of 16 MiB with five to twenty
+HTML becomes text here and not in a transform of its own: raw pages would fill the batches of 4 MiB with five to twenty
 times the bytes of their text, and every batch would be built twice.
 """
 

@@ -15,8 +15,8 @@ from transforms.kernels.room import enlarged, new_lexicon, new_room
 class Splitter:
     """Tokens of a text as strings, through `scan` and one lexicon."""
 
-    def __init__(self):
-        self.lexicon = new_lexicon()
+    def __init__(self, **size):
+        self.lexicon = new_lexicon(**size)
         self.room = new_room(len(self.lexicon.rows_R))
 
     def string(self, row):
@@ -97,7 +97,7 @@ def test_tokens_equal_twin(chunk):
 
 def test_a_lexicon_grows():
     """Arrays that start too small are enlarged, and everything is still split as before."""
-    splitter = Splitter()
+    splitter = Splitter(num_rows=1 << 12)
     words = [f"x{i}y,z{i}." for i in range(40_000)]
     assert splitter(" ".join(words)) == [token for i in range(40_000) for token in (f"x{i}y", ",", f"z{i}", ".")]
     assert splitter.lexicon.used[NUM_ROWS] > 100_000

@@ -144,17 +144,17 @@ def test_wrong_checksum_keeps_the_last_record(tmp_path):
 
 def test_record_too_large(tmp_path):
     """A line above the limit is a row with its length, wherever it lies, and its neighbours come out."""
-    long = b'{"text": "' + b"x" * 3_000_000 + b'"}'
+    long = b'{"text": "' + b"x" * 1_900_000 + b'"}'
     short = b'{"text": "a"}'
     for order in ([long, short], [short, long, short], [short, long], [long], [long, long]):
         path = write(tmp_path, b"\n".join(order))
         part = whole(path)
         rows = [
-            row for batch in read_jsonl(source_of(path), part, max_record_bytes=2_999_999) for row in batch.to_pylist()
+            row for batch in read_jsonl(source_of(path), part, max_record_bytes=1_899_999) for row in batch.to_pylist()
         ]
         assert texts_and_rules(rows) == ["<record_too_large>" if line is long else "a" for line in order]
         told = [(row["value"], row["threshold"]) for row in rows if row["rule"]]
-        assert told == [(len(long), 2_999_999)] * order.count(long)
+        assert told == [(len(long), 1_899_999)] * order.count(long)
         assert len(list(read_jsonl(source_of(path), part))) == 1
 
 
@@ -269,18 +269,18 @@ def test_lines_say_where_they_were_cut(tmp_path):
 
 
 def test_batches_close_in_time(tmp_path):
-    """A batch has at most 8192 rows and 16 MiB of text, unless one record alone is longer."""
+    """A batch has at most 8192 rows and 4 MiB of text, unless one record alone is longer."""
     path = write(tmp_path, b'{"text": "a"}\n' * 20_000)
     assert [batch.num_rows for batch in read_slice(source_of(path), whole(path))] == [8192, 8192, 3616]
-    big = b'{"text": "' + b"x" * (5 << 20) + b'"}\n'
-    huge = b'{"text": "' + b"y" * (17 << 20) + b'"}\n'
+    big = b'{"text": "' + b"x" * (5 << 18) + b'"}\n'
+    huge = b'{"text": "' + b"y" * (17 << 18) + b'"}\n'
     path = write(tmp_path, big * 7 + huge + big)
     sizes = [
-        [len(text) >> 20 for text in batch.column("text").to_pylist()]
+        [len(text) >> 18 for text in batch.column("text").to_pylist()]
         for batch in read_slice(source_of(path), whole(path))
     ]
     assert sizes == [[5, 5, 5], [5, 5, 5], [5], [17], [5]]
-    assert (MAX_BATCH_ROWS, MAX_BATCH_BYTES) == (8192, 16 << 20)
+    assert (MAX_BATCH_ROWS, MAX_BATCH_BYTES) == (8192, 4 << 20)
 
 
 def test_a_batch_may_be_full():

@@ -116,14 +116,14 @@ def _midpoints(path):
 
 
 def test_batches_close_in_time(tmp_path):
-    """Rows of any width come in batches of at most 8192 rows and 16 MiB."""
+    """Rows of any width come in batches of at most 8192 rows and 4 MiB."""
     path = write(tmp_path / "x.parquet", pa.table({"text": ["a"] * 20_000}))
     assert max(batch.num_rows for batch in read_slice(source_of(path, "parquet"), whole(path))) == 8192
-    path = write(tmp_path / "y.parquet", pa.table({"text": [str(number) * (3 << 20) for number in range(10)]}))
+    path = write(tmp_path / "y.parquet", pa.table({"text": [str(number) * (3 << 18) for number in range(10)]}))
     sizes = [
         sum(map(len, batch.column("text").to_pylist())) for batch in read_slice(source_of(path, "parquet"), whole(path))
     ]
-    assert sum(sizes) == 30 << 20
+    assert sum(sizes) == 30 << 18
     assert max(sizes) <= MAX_BATCH_BYTES
 
 
