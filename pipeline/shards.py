@@ -108,7 +108,7 @@ def _rows(
     weight_by_source = {source.name: source.weight for source in context.config.sources}
     planned = {unit.name: unit.slices[0].source for unit in context.state.plan.units}
     source_of = {name: planned[planned_name(name)] for name in tokens}
-    repeat_U = np.array([weight_by_source[source_of[name]] for name in tokens])
+    repeat_U = np.array([weight_by_source[source] for source in source_of.values()])
     tokens_U = np.array([record.counts["tokens"] for record in tokens.values()], np.int64)
     weight_U = tokens_U + np.array([record.counts["kept"] for record in tokens.values()], np.int64)
     num_shards = choose_num_shards(int((tokens_U * repeat_U).sum()))
@@ -120,7 +120,7 @@ def _rows(
         unit_names=tuple(tokens),
         shares=dict(zip(names, dealt, strict=True)),
         weights=tuple(repeat_U.tolist()),
-        sources=tuple(list(weight_by_source).index(source_of[name]) for name in tokens),
+        sources=tuple(list(weight_by_source).index(source) for source in source_of.values()),
         metadata=metadata,
         threshold=threshold,
         seed=seed,
