@@ -17,9 +17,8 @@ from transforms.bad_words import EVERY, FilterBadWords, list_paths
 from transforms.classifier import SCORE, Classify
 from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
-from transforms.kernels.profiles import langdetect_model
 from transforms.kernels.quality import STATISTICS
-from transforms.language import LabelLanguage, kept_languages, label_language
+from transforms.language import LabelLanguage, label_language
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
 from transforms.pii import MaskPii, mask_pii
@@ -133,8 +132,7 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
         batches |= EachBatch(function=function)
     batches |= Normalise(unicode=config.clean.unicode)
     if config.clean.language is not None:
-        language = config.clean.language
-        batches |= LabelLanguage(keep=language.keep, threshold=language.threshold)
+        batches |= LabelLanguage(**config.clean.language.options)
     if quality := quality_options(config):
         batches |= FilterQuality(**quality)
     for function in last:
@@ -160,7 +158,7 @@ def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
         batch = function(batch)
     batch = normalise(batch, unicode=config.clean.unicode)
     if config.clean.language is not None:
-        batch = label_language(batch, keep=config.clean.language.keep, threshold=config.clean.language.threshold)
+        batch = label_language(batch, **config.clean.language.options)
     if quality := quality_options(config):
         batch = filter_quality(batch, **quality)
     for function in last:
@@ -176,9 +174,12 @@ def stage_key(config: Config) -> str:
     """Return the key of everything in the configuration that this stage's output depends on."""
     minhash = config.dedup.minhash
     signature = None if minhash is None else (minhash.bands * minhash.rows, minhash.ngram)  # 8 x 14 reads 14 x 8
-    versions = library_versions("langdetect", "pyarrow", "datasketch", "ftfy", "publicsuffixlist")
-    paths = _list_paths(config) + ([config.clean.classifier.model] if config.clean.classifier else [])
-    files = [storage.file_hash(path) for path in paths]
+    language, classifier = config.clean.language, config.clean.classifier
+    versions = library_versions(
+        "langdetect" if language is None else language.package, "pyarrow", "datasketch", "ftfy", "publicsuffixlist"
+    )
+    models = [language.model if language else None, classifier.model if classifier else None]
+    files = [storage.file_hash(path) for path in (*_list_paths(config), *filter(None, models))]
     return content_key(
         CLEAN_VERSION, versions, config.clean.model_dump(mode="json"), config.rejected.keep_text, signature, files
     )
@@ -192,7 +193,7 @@ def check_names(config: Config) -> None:
     """
     try:
         if config.clean.language is not None:
-            kept_languages(langdetect_model(), config.clean.language.keep)
+            LabelLanguage(**config.clean.language.options)
         if quality := quality_options(config):
             FilterQuality(**quality)
         for path in _list_paths(config):

@@ -39,11 +39,39 @@ class Section(BaseModel):
 
 
 class Language(Section):
-    """Language identification; an empty keep-list labels and keeps everything."""
+    """Language identification; an empty keep-list labels and keeps everything.
+
+    `detector` is langdetect, or fasttext with the path of a `model`, or that path itself. `thresholds` are by language.
+    """
 
     keep: tuple[str, ...] = ()
-    detector: Literal["langdetect"] = "langdetect"
+    detector: str = "langdetect"
+    model: str | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.65
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+
+    @model_validator(mode="after")
+    def _a_path_is_a_model(self) -> "Language":
+        if self.detector.endswith((".bin", ".ftz")) and self.model is None:
+            object.__setattr__(self, "model", self.detector)  # the section is frozen for everybody else
+            object.__setattr__(self, "detector", "fasttext")
+        if self.detector not in ("langdetect", "fasttext"):
+            raise ValueError(
+                f"detector {self.detector!r} is not langdetect, fasttext or the path of a .bin or .ftz file"
+            )
+        if (self.detector == "fasttext") != (self.model is not None):
+            raise ValueError("detector fasttext, and no other, needs model: the path of a .bin or .ftz file")
+        return self
+
+    @property
+    def package(self) -> str:
+        """Whose version the labels depend on."""
+        return "langdetect" if self.model is None else "fasttext-predict"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `label_language`."""
+        return self.model_dump(exclude={"detector"})
 
 
 class QualityPreset(Section):

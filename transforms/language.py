@@ -1,12 +1,9 @@
-"""The language of each document: a label, a score, and the rule that keeps some languages.
-
-The score of a language is its mean posterior over windows of the document, so a page of half German and half English
-scores one half for each. Labels are langdetect's: ISO 639-1, and zh-cn and zh-tw for the two Chinese scripts.
-"""
+"""The language of each document: a label, a score, and the rule that keeps some languages."""
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -16,95 +13,116 @@ from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
 from transforms.batch import BatchKey
-from transforms.kernels.language import WIDTH, identify
-from transforms.kernels.profiles import Model, langdetect_model
-from transforms.kernels.strings import string_views
-from transforms.schema import alive_mask, reject, set_column
+from transforms.detector import Detector, open_detector
+from transforms.schema import SECOND_LANGUAGE, alive_mask, reject, set_column
 
 RULE, UNKNOWN_RULE = "language", "language_unknown"
+MIXED_SHARE = 0.25  # of the second language, from which on a document is reported as mixed
 
 
-def kept_languages(model: Model, keep: Sequence[str]) -> NDArray[np.bool_]:
-    """Return bool [WIDTH]: the model's languages that `keep` names.
+def named_languages(labels: Sequence[str], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return bool [L]: which of a detector's labels `names` stand for.
 
-    A name is a label, or what stands before its hyphen: `zh` is zh-cn and zh-tw.
+    A name is a label, or what stands before its hyphen or underscore: `zh` is zh-cn and zh-tw, `deu` is deu_Latn.
 
     Raises:
         ValueError: a name that is no label.
     """
-    kept_L = np.zeros(WIDTH, np.bool_)
-    for name in keep:
-        matches = [i for i, label in enumerate(model.labels) if name in (label, label.partition("-")[0])]
+    named_L = np.zeros(len(labels), np.bool_)
+    bases = [label.replace("_", "-").partition("-")[0] for label in labels]
+    for name in names:
+        matches = [i for i, label in enumerate(labels) if name in (label, bases[i])]
         if not matches:
-            [nearest] = difflib.get_close_matches(name, model.labels, n=1, cutoff=0.0)
-            raise ValueError(
-                f"language {name!r} is not one of the {len(model.labels)} known; the nearest is {nearest!r}"
-            )
-        kept_L[matches] = True
-    return kept_L
+            [nearest] = difflib.get_close_matches(name, labels, n=1, cutoff=0.0)
+            raise ValueError(f"language {name!r} is not one of the {len(labels)} known; the nearest is {nearest!r}")
+        named_L[matches] = True
+    return named_L
 
 
 def label_language(
-    batch: pa.RecordBatch, *, keep: Sequence[str] = (), threshold: float = 0.65, model: Model | None = None
+    batch: pa.RecordBatch,
+    *,
+    keep: Sequence[str] = (),
+    threshold: float = 0.65,
+    thresholds: Mapping[str, float] | None = None,
+    model: str | None = None,
 ) -> pa.RecordBatch:
     """Return `batch` with language and language_score of the living rows written, and other languages rejected.
 
-    With an empty `keep` rows are only labelled. Otherwise a row lives if its label is kept and the kept languages
-    together score at least `threshold`. Rule `language` has that score as its value; rule `language_unknown` is for
-    documents with no n-gram of any profile: no letters, or a script that the model does not know.
+    With an empty `keep` rows are only labelled, and rejected if `thresholds` has their language and they score less.
+    Otherwise a row lives if its label is kept and the kept languages together score at least the threshold of its
+    label. Rule `language` has that score as its value; rule `language_unknown` is for documents of which the detector
+    says nothing: no letters, or a script that it does not know.
+
+    A column SECOND_LANGUAGE is appended if there is a row with a second language of at least MIXED_SHARE.
 
     Args:
         batch: rows of schema IN_FLIGHT. Text in normal form C: a decomposed Vietnamese letter is taken for two.
-        keep: labels, see `kept_languages`.
-        threshold: 0 to 1.
-        model: tables of the detector; langdetect's by default.
+        keep: labels, see `named_languages`.
+        threshold: 0 to 1, of languages that `thresholds` does not name.
+        thresholds: 0 to 1, by language.
+        model: path of a fastText model; langdetect's profiles by default.
 
     Raises:
-        ValueError: a language in `keep` that the model does not know.
+        ValueError: a language that the detector does not know, or a model that cannot be read.
     """
-    model = model or langdetect_model()
-    kept_L = kept_languages(model, keep)
+    detector = open_detector(model)
+    labels, thresholds = detector.labels, thresholds or {}
+    kept_L, threshold_L = named_languages(labels, keep), thresholds_by_label(detector, threshold, thresholds)
     alive_N = alive_mask(batch)
-    num_rows = batch.num_rows
-    language_N = np.empty(num_rows, np.int16)
-    score_N, kept_N = np.empty(num_rows, np.float32), np.empty(num_rows, np.float32)
-    identify(
-        *string_views(batch.column("text")),
-        ~alive_N,
-        model.chars_C,
-        model.slots_S,
-        model.rows_RL,
-        model.num_languages,
-        model.hangul_char,
-        model.korean,
-        kept_L,
-        language_N,
-        score_N,
-        kept_N,
-    )
-    known_N = language_N >= 0
-    labels = pc.take(pa.array(model.labels), pa.array(language_N, mask=~known_N))
+    found = detector.scores(batch.column("text"), ~alive_N, kept_L)
+    language_N, known_N = found.language_N, found.language_N >= 0
+    mixed_N = alive_N & (found.second_N >= 0) & (found.share_N >= np.float32(MIXED_SHARE))
+    names = pa.array(labels)
     alive = pa.array(alive_N)
-    for name, values in (("language", labels), ("language_score", pa.array(score_N, mask=~known_N))):
+    label = pc.take(names, pa.array(language_N, mask=~known_N))
+    for name, values in (("language", label), ("language_score", pa.array(found.score_N, mask=~known_N))):
         batch = set_column(batch, name, pc.if_else(alive, values, batch.column(name)))
+    threshold_N = threshold_L[language_N]
     if keep:
         batch = reject(batch, UNKNOWN_RULE, where_N=~known_N)
-        other_N = ~kept_L[language_N] | (kept_N < np.float32(threshold))
-        batch = reject(batch, RULE, where_N=other_N, value=kept_N.astype(np.float64), threshold=threshold)
+        score_N = found.kept_N
+        fails_N = ~kept_L[language_N] | (score_N < threshold_N.astype(np.float32))
+    else:
+        score_N = found.score_N
+        fails_N = (
+            known_N & named_languages(labels, [*thresholds])[language_N] & (score_N < threshold_N.astype(np.float32))
+        )
+    batch = reject(batch, RULE, where_N=fails_N, value=score_N.astype(np.float64), threshold=threshold_N)
+    if mixed_N.any():
+        batch = set_column(batch, SECOND_LANGUAGE, pc.take(names, pa.array(found.second_N, mask=~mixed_N)))
     return batch
 
 
+def thresholds_by_label(detector: Detector, threshold: float, thresholds: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return float64 [L]: the threshold of each label.
+
+    Raises:
+        ValueError: a language that the detector does not know.
+    """
+    threshold_L = np.full(len(detector.labels), threshold)
+    for name, value in thresholds.items():
+        threshold_L[named_languages(detector.labels, [name])] = value
+    return threshold_L
+
+
 class _LabelLanguage(beam.DoFn):
-    def __init__(self, keep: tuple[str, ...], threshold: float) -> None:
-        self._keep, self._threshold = keep, threshold
+    def __init__(self, options: "LabelLanguage") -> None:
+        self._options: dict[str, Any] = {
+            "keep": options.keep,
+            "threshold": options.threshold,
+            "thresholds": options.thresholds,
+            "model": options.model,
+        }
+        self._model = options.model
         self._rejected = Metrics.counter("language", "rejected")
 
     def setup(self) -> None:
-        langdetect_model()
+        open_detector(self._model)
 
     def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
         key, batch = element
-        out = label_language(batch, keep=self._keep, threshold=self._threshold)
+        out = label_language(batch, **self._options)
         self._rejected.inc(batch.column("rule").null_count - out.column("rule").null_count)
         yield key, out
 
@@ -115,10 +133,14 @@ class LabelLanguage(beam.PTransform):
 
     keep: tuple[str, ...] = ()
     threshold: float = 0.65
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    model: str | None = None
 
     def __post_init__(self) -> None:
-        kept_languages(langdetect_model(), self.keep)
+        detector = open_detector(self.model)
+        named_languages(detector.labels, self.keep)
+        thresholds_by_label(detector, self.threshold, self.thresholds)
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        label = beam.ParDo(_LabelLanguage(self.keep, self.threshold))
+        label = beam.ParDo(_LabelLanguage(self))
         return batches | label.with_output_types(tuple[BatchKey, pa.RecordBatch])

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from transforms.schema import DOCUMENT, REJECTED, STATISTIC, alive_mask, edit_columns
+from transforms.schema import DOCUMENT, REJECTED, SECOND_LANGUAGE, STATISTIC, alive_mask, edit_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,8 @@ class CleanSplit:
             "text_bytes": pc.sum(pc.binary_length(kept.column("text"))).as_py() or 0,
             "languages": value_counts(kept.column("language")),
         }
+        if SECOND_LANGUAGE in batch.schema.names:
+            counts["mixed"] = mixed_counts(kept.column("language"), kept.column(SECOND_LANGUAGE))
         if edits := edit_columns(batch):
             counts["edits"] = {name: pc.sum(column).as_py() or 0 for name, column in edits.items()}
         return tables, counts
@@ -54,6 +56,11 @@ class CleanSplit:
 def value_counts(column: pa.Array) -> dict[str, int]:
     """Return how often each value occurs; null counts as `unknown`."""
     return {str(entry["values"] or "unknown"): entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+
+
+def mixed_counts(language: pa.Array, second: pa.Array) -> dict[str, int]:
+    """Return how many documents are in two languages, by `first+second`."""
+    return value_counts(pc.binary_join_element_wise(language, second, "+").drop_null())
 
 
 def statistics_schema(names: tuple[str, ...]) -> pa.Schema:

@@ -25,6 +25,9 @@ DOCUMENT = pa.schema(
     ]
 )
 
+# In flight, beside IN_FLIGHT: null where a document is in one language.
+SECOND_LANGUAGE = "second_language"
+
 VERDICT = pa.schema(
     [
         pa.field("rule", pa.string()),  # null = alive

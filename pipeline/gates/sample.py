@@ -20,9 +20,10 @@ def language_purity(output: Output, sample: pa.Table, limit: float) -> Iterator[
     if settings is None or not sample.num_rows:
         yield Verdict.not_measured(gate, "clean.language is not set" if settings is None else "no document survived")
         return
+    options = {name: value for name, value in settings.items() if name != "detector"}
     try:
-        measured = label_language(_in_flight(sample), keep=settings["keep"], threshold=settings["threshold"])
-    except ValueError as error:  # labels of another detector
+        measured = label_language(_in_flight(sample), **options)
+    except ValueError as error:  # the model is gone
         yield Verdict.not_measured(gate, str(error))
         return
     if settings["keep"]:

@@ -39,6 +39,10 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"dedup": {"minhash": {"band": 3}}}, "unknown key 'dedup.minhash.band'; did you mean 'bands'?"),
         ({"sources": [{**MINIMAL["sources"][0], "txt": "t"}]}, "did you mean 'text'?"),
         ({"pretrain": {"step": 3}}, "did you mean 'steps'?"),
+        ({"clean": {"language": {"detector": "cld3"}}}, "detector 'cld3' is not langdetect, fasttext or the path of a"),
+        ({"clean": {"language": {"detector": "fasttext"}}}, "needs model: the path of a .bin or .ftz file"),
+        ({"clean": {"language": {"model": "lid.bin"}}}, "detector fasttext, and no other, needs model"),
+        ({"clean": {"language": {"thresholds": {"de": 1.5}}}}, "clean.language.thresholds.de"),
         ({"clean": {"unicode": "nfd"}}, "clean.unicode: input should be 'nfc', 'nfkc' or 'none', got 'nfd'"),
         ({"clean": {"quality": [{"presett": "fineweb2"}]}}, "key 'clean.quality.0.presett'; did you mean 'preset'?"),
         ({"clean": {"rules": [{"statistics": "words"}]}}, "did you mean 'statistic'?"),
@@ -73,6 +77,16 @@ def test_a_mistake_is_one_line_that_helps(tmp_path, changes, line):
         load(tmp_path, changes)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_path_of_a_language_model_is_a_detector(tmp_path):
+    """`detector: lid.176.bin` is short for detector fasttext with that model."""
+    short = load(tmp_path, {"clean": {"language": {"detector": "models/lid.176.bin"}}}).clean.language
+    long = load(
+        tmp_path, {"clean": {"language": {"detector": "fasttext", "model": "models/lid.176.bin"}}}
+    ).clean.language
+    assert short == long
+    assert short.options["model"] == "models/lid.176.bin"
 
 
 def test_files_that_are_no_configuration(tmp_path):
@@ -148,7 +162,8 @@ def test_the_set_of_keys_is_frozen():
         "clean.classifier.label", "clean.classifier.threshold",
         "clean.url_filter", "clean.url_filter.domains", "clean.url_filter.urls", "clean.url_filter.words",
         "clean.url_filter.soft_words", "clean.url_filter.subwords",
-        "clean.language.keep", "clean.language.detector", "clean.language.threshold",
+        "clean.language.keep", "clean.language.detector", "clean.language.model", "clean.language.threshold",
+        "clean.language.thresholds",
         "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
         "dedup.decontaminate", "dedup.decontaminate.sets", "dedup.decontaminate.ngram", "dedup.decontaminate.action",
         "dedup.lines", "dedup.lines.unit", "dedup.lines.keep", "dedup.lines.min_words",

