@@ -221,17 +221,24 @@ class Dedup(Section):
 
 
 class TokenizerChoice(Section):
-    """Either `train` a model on the surviving documents or `load` one from a path."""
+    """Either `train` a model on the surviving documents or `load` one from a path.
+
+    The sample it learns from holds each language in proportion to its bytes to the power of `temperature`.
+    """
 
     train: Literal["wordpiece", "bpe"] | None = None
     vocab_size: Annotated[int, Field(ge=300, le=1 << 20)] = 30522
+    pad_vocab_to: Annotated[int, Field(ge=1, le=1024)] = 1
     sample_bytes: Annotated[int, Field(ge=1)] = 1 << 30
+    temperature: Annotated[float, Field(ge=0, le=1)] = 1.0
     load: str | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TokenizerChoice":
         if (self.train is None) == (self.load is None):
             raise ValueError("give either train (wordpiece or bpe) or load (a path)")
+        if self.load is not None and (self.pad_vocab_to != 1 or self.temperature != 1.0):
+            raise ValueError("pad_vocab_to and temperature are for train; a tokenizer that is loaded stays as it is")
         return self
 
 

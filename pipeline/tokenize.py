@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from pipeline.config import TokenizerChoice
@@ -13,15 +15,16 @@ from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import library_versions
 from pipeline.shards import make_shards
-from transforms.commit import Record, UnitWriter, load_record, load_records, read_file
+from transforms.commit import Record, UnitWriter, load_records, read_file
 from transforms.documents import ReadSurvivors, surviving_batches
 from transforms.each_unit import EachUnit
 from transforms.encode import Encoder
 from transforms.fingerprint import content_hash
 from transforms.tokenizer import (
     TrainParameters,
+    language_rates,
     load_tokenizer,
-    sample_mask,
+    sample_copies,
     special_ids,
     tokenizer_files,
     tokenizer_hash,
@@ -33,7 +36,7 @@ from transforms.write import WriteUnits
 
 STAGE = "tokenize"
 TOKENIZER_UNIT = "tokenizer"
-TOKENIZE_VERSION = 1  # raised when ids change for the same input and configuration
+TOKENIZE_VERSION = 2  # raised when ids, rows or counts change for the same input and configuration
 SENTENCES_VERSION = 1  # raised when texts are cut into other sentences
 
 
@@ -66,14 +69,32 @@ class _SampledTexts:
 
     out: str
     units: tuple[str, ...]
-    fraction: float
+    rates: dict[str, float]  # by language, how often a text is read
 
     def __iter__(self) -> Iterator[str]:
         for unit in self.units:
             for batch in surviving_batches(self.out, unit):
-                texts = batch.column("text")
-                chosen_N = sample_mask(content_hash(texts), self.fraction)
-                yield from texts.filter(pa.array(chosen_N)).to_pylist()
+                texts, language = batch.column("text"), _languages(batch)
+                hashes = content_hash(texts)
+                copies_N = np.zeros(batch.num_rows, np.int64)
+                for name in language.unique().to_pylist():
+                    rows = pc.equal(language, name).to_numpy(zero_copy_only=False)
+                    copies_N[rows] = sample_copies(hashes[rows], self.rates.get(name, 0.0))  # empty texts have none
+                yield from texts.take(pa.array(np.repeat(np.arange(batch.num_rows), copies_N))).to_pylist()
+
+
+def _languages(batch: pa.RecordBatch) -> pa.Array:
+    return pc.fill_null(batch.column("language"), "")
+
+
+def _bytes_by_language(out: str, units: tuple[str, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for unit in units:
+        for batch in surviving_batches(out, unit):
+            table = pa.table({"language": _languages(batch), "bytes": pc.binary_length(batch.column("text"))})
+            for row in table.group_by("language").aggregate([("bytes", "sum")]).to_pylist():
+                found[row["language"]] = found.get(row["language"], 0) + row["bytes_sum"]
+    return found
 
 
 def _make_tokenizer(unit: WorkUnit, context: _TokenizerContext) -> None:
@@ -82,10 +103,10 @@ def _make_tokenizer(unit: WorkUnit, context: _TokenizerContext) -> None:
         tokenizer = load_tokenizer(choice.load)
     else:
         assert choice.train is not None
-        total = sum(load_record(context.out, "clean", name).counts["text_bytes"] for name in context.units)
-        fraction = min(1.0, choice.sample_bytes / max(total, 1))
-        texts = _SampledTexts(context.out, context.units, fraction)
-        tokenizer = train_tokenizer(texts, TrainParameters(model=choice.train, vocab_size=choice.vocab_size))
+        sizes = _bytes_by_language(context.out, context.units)
+        rates = language_rates(sizes, sample_bytes=choice.sample_bytes, temperature=choice.temperature)
+        parameters = TrainParameters(model=choice.train, vocab_size=choice.vocab_size, pad_to=choice.pad_vocab_to)
+        tokenizer = train_tokenizer(_SampledTexts(context.out, context.units, rates), parameters)
     writer = UnitWriter(context.out, TOKENIZER_UNIT, unit)
     for name, text in tokenizer_files(tokenizer, seq_length=context.seq_length).items():
         writer.write_file(f"tokenizer/{name}", text.encode())
@@ -137,8 +158,9 @@ def graph(units: beam.PCollection, context: _EncodeContext) -> None:
 def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer) -> dict[str, Record]:
     digest = tokenizer_hash(tokenizer)
     sentences = context.config.tokenize.packing == "pairs"
-    split = TokensSplit(vocab_size=vocab_size(tokenizer), tokenizer_hash=digest, sentences=sentences)
     of_sentences = [SENTENCES_VERSION] if sentences else []
+    unknown = special_ids(tokenizer).unk
+    split = TokensSplit(vocab_size=vocab_size(tokenizer), tokenizer_hash=digest, unknown=unknown, sentences=sentences)
     numbers = {name: record.number for name, record in load_records(context.out, "clean").items()}
     units = [
         WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key, *of_sentences))

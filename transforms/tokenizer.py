@@ -4,7 +4,7 @@ Shapes: N documents.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -49,12 +49,14 @@ class TrainParameters:
         model: `wordpiece` (BERT's normaliser and pre-tokeniser) or `bpe` (byte-level, as GPT-2, RoBERTa and
             ModernBERT).
         vocab_size: at most this many tokens, special tokens included; a small corpus may not fill it.
+        pad_to: the vocabulary is filled up with [unused0], [unused1], ... to a multiple of this; no text becomes them.
         lowercase: fold case; WordPiece then strips accents as well, as BERT's uncased models do. None is what is usual:
             folded for WordPiece, not for BPE.
     """
 
     model: Literal["wordpiece", "bpe"] = "wordpiece"
     vocab_size: int = 30522
+    pad_to: int = 1
     lowercase: bool | None = None
 
 
@@ -76,6 +78,29 @@ def sample_mask(content_hash_N: NDArray[np.uint64], fraction: float) -> NDArray[
     mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed_N ^= mixed_N >> np.uint64(31)
     return mixed_N < np.uint64(int(fraction * 2**64))
+
+
+def language_rates(bytes_by_language: Mapping[str, int], *, sample_bytes: int, temperature: float) -> dict[str, float]:
+    """Return how often a text of each language is read for training: below 1 for that share of them, above 1 again.
+
+    As much is read as there is, `sample_bytes` at most, and the share of a language in it is proportional to its bytes
+    to the power of `temperature` (1: as it is; 0: as much of each). No text is read more than 100 times: a language of
+    one page, often a mistake of the detector's, is not worth more.
+
+    Raises:
+        ValueError: `temperature` is not within 0 and 1.
+    """
+    if not 0.0 <= temperature <= 1.0:
+        raise ValueError(f"temperature {temperature} is not within 0 and 1")
+    present = {language: num_bytes for language, num_bytes in sorted(bytes_by_language.items()) if num_bytes}
+    read_bytes = min(sample_bytes, sum(present.values()))
+    scale = read_bytes / sum(num_bytes**temperature for num_bytes in present.values()) if present else 0.0
+    return {language: min(100.0, scale * num_bytes ** (temperature - 1.0)) for language, num_bytes in present.items()}
+
+
+def sample_copies(content_hash_N: NDArray[np.uint64], rate: float) -> NDArray[np.int64]:
+    """Return int64 [N]: how often each document is read, `rate` times on average, chosen by content."""
+    return np.int64(rate // 1.0) + sample_mask(content_hash_N, rate % 1.0).astype(np.int64)
 
 
 def train_tokenizer(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
@@ -106,7 +131,17 @@ def train_tokenizer(texts: Iterable[str], parameters: TrainParameters) -> Tokeni
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
     )
-    return tokenizer
+    return _padded(tokenizer, parameters.pad_to)
+
+
+def _padded(tokenizer: Tokenizer, multiple: int) -> Tokenizer:
+    """Return the tokenizer with entries that no text becomes, so that the size of its vocabulary is a multiple."""
+    description = json.loads(tokenizer.to_str())
+    vocab = description["model"]["vocab"]  # entries, not added tokens: those would be found in a text that spells them
+    size = len(vocab)
+    vocab |= {f"[unused{number}]": size + number for number in range(-size % multiple)}
+    assert len(vocab) % multiple == 0
+    return Tokenizer.from_str(json.dumps(description))
 
 
 def _train_bpe(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:

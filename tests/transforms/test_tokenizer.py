@@ -7,14 +7,18 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer, models
 
+from transforms.encode import Encoder
 from transforms.tokenizer import (
     SPECIAL_TOKENS,
     SpecialIds,
     TrainParameters,
+    language_rates,
     load_tokenizer,
+    sample_copies,
     sample_mask,
     save_tokenizer,
     special_ids,
@@ -207,6 +211,62 @@ def test_loading_mistakes(tmp_path, name, content, message):
         load_tokenizer(tmp_path / name)
     assert "\n" not in str(error.value)
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_a_padded_vocabulary(tmp_path, model, lowercase):
+    """It is a multiple of 128, transformers reads that size, and no text becomes a token that pads."""
+    transformers = pytest.importorskip("transformers")
+    plain = train_tokenizer(CORPUS, TrainParameters(model=model, vocab_size=500, lowercase=lowercase))
+    padded = train_tokenizer(CORPUS, TrainParameters(model=model, vocab_size=500, lowercase=lowercase, pad_to=128))
+    assert (plain.get_vocab_size(), padded.get_vocab_size()) == (500, 512)
+    assert sorted(padded.get_vocab().values()) == list(range(512))
+    text = "[unused0] [unused11]unused5 bathe " + CORPUS[0]
+    assert padded.encode(text).ids == plain.encode(text).ids
+    assert Encoder(padded).is_fast
+    assert Encoder(padded).encode(pa.array([text])).to_pylist() == Encoder(plain).encode(pa.array([text])).to_pylist()
+    assert Encoder(padded).vocab_size == 512
+    save_tokenizer(padded, tmp_path, seq_length=64)
+    assert len(transformers.AutoTokenizer.from_pretrained(tmp_path)) == 512
+
+
+@pytest.mark.parametrize(
+    ("temperature", "sample_bytes", "expected"),
+    [
+        (1.0, 10**9, {"de": 1.0, "en": 1.0, "tr": 1.0}),
+        (1.0, 555, {"de": 0.5, "en": 0.5, "tr": 0.5}),
+        (0.0, 10**9, {"de": 3.7, "en": 0.37, "tr": 37.0}),
+        (0.0, 111, {"de": 0.37, "en": 0.037, "tr": 3.7}),
+    ],
+)
+def test_rates_of_languages(temperature, sample_bytes, expected):
+    """Temperature 1 reads everything alike, 0 as much of each language; the sum stays within the sample."""
+    sizes = {"en": 1000, "de": 100, "tr": 10, "": 0}
+    rates = language_rates(sizes, sample_bytes=sample_bytes, temperature=temperature)
+    assert rates == pytest.approx(expected)
+    assert sum(sizes[language] * rate for language, rate in rates.items()) <= min(sample_bytes, 1110) + 1e-6
+
+
+def test_rates_between_and_their_bound():
+    """Shares follow the power, a page of a language is not read more than 100 times, and 2 is no temperature."""
+    sizes = {"en": 10**6, "de": 10**4}
+    rates = language_rates(sizes, sample_bytes=10**9, temperature=0.5)
+    assert sizes["en"] * rates["en"] / (sizes["de"] * rates["de"]) == pytest.approx(10)
+    assert language_rates({"en": 10**9, "xx": 10}, sample_bytes=10**9, temperature=0.0)["xx"] == 100.0
+    assert language_rates({}, sample_bytes=1, temperature=0.5) == {}
+    with pytest.raises(ValueError, match="temperature 2"):
+        language_rates({"en": 1}, sample_bytes=1, temperature=2.0)
+
+
+def test_copies_by_rate():
+    """The whole part for all, the rest for a share that is drawn by content."""
+    hashes = np.random.default_rng(0).integers(0, 2**64, 20_000, np.uint64)
+    copies_N = sample_copies(hashes, 2.25)
+    assert set(copies_N.tolist()) == {2, 3}
+    assert abs(copies_N.mean() - 2.25) < 0.02
+    assert (sample_copies(hashes, 1.0) == 1).all()
+    assert (sample_copies(hashes, 0.25) == sample_mask(hashes, 0.25)).all()
 
 
 def test_sample_by_content():
