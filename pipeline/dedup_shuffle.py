@@ -6,7 +6,7 @@
     dedup-twins     the edges of a component meet -> work/twins: the survivor of every near-duplicate
 
 They replace the jobs of the same names, and the work of `dedup-clusters`, and call the same functions, so the answer is
-the same. An element is (partition, RecordBatch of hashes or edges), one for a run and partition: a hot key is a
+the same. An element is (partition, RecordBatch of hashes or edges), one for some runs and a partition: a hot key is a
 batch, not a million elements. Text and signatures are never shuffled.
 """
 
@@ -26,6 +26,7 @@ from transforms.kernels.components import span_edges
 from transforms.kernels.stars import both_directions, checksum, large_star, place, small_star
 from transforms.unit import WorkUnit
 
+MOST_TOGETHER, LEAST_GROUPS = 16, 256  # units that one worker reads at a time, while that leaves work for 256
 ROUNDS = 2  # of large-star and small-star in one pipeline; a component of diameter d needs about log2(d)
 
 _HALF = np.uint64(32)
@@ -62,23 +63,34 @@ def slices_of_runs(
 ) -> beam.PCollection:
     """Read the runs that a job made as (partition, columns of one unit)."""
     runs = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
-    runs |= "Runs" >> beam.FlatMap(_labels, context).with_output_types(str)
+    runs |= "Runs" >> beam.FlatMap(_groups, context).with_output_types(tuple[str, ...])
     runs |= "Spread" >> beam.Reshuffle()
     return runs | "Slices" >> beam.FlatMap(_slices, context, tables, job).with_output_types(_KEYED)
 
 
-def _labels(_: bytes, context: DedupContext) -> Iterator[str]:
-    yield from (signed.label for signed in context.units)
+def _groups(_: bytes, context: DedupContext) -> Iterator[tuple[str, ...]]:
+    """Yield the labels of units that are read together: an element costs 380 bytes beside its hashes.
+
+    At ten billion documents a unit has 13 entries of 12 bytes in a partition, 16 units have 205.
+    """
+    labels = [signed.label for signed in context.units]
+    size = max(1, min(MOST_TOGETHER, len(labels) // LEAST_GROUPS))
+    for start in range(0, len(labels), size):
+        yield tuple(labels[start : start + size])
 
 
-def _slices(label: str, context: DedupContext, tables: list[str], job: str) -> Iterator[tuple[int, pa.RecordBatch]]:
-    record, signed = load_record(context.out, job, label), context.named(label)
+def _slices(
+    labels: tuple[str, ...], context: DedupContext, tables: list[str], job: str
+) -> Iterator[tuple[int, pa.RecordBatch]]:
     for table in tables:
-        run = map_table(context.out, record, table)
-        for part in range(context.num_partitions if run.num_rows else 0):
-            columns = partition_of(context, signed, run, part, table)
+        runs = [(context.named(label), map_table(context.out, load_record(context.out, job, label), table))
+                for label in labels]  # fmt: skip
+        runs = [(signed, run) for signed, run in runs if run.num_rows]
+        for part in range(context.num_partitions if runs else 0):
+            parts = [partition_of(context, signed, run, part, table) for signed, run in runs]
+            columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
             if len(columns[-1]):
-                yield part, pa.record_batch(columns, names=[*run.schema.names[:-1], "dense"])
+                yield part, pa.record_batch(columns, names=[*runs[0][1].schema.names[:-1], "dense"])
 
 
 def columns_of(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> list[NDArray[Any]]:

@@ -176,7 +176,10 @@ def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int
     """Return the columns of partition `part` of one run that has rows; band entries of copies are left out."""
     values: list[list[NDArray[Any]]] = [[] for _ in run.schema]
     for batch in run.to_batches():  # each of them is ordered by prefix
-        place = prefix_slice(batch.column("key").to_numpy(), context.num_partitions, part)
+        try:
+            place = prefix_slice(batch.column("key").to_numpy(), context.num_partitions, part)
+        except ValueError as error:
+            raise RuntimeError(f"{table} of {signed.label}: {error}; delete {context.out}/work, then repeat") from None
         for column, own in zip(values, batch.columns, strict=True):
             column.append(own.to_numpy()[place])
     *values_e, row_e = (column[0] if len(column) == 1 else np.concatenate(column) for column in values)

@@ -96,10 +96,16 @@ def prefix_bounds(key_E: NDArray[np.uint64], num_partitions: int) -> NDArray[np.
 
 
 def prefix_slice(key_E: NDArray[np.uint64], num_partitions: int, part: int) -> slice:
-    """Return where one partition of a run is: two of its bounds, found without the others."""
+    """Return where one partition of a run is: two of its bounds, found without the others.
+
+    Raises:
+        ValueError: keys of other partitions are between the bounds, or the number is not a power of two.
+    """
     shift = _prefix_shift(num_partitions)
     start = int(np.searchsorted(key_E, np.uint64(part << shift))) if part else 0
     stop = int(np.searchsorted(key_E, np.uint64(part + 1 << shift))) if part + 1 < num_partitions else len(key_E)
+    if (key_E[start:stop] >> np.uint64(shift) != part).any() and shift:  # runs are mapped, which compares no hash
+        raise ValueError("it is not ordered by key, as it was when it was written")
     return slice(start, stop)
 
 

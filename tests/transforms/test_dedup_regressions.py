@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.transforms.test_dedup import NEAR, PARAMETERS, PROSE, edges_of, generated, sign, survivors
 from transforms.commit import UnitWriter, map_table, read_table
-from transforms.dedup import band_run, cluster_size, components, prefix_bounds
+from transforms.dedup import band_run, cluster_size, components, prefix_bounds, prefix_slice
 from transforms.fingerprint import MinHashParameters, check_metadata, fingerprint, signature_rows
 from transforms.unit import WorkUnit
 
@@ -87,6 +87,17 @@ def test_datatrove_files_without_header_version_or_checksum(tmp_path):
     path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     with pytest.raises(RuntimeError, match="is not what was committed"):
         read_table(out, record, "signatures")
+
+
+def test_datatrove_took_unsorted_files_for_sorted():
+    """A run that is not in the order in which it was written is refused, whatever partition the disorder is in."""
+    key_E = band_run(sign([PROSE, NEAR]), PARAMETERS).column("key").to_numpy()
+    assert sum(len(key_E[prefix_slice(key_E, 4, part)]) for part in range(4)) == len(key_E)
+    for swapped in ([0, -1], [len(key_E) // 2, 0]):
+        broken_E = key_E.copy()
+        broken_E[swapped] = broken_E[swapped[::-1]]
+        with pytest.raises(ValueError, match="not ordered by key"):
+            [prefix_slice(broken_E, 4, part) for part in range(4)]
 
 
 def test_datatrove_bound_ranks_to_the_order_of_files():
