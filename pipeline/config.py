@@ -349,6 +349,12 @@ class Config(Section):
                     f"pretrain.objective mlm+nsp trains on sentence pairs; set tokenize.packing to pairs, not"
                     f" {self.tokenize.packing}"
                 )
+            made = ["shards", *(f"shards-{length}" for length in self.tokenize.seq_lengths[1:])]
+            if self.pretrain.shards not in made:
+                raise ValueError(
+                    f"pretrain.shards: tokenize makes {', '.join(made)}, not {self.pretrain.shards};"
+                    " name its length second or later in tokenize.seq_length"
+                )
         return self
 
 

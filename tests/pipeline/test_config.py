@@ -64,6 +64,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"sources": [{**MINIMAL["sources"][0], "name": ".hidden"}]}, "no dot in front"),
         ({"version": 1}, "there are name, output"),
         ({"pretrain": {"model": "bert-huge"}}, "bert-huge"),
+        ({"pretrain": {"shards": "shards-512"}}, "pretrain.shards: tokenize makes shards, not shards-512"),
         ({"pretrain": {"objective": "mlm+nsp"}}, "set tokenize.packing to pairs, not best_fit"),
         (
             {"dedup": {"minhash": {"permutations": 128, "bands": 14}}},

@@ -44,8 +44,10 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
     assert main(["run", path]) == 0
     assert "nothing to do" in capfd.readouterr().out
     weights = (out / "model" / "model.safetensors").read_bytes()
-    assert main(["run", path, "--set", "pretrain.steps=10"]) == 0
+    shorter = ["pretrain.steps=10", "pretrain.shards=shards-32", "tokenize.seq_length=[64, 32]"]
+    assert main(["run", path, *(word for change in shorter for word in ("--set", change))]) == 0
     assert summary(out)["steps"] == 10
+    assert json.loads((out / "model" / "config.json").read_text())["max_position_embeddings"] == 32
     assert "what was trained before lies in" in capfd.readouterr().err
     assert main(["run", path]) == 0
     assert summary(out)["steps"] == 30
