@@ -124,7 +124,7 @@ def test_a_server_that_changes_its_mind(tmp_path, capsys, status):
     (tmp_path / "a.jsonl").write_bytes(LINES * 2000)
     with served(functools.partial(answering(status, after=4), directory=tmp_path)) as address:
         fsspec.filesystem("http").clear_instance_cache()
-        config = write_config(tmp_path, sources=sources(f"{address}/a.jsonl"))
+        config = write_config(tmp_path, sources=sources(f"{address}/a.jsonl"), unit_bytes=1 << 30)
         assert main(["clean", str(config)]) == 3
         assert f"{address}/a.jsonl" in complaint(capsys.readouterr().err)
     assert load_records(str(tmp_path / "out"), "clean") == {}
