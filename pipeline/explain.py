@@ -146,6 +146,7 @@ def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:
             yield _line("", f"copy {row['doc_id']}: {row['reason']}", similarity)
         if len(copies) > _MAX_FOUND:
             yield _line("", f"and {len(copies) - _MAX_FOUND:,} more")
+        yield from _cuts(output, document)
         return
     yield _line("dedup", f"deleted: {_verdict(rejection)}")
     twin_id, twin_run = rejection["twin_id"], rejection["twin_run"]
@@ -163,6 +164,22 @@ def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:
         return
     yield _line("difference", "[-only this document-] {+only its twin+}")
     yield _line("", as_words(word_changes(document["text"], twin["text"])))
+
+
+def _cuts(output: Output, document: dict[str, Any]) -> Iterator[str]:
+    """Yield what of the text is left out when it is read back."""
+    cuts: list[dict[str, Any]] = []
+    for unit in output.units_of(document["doc_id"]):
+        record = output.records("dedup").get(unit)
+        if record is not None and "cuts" in record.tables:
+            table = read_table(output.out, record, "cuts")
+            cuts += table.filter(pc.equal(table.column("doc_id"), document["doc_id"])).to_pylist()
+    text = document["text"].encode()
+    for cut in cuts[:_MAX_FOUND]:
+        where = f"bytes {cut['start']} to {cut['stop']} are repeated {cut['reason']} and stay in {cut['twin_id']}"
+        yield _line("cut", where, _cut(" ".join(text[cut["start"] : cut["stop"]].decode().split())))
+    if len(cuts) > _MAX_FOUND:
+        yield _line("", f"and {len(cuts) - _MAX_FOUND:,} more")
 
 
 def as_words(changes: Sequence[Change]) -> str:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import dedup_spans
+from pipeline.explain import explain
 from tests.pipeline.corpus import column_hashes, counts, run_stages
 from tests.pipeline.test_dedup import configure, long_text, read, write
 from tests.reference import spans as reference
@@ -85,6 +86,9 @@ def test_lines_equal_brute_force(crawl, tmp_path, monkeypatch, settings):
     ids = [doc_id for doc_id, _ in documents]
     found = {(row["doc_id"], row["start"], row["stop"], row["twin_id"]) for row in read(out, "dedup", "cuts")}
     assert found == {(ids[n], start, stop, ids[twin]) for n, start, stop, twin in cuts if ids[n] in left}
+    doc_id, start, stop, twin_id = min(found)
+    told = f"bytes {start} to {stop} are repeated lines and stay in {twin_id}, "
+    assert any(told in line for line in explain(str(out), doc_id))
     emptied = [row for row in read(out, "dedup", "deletions") if row["reason"] == "lines"]
     assert [row["doc_id"] for row in emptied] == [doc_id for doc_id in sorted(ids) if doc_id not in left]
     twins = {ids[n]: ids[twin] for n, _, _, twin in reversed(cuts)}
