@@ -1,4 +1,4 @@
-"""Byte-level BPE tables: merges, added tokens and what GPT-2's pattern makes of each character. No Beam.
+"""Byte-level BPE tables: merges, added tokens and what the pattern makes of each character. No Beam.
 
 Shapes: see transforms.kernels.byte_level.
 """
@@ -12,19 +12,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
-from transforms.kernels.byte_level import (
-    CHANGES,
-    LETTER,
-    NUMBER,
-    OTHER,
-    SEEN_BITS,
-    SPACE,
-    UNKNOWN,
-    add_pairs,
-    byte_level,
-    last_merges,
-)
+from transforms.kernels.byte_level import SEEN_BITS, add_pairs, byte_level, last_merges
 from transforms.kernels.normalise import composing_table
+from transforms.kernels.pieces import CHANGES, LETTER, NUMBER, OTHER, SPACE, UNKNOWN
 from transforms.kernels.trie import trie_of
 from transforms.kernels.word_memory import new_memory
 
@@ -45,11 +35,16 @@ class ByteLevel:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, tables: "_Tables", added: list[tuple[bytes, int]], forms: list[str]
+        self,
+        tokenizer: Tokenizer,
+        tables: "_Tables",
+        added: list[tuple[bytes, int]],
+        forms: list[str],
+        pattern: "_Pattern",
     ) -> None:
         self._tokenizer = tokenizer
         self._tables = tables
-        self._prefix_blank = bool(json.loads(tokenizer.to_str())["pre_tokenizer"]["add_prefix_space"])
+        self._pattern = pattern
         self._forms = forms
         self._seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
         self._key_W4, self._ids_W16 = new_memory()
@@ -64,18 +59,13 @@ class ByteLevel:
         """Return the tables of `tokenizer`, or None if it is of another kind than the kernel knows."""
         description = json.loads(tokenizer.to_str())
         forms = _forms(description["normalizer"])
-        pre_tokenizer, model = description["pre_tokenizer"] or {}, description["model"]
-        known = (
-            pre_tokenizer.get("type") == "ByteLevel"
-            and pre_tokenizer["use_regex"]
-            and model["type"] == "BPE"
-            and not any(model[option] for option in _UNKNOWN_OPTIONS)
-        )
-        if forms is None or not known:
+        pattern, model = _pattern(description["pre_tokenizer"] or {}), description["model"]
+        known = model["type"] == "BPE" and not any(model[option] for option in _UNKNOWN_OPTIONS)
+        if forms is None or pattern is None or not known:
             return None
         added = _added_tokens(tokenizer, description["added_tokens"])
-        tables = _Tables.of(model["vocab"], model["merges"])
-        return None if added is None or tables is None else cls(tokenizer, tables, added, forms)
+        tables = _Tables.of(model["vocab"], model["merges"], whole=model["ignore_merges"])
+        return None if added is None or tables is None else cls(tokenizer, tables, added, forms, pattern)
 
     def normalised(self, text: str) -> str:
         """Return `text` as the tokenizer's normaliser makes it."""
@@ -84,7 +74,7 @@ class ByteLevel:
 
     def room(self, num_documents: int, num_bytes: int) -> int:
         """Return how many places `ids_T` must have."""
-        return 4 + (num_documents + 2 * num_bytes if self._prefix_blank else num_bytes)
+        return 4 + (num_documents + 2 * num_bytes if self._pattern.prefix_blank else num_bytes)
 
     def encode(
         self,
@@ -108,10 +98,12 @@ class ByteLevel:
                 bytes_M,
                 self._class_C,
                 normal,
-                self._prefix_blank,
+                self._pattern.most_digits,
+                self._pattern.prefix_blank,
                 self._added_S3,
                 self._added_length_A,
                 self._added_id_A,
+                self._tables.whole,
                 self._tables.trie,
                 self._tables.tokens,
                 self._tables.pairs,
@@ -156,8 +148,35 @@ _UNKNOWN_OPTIONS = (
     "end_of_word_suffix",
     "fuse_unk",
     "byte_fallback",
-    "ignore_merges",
 )
+_CONTRACTIONS, _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)", r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_SIGNS_AND_SPACE = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_TIKTOKEN = {  # digits in one piece: GPT-4 and Llama 3, Qwen 2
+    f"{_CONTRACTIONS}|{_LETTERS}|{digits}|{_SIGNS_AND_SPACE}": most
+    for digits, most in ((r"\p{N}{1,3}", 3), (r"\p{N}", 1))
+}
+
+
+class _Pattern(NamedTuple):
+    """How a text is cut into pieces."""
+
+    most_digits: int  # in one piece, by tiktoken's pattern; 0: GPT-2's
+    prefix_blank: bool
+
+
+def _pattern(pre_tokenizer: dict[str, Any]) -> _Pattern | None:
+    """Return the pattern of a pre-tokeniser, or None for another kind."""
+    if pre_tokenizer.get("type") == "ByteLevel":
+        return _Pattern(0, pre_tokenizer["add_prefix_space"]) if pre_tokenizer["use_regex"] else None
+    steps = pre_tokenizer.get("pretokenizers", [])
+    if [step["type"] for step in steps] != ["Split", "ByteLevel"]:
+        return None
+    split, by_bytes = steps
+    most_digits = _TIKTOKEN.get(split["pattern"].get("Regex", ""))
+    plain = split["behavior"] == "Isolated" and not split["invert"]
+    if most_digits is None or not plain or by_bytes["use_regex"] or by_bytes["add_prefix_space"]:
+        return None
+    return _Pattern(most_digits, prefix_blank=False)
 
 
 def _symbols(text: bytes) -> list[int]:
@@ -206,14 +225,18 @@ def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tup
 class _Tables(NamedTuple):
     """The merges of a model, as the kernel wants them."""
 
+    whole: NDArray[np.int32]  # [S, 3]
     trie: NDArray[np.int32]  # [S, 3]
     tokens: NDArray[np.int32]  # [K, 4]
     pairs: NDArray[np.int64]  # [H, 2]
     ids: NDArray[np.int32]  # [K]
 
     @classmethod
-    def of(cls, vocab: dict[str, int], merges: list[Any]) -> "_Tables | None":
-        """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them."""
+    def of(cls, vocab: dict[str, int], merges: list[Any], *, whole: bool) -> "_Tables | None":
+        """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them.
+
+        `whole`: a piece that is in the vocabulary is that token, whatever the merges make of it.
+        """
         bytes_of = {character: byte for byte, character in enumerate(byte_characters())}
         if not all(character in vocab for character, byte in bytes_of.items() if byte not in _NEVER_IN_UTF8):
             return None
@@ -258,7 +281,11 @@ class _Tables(NamedTuple):
         token_K4[256:, 0], token_K4[256:, 1] = left_R, right_R
         trie_S3 = trie_of([(_symbols(text), rank) for rank, text in text_of.items()], [], num_symbols=256)
         pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
-        return cls(trie_S3, token_K4, pairs_H2, id_K)
+        named = {
+            bytes(bytes_of[c] for c in name): n for name, n in vocab.items() if whole and set(name) <= bytes_of.keys()
+        }
+        unmade = [(_symbols(text), number) for text, number in named.items() if text not in known]
+        return cls(trie_of(unmade, [], num_symbols=256), trie_S3, token_K4, pairs_H2, id_K)
 
 
 def _pair_table(

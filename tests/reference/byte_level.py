@@ -30,7 +30,7 @@ def encode(tokenizer, text):
     ids = []
     for part, token_id in cut_at(added, normalised(text)):
         for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(part) if part else ():
-            parts = list(piece)
+            parts = [piece] if description["model"]["ignore_merges"] and piece in vocab else list(piece)
             while True:
                 ranks = [rank_of.get(pair, len(merges)) for pair in pairwise(parts)]
                 if min(ranks, default=len(merges)) == len(merges):

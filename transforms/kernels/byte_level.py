@@ -10,20 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import inlined, kernel
+from transforms.kernels.pieces import UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
-from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
 
-LETTER, NUMBER, SPACE, OTHER = 0, 1, 2, 3  # the four classes of GPT-2's pattern
-UNKNOWN = 4  # the caller has to find out first
-CHANGES = 8  # added to a class: the normaliser may change the character, or what stands before it
 NO_RANK = 1 << 30
 
 SEEN_BITS = 15  # pairs of tokens whose verdict is remembered: 256 KB
 
 _U = np.uint64
 _AT_ONCE = 1024  # pieces; with arrays as long as the longest document, new pages cost 3 ns a byte in books
-_APOSTROPHE = 0x27
 _BLANK = 0x20
 
 
@@ -146,6 +142,7 @@ def _words(
     start: int,
     ends: NDArray[np.int32],
     num_pieces: int,
+    whole_S3: NDArray[np.int32],
     trie_S3: NDArray[np.int32],
     token_K4: NDArray[np.int32],
     pairs_H2: NDArray[np.int64],
@@ -198,6 +195,18 @@ def _words(
         elif size >= len(dead):
             dead = np.full(2 * size, -1, np.int32)
             ranks = np.empty(2 * size, np.int32)
+        slot = np.int32(START)
+        i = begin
+        while i < stop:
+            child = whole_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
+            if whole_S3[_U(child), 1] != slot:
+                break
+            slot = child
+            i += 1
+        if i == stop and whole_S3[_U(slot), 2] >= 0:
+            ids_T[_U(num_ids)] = whole_S3[_U(slot), 2]
+            num_ids += 1
+            continue
         position = begin
         num_ranks = 0
         searching = True
@@ -251,86 +260,17 @@ def _words(
 
 
 @kernel
-def _pieces(
-    bytes_M: NDArray[np.uint8],
-    start: int,
-    stop: int,
-    class_C: NDArray[np.uint8],
-    normal: bool,
-    ends: NDArray[np.int32],
-) -> tuple[int, int, int]:
-    r"""Write the ends of the pieces that GPT-2's pattern makes of bytes_M[start:stop]; return how many.
-
-    The pattern: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`. One pass: a change of
-    class ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
-
-    The second number returned is the last end: `stop`, unless `ends` is full. What follows a piece does not depend on
-    what was before it. The third one is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
-    """
-    num_pieces = 0
-    limit = len(ends) - 3
-    piece_start = start
-    last = start  # start of the last character
-    kind = -1
-    i = start
-    while i < stop and num_pieces < limit:
-        if kind >= 0 and kind != SPACE:
-            while i < stop and class_C[_U(bytes_M[_U(i)])] == kind and bytes_M[_U(i)] < 0x80:
-                i += 1
-            if i == stop:
-                break
-        code, width = code_point(bytes_M, i, stop)
-        following = class_C[_U(code)]
-        if following >= UNKNOWN:
-            if following == UNKNOWN or not normal:
-                return num_pieces, piece_start, code
-            following &= 7
-        if following != kind:
-            if kind == SPACE:
-                if last > piece_start:
-                    ends[num_pieces] = last
-                    num_pieces += 1
-                    piece_start = last
-                if bytes_M[_U(last)] != _BLANK:
-                    ends[num_pieces] = i
-                    num_pieces += 1
-                    piece_start = i
-            elif kind >= 0:
-                ends[num_pieces] = i
-                num_pieces += 1
-                piece_start = i
-            kind = int(following)
-            if code == _APOSTROPHE and piece_start == i and i + 1 < stop:
-                second = bytes_M[_U(i + 1)]
-                third = bytes_M[_U(i + 2)] if i + 2 < stop else 0
-                if second == 0x73 or second == 0x74 or second == 0x6D or second == 0x64:  # noqa: PLR1714 - s, t, m, d
-                    width = 2
-                elif (third == 0x65 and (second == 0x72 or second == 0x76)) or (third == 0x6C and second == 0x6C):  # noqa: PLR1714
-                    width = 3
-                if width > 1:
-                    ends[num_pieces] = i + width
-                    num_pieces += 1
-                    piece_start = i + width
-                    kind = -1
-        last = i
-        i += width
-    if i == stop and piece_start < stop:
-        ends[num_pieces] = stop
-        num_pieces += 1
-        piece_start = stop
-    return num_pieces, piece_start, -1
-
-
-@kernel
 def byte_level(
     offsets_N1: NDArray[np.int32],
     bytes_M: NDArray[np.uint8],
     class_C: NDArray[np.uint8],
     normal: bool,
+    most_digits: int,
     prefix_blank: bool,
     added_S3: NDArray[np.int32],
     added_length_A: NDArray[np.int32],
     added_id_A: NDArray[np.int32],
+    whole_S3: NDArray[np.int32],
     trie_S3: NDArray[np.int32],
     token_K4: NDArray[np.int32],
     pairs_H2: NDArray[np.int64],
@@ -345,7 +285,7 @@ def byte_level(
 ) -> tuple[int, int, int]:
     """Encode documents from `first_document` on, until one has a character whose class is UNKNOWN.
 
-    A document is cut at added tokens (leftmost, longest), each part into pieces by GPT-2's pattern, and each piece into
+    A document is cut at added tokens (leftmost, longest), each part into pieces by a pattern, and each piece into
     the tokens that BPE gives: the only sequence in which every two neighbours are what BPE gives for their bytes alone
     (Antwerpen and Neubeck, "So many tokens, so little time", 2024). It is found from the left, the longest token first;
     a position from which nothing leads to the end is never entered again, so the cost grows with the length, also on
@@ -356,10 +296,12 @@ def byte_level(
         bytes_M: uint8.
         class_C: uint8 [C], C = 0x110000.
         normal: the texts are normalised, CHANGES means nothing.
+        most_digits: 0 for GPT-2's pattern; else that of tiktoken, with as many digits in one piece.
         prefix_blank: put a blank before each part that does not begin with one.
         added_S3: trie of the bytes of added tokens, leading to their numbers.
         added_length_A: int32 [A], bytes of each.
         added_id_A: int32 [A], -1 for a special token, which is text but hides shorter ones inside.
+        whole_S3: trie of the bytes of tokens that merges do not make, but that a whole piece is, leading to their ids.
         trie_S3: trie of the bytes of the tokens, leading to their ranks.
         token_K4: int32 [K, 4], for each token: the ranks of the two that merge to it (itself twice for a byte), the
             rank of the longest token that it begins with (-1 for a byte), and its bytes.
@@ -414,12 +356,18 @@ def byte_level(
                 source = part
                 i, part_stop = 0, part_stop - i + 1
             while i < part_stop and code < 0:
-                num_pieces, next_start, code = _pieces(source, i, part_stop, class_C, normal, ends)
+                if most_digits == 0:
+                    num_pieces, next_start, code = gpt2_pieces(source, i, part_stop, class_C, normal, ends)
+                else:
+                    num_pieces, next_start, code = tiktoken_pieces(
+                        source, i, part_stop, class_C, normal, most_digits, ends
+                    )
                 num_ids = _words(
                     source,
                     i,
                     ends,
                     num_pieces,
+                    whole_S3,
                     trie_S3,
                     token_K4,
                     pairs_H2,

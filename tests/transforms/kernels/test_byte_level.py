@@ -1,5 +1,6 @@
 """The byte-level BPE kernel and its twin against `tokenizers`."""
 
+import json
 import random
 import time
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from tests.reference import byte_level as twin
 from tests.transforms.test_tokenizer import CORPUS
@@ -35,6 +36,13 @@ WORDS = [
     "we'll",
     "'re've'm'd't",
     "'s's",
+    "'S'\u017f'T'Re'VE'M'lL'D",
+    "qzxv zq 0z",
+    "aaaaaaaa",
+    "\n\n\n\n",
+    "\r\n\r\n  x",
+    " !?\r\n\n",
+    "12345678",
     "\n \n  a",
     " ",
 ]
@@ -57,6 +65,30 @@ def byte_level_tokenizer(normalizer=None, *, prefix=False, added=()):
     return tokenizer
 
 
+# As Llama 3 and GPT-4 (three digits) and Qwen 2 (one) have it.
+TIKTOKEN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def tiktoken_tokenizer(pattern, *, normalizer=None, added=(), whole=()):
+    """`whole`: tokens that no merge makes, found where they are a whole piece."""
+    description = json.loads(byte_level_tokenizer(normalizer, added=added).to_str())
+    model = description["model"]
+    model["ignore_merges"] = bool(whole)
+    first = 1 + max([*model["vocab"].values(), *(token["id"] for token in description["added_tokens"])])
+    model["vocab"] |= {name: first + n for n, name in enumerate(whole)}
+    tokenizer = Tokenizer.from_str(json.dumps(description))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return tokenizer
+
+
 SPACES = [AddedToken(" " * n) for n in (2, 3, 4, 7)] + [AddedToken("[X]"), AddedToken("s>x"), AddedToken("\u0301\xe9")]
 TOKENIZERS = {
     "gpt2": byte_level_tokenizer(),
@@ -64,6 +96,12 @@ TOKENIZERS = {
     "modernbert": byte_level_tokenizer(normalizers.NFC(), added=SPACES),
     "prefix-added": byte_level_tokenizer(prefix=True, added=SPACES),
     "lower": byte_level_tokenizer(normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]), added=SPACES),
+}
+WHOLE = ["qzxv", "\u0120zq", "0z", "aaaaaaaa", "'X", "\u010a\u010a\u010a\u010a", "ababab"]
+TOKENIZERS |= {
+    "gpt4": tiktoken_tokenizer(TIKTOKEN),
+    "llama3": tiktoken_tokenizer(TIKTOKEN, added=SPACES, whole=WHOLE),
+    "qwen2": tiktoken_tokenizer(TIKTOKEN.replace("{1,3}", ""), normalizer=normalizers.NFC()),
 }
 ENCODERS = {name: Encoder(tokenizer) for name, tokenizer in TOKENIZERS.items()}
 NAMES = pytest.mark.parametrize("name", list(TOKENIZERS))
@@ -91,7 +129,7 @@ def test_the_kernel_takes_them(name):
 
 @pytest.mark.parametrize("implementation", [encode_with_kernel, encode_with_twin], ids=["kernel", "twin"])
 @NAMES
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(TEXTS, max_size=4))
 def test_ids_equal_tokenizers_on_fuzzed_text(implementation, name, texts):
     """Any characters of any plane, contractions, white space of any kind, added and special tokens."""
@@ -183,7 +221,9 @@ def test_merges_out_of_order_are_not_taken():
     assert Encoder(tokenizer).encode(pa.array(texts)).to_pylist() == expected_ids(tokenizer, texts)
 
 
-@pytest.mark.parametrize("change", ["normalizer", "pre_tokenizer", "regex", "model", "added", "two rounds"])
+@pytest.mark.parametrize(
+    "change", ["normalizer", "pre_tokenizer", "regex", "pattern", "inverted", "model", "added", "two rounds"]
+)
 def test_another_kind_is_not_taken(change):
     """A tokenizer with one part of another kind is left to `tokenizers`, and encoded all the same."""
     tokenizer = byte_level_tokenizer(normalizers.NFC())
@@ -193,6 +233,12 @@ def test_another_kind_is_not_taken(change):
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()])
     elif change == "regex":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    elif change == "pattern":
+        tokenizer = tiktoken_tokenizer(TIKTOKEN.replace("3", "4"))
+    elif change == "inverted":
+        split = pre_tokenizers.Split(Regex(TIKTOKEN), behavior="removed", invert=True)
+        by_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, by_bytes])
     elif change == "model":
         tokenizer.model = models.WordLevel({"a": 0}, unk_token="a")
     elif change == "added":
