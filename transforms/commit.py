@@ -6,14 +6,17 @@ key. A crash before the new record leaves private files (deleted by the next run
 """
 
 import dataclasses
+import functools
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import xxhash
 
 from transforms import storage
 from transforms.column_hash import ColumnHash
@@ -21,6 +24,7 @@ from transforms.schema import MAX_PARTS
 from transforms.unit import WorkUnit, part_name
 
 RECORD_VERSION = 1
+_KEPT_COPIES = 40  # of remote files, on disk: a little more than the units that a shard is made of
 
 # Contract (design section 2): the file format's footer refuses a torn file; `datasets` maps only streams.
 _FILE_ZSTD = frozenset({"documents", "rejected", "statistics"})
@@ -282,19 +286,44 @@ def read_table(out: str, record: Record, table: str) -> pa.Table:
 def map_table(out: str, record: Record, table: str) -> pa.Table:
     """Return a committed table for random access: a memory map of a local file, checked by size and rows alone.
 
-    The hash is left to those who read it whole: a partition needs a thousandth of each run and must not read all.
+    The hash is left to those who read it whole: a partition needs a thousandth of each run and must not read all. A
+    remote file is copied once to the disk of this machine, compared with its hash, and mapped there.
     """
     expected = record.tables[table]
     path = storage.join(out, expected.path)
-    if not storage.is_local(path):
-        return read_table(out, record, table)
-    if storage.size(path) != expected.bytes:
-        raise RuntimeError(f"{path} does not have its committed {expected.bytes} bytes; {_hint(out, record)}")
-    source = pa.memory_map(path)
+    if storage.is_local(path):
+        if storage.size(path) != expected.bytes:
+            raise RuntimeError(f"{path} does not have its committed {expected.bytes} bytes; {_hint(out, record)}")
+        source = pa.memory_map(path)
+    else:
+        try:
+            source = pa.BufferReader(_copied(path, expected.bytes, expected.hash))
+        except (FileNotFoundError, ValueError):
+            raise RuntimeError(f"{path} is not what was committed; {_hint(out, record)}") from None
     reader = pa.ipc.open_file(source) if table in _FILE_ZSTD | _FILE_PLAIN else pa.ipc.open_stream(source)
     rows = reader.read_all()
     _check_rows(out, record, table, rows.num_rows)
     return rows
+
+
+@functools.lru_cache(maxsize=_KEPT_COPIES)
+def _copied(path: str, size: int, digest: str) -> pa.Buffer:
+    """Return the content of a remote file, mapped from a local file without a name: the disk is freed with the buffer.
+
+    Shards of a group read the same 32 units one after the other, and would fetch each of them up to 64 times.
+
+    Raises:
+        ValueError: it has another size or hash.
+    """
+    found = xxhash.xxh3_128()
+    with tempfile.NamedTemporaryFile() as local, storage.open_binary(path) as remote:
+        for piece in storage.chunks(remote):
+            local.write(piece)
+            found.update(piece)
+        if (local.tell(), found.hexdigest()) != (size, digest):
+            raise ValueError(path)
+        local.flush()
+        return pa.memory_map(local.name).read_buffer()
 
 
 def check_table(out: str, record: Record, table: str) -> None:

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 
 import datasets
+import fsspec
 import pyarrow as pa
 import pytest
 
 from pipeline.errors import UserError
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config, write_corpus
 from transforms import shards as shards_module
+from transforms import storage
 from transforms.commit import load_records, read_table
 
 
@@ -91,6 +93,27 @@ def test_shards_are_of_one_size(directory, monkeypatch):
     rows = json.loads((directory / "out/shards/train/dataset_info.json").read_text())["splits"]["train"]
     assert len(rows["shard_lengths"]) == len(sizes)
     assert sum(rows["shard_lengths"]) == rows["num_examples"] == counts(directory / "out")["shards"]["train"]["rows"]
+
+
+def test_an_object_store_holds_the_same(directory):
+    """A run whose output is a URL gives the same shards, in every length, and removes what is no longer planned."""
+    memory = fsspec.filesystem("memory")
+    path, url = write_config(directory), "memory://bucket/out"
+    lengths = "tokenize.seq_length=[64, 16]"
+    try:
+        run_stages(path, overrides=[lengths])
+        run_stages(path, overrides=[lengths, f"output={url}"])
+        stages = [storage.read_json(storage.join(out, "run.json"))["stages"] for out in (str(directory / "out"), url)]
+        for name in ("tokenize", "shards"):
+            assert stages[0][name]["column_hashes"] == stages[1][name]["column_hashes"]
+        hashes = [stage["shards"]["other_lengths"]["shards-16"]["column_hashes"] for stage in stages]
+        assert hashes[0] == hashes[1]
+        assert memory.exists("/bucket/out/shards-16/train/state.json")
+        run_stages(path, overrides=[f"output={url}"])
+        assert not memory.find("/bucket/out/shards-16")
+        assert not memory.find("/bucket/out/units/shards-16")
+    finally:
+        memory.rm("/bucket", recursive=True)
 
 
 def shingles(text):

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from transforms import storage
 from transforms.column_hash import ColumnHash, column_hashes
-from transforms.commit import UnitWriter, is_intact, load_record, load_records, read_batches, read_table, remove_unit
+from transforms.commit import (
+    UnitWriter,
+    is_intact,
+    load_record,
+    load_records,
+    map_table,
+    read_batches,
+    read_table,
+    remove_unit,
+)
 from transforms.unit import WorkUnit
 
 UNIT = WorkUnit("u-000000", 0, "key")
@@ -91,6 +100,22 @@ def test_object_stores_take_uploads(monkeypatch):
     record = committed("memory://bucket/run")
     assert read_table("memory://bucket/run", record, "documents").equals(TABLE)
     assert is_intact("memory://bucket/run", record)
+
+
+def test_remote_tables_are_copied_once_and_mapped(monkeypatch):
+    """However often a table is mapped, it is fetched once; a file that is not what was committed is told."""
+    record = committed("memory://bucket/mapped")
+    opened, real = [], storage.open_binary
+    monkeypatch.setattr(storage, "open_binary", lambda path: opened.append(path) or real(path))
+    tables = [map_table("memory://bucket/mapped", record, "documents") for _ in range(3)]
+    assert all(table.equals(TABLE) for table in tables)
+    assert len(opened) == 1
+    changed = dataclasses.replace(record.tables["documents"], hash="0" * 32)
+    with pytest.raises(RuntimeError, match="not what was committed"):
+        map_table("memory://bucket/mapped", dataclasses.replace(record, tables={"documents": changed}), "documents")
+    storage.remove("memory://bucket/mapped/documents/" + record.tables["documents"].path.rpartition("/")[2])
+    with pytest.raises(RuntimeError, match="not what was committed"):
+        map_table("memory://bucket/mapped", dataclasses.replace(record, tables={"documents": changed}), "documents")
 
 
 VALUES = {
