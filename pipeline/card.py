@@ -91,10 +91,11 @@ def _header(output: Output) -> dict[str, Any]:
         "tags": ["gristmill", "pretraining"],
         "size_categories": [next((name for limit, name in _SIZES if kept < limit), "n>1T")],
     }
-    if "shards" in stages:
-        splits = [name for name in ("train", "validation") if stages["shards"]["counts"][name]["rows"]]
-        files = [{"split": name, "path": f"shards/{name}/*.arrow"} for name in splits]
-        header["configs"] = [{"config_name": "default", "data_files": files}]
+    for directory, counts in output.shards.items():
+        splits = [name for name in ("train", "validation") if counts[name]["rows"]]
+        files = [{"split": name, "path": f"{directory}/{name}/*.arrow"} for name in splits]
+        name = "default" if directory == "shards" else directory
+        header.setdefault("configs", []).append({"config_name": name, "data_files": files})
     return header
 
 

@@ -215,7 +215,12 @@ def _tokens(output: Output, doc_id: int) -> Iterator[str]:
 
 
 def _rows(output: Output, doc_id: int) -> Iterator[str]:
-    pieces = [piece for record in output.records("shards").values() for piece in _pieces(output, record, doc_id)]
+    pieces = [
+        piece
+        for directory in output.shards
+        for record in output.records(directory).values()
+        for piece in _pieces(output, record, directory, doc_id)
+    ]
     if not pieces:
         yield _line("shards", "in no row")
     for number, piece in enumerate(pieces[:_MAX_FOUND]):
@@ -224,17 +229,17 @@ def _rows(output: Output, doc_id: int) -> Iterator[str]:
         yield _line("", f"and {len(pieces) - _MAX_FOUND:,} more")
 
 
-def _pieces(output: Output, record: Record, doc_id: int) -> Iterator[str]:
+def _pieces(output: Output, record: Record, directory: str, doc_id: int) -> Iterator[str]:
     """Yield the rows of a shard that hold pieces of the document; only the columns of pieces are touched on disk."""
     for split in SPLITS:
         first_row = 0
-        for batch in map_table(output.out, record, f"shards/{split}").to_batches():
+        for batch in map_table(output.out, record, f"{directory}/{split}").to_batches():
             doc_ids = batch.column("doc_ids")
             starts, lengths = batch.column("piece_starts").flatten(), batch.column("document_lengths").flatten()
             offsets_R1 = doc_ids.offsets.to_numpy() - doc_ids.offsets[0].as_py()
             for place in np.flatnonzero(doc_ids.flatten().to_numpy() == doc_id).tolist():
                 row = int(np.searchsorted(offsets_R1, place, side="right")) - 1
-                where = f"{split}, {record.tables[f'shards/{split}'].path} row {first_row + row}"
+                where = f"{split}, {record.tables[f'{directory}/{split}'].path} row {first_row + row}"
                 yield f"{where}: {lengths[place]} tokens with special ones, from token {starts[place]} of the document"
             first_row += batch.num_rows
 

@@ -49,6 +49,17 @@ class Output:
             self._records[stage] = load_records(self.out, stage)
         return self._records[stage]
 
+    @cached_property
+    def shards(self) -> dict[str, dict[str, Any]]:
+        """The counts by split of each directory of shards, one for each length of rows; empty before there are any."""
+        entry = self.stages.get("shards")
+        if entry is None:
+            return {}
+        return {
+            "shards": entry["counts"],
+            **{name: other["counts"] for name, other in entry.get("other_lengths", {}).items()},
+        }
+
     def has(self, stage: str) -> bool:
         """Whether the stage has ended for what the stages before it committed."""
         return stage in self.stages
@@ -122,11 +133,17 @@ class Output:
     def units_of(self, doc_id: int) -> list[str]:
         """Return the committed units that can hold an id: those with a slice of its file or, of a stream, its part."""
         place = split_doc_id(doc_id)
-        names = []
-        for unit in self.run["plan"]["units"]:
-            if any(part[2] == place.file for part in unit["slices"]):
-                names += [part_name(unit["name"], place.part), unit["name"]]
+        planned = self._units_of_file.get(place.file, [])
+        names = [name for unit in planned for name in (part_name(unit, place.part), unit)]
         return [name for name in names if name in self.records("clean")]
+
+    @cached_property
+    def _units_of_file(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for unit in self.run["plan"]["units"]:
+            for file in dict.fromkeys(part[2] for part in unit["slices"]):
+                found.setdefault(file, []).append(unit["name"])
+        return found
 
     def find(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Return the rows of `documents/` with these ids, deleted ones too; absent ids are left out."""

@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from pipeline.card import write_card
 from pipeline.charts import Threshold, bar, curves, histogram, short
 from pipeline.excerpts import Rejections, kept_documents, near_duplicates
-from pipeline.gates.drift import statistics
 from pipeline.gates.tokens import num_words, token_lengths
+from pipeline.measured import survivors_statistics
 from pipeline.output import Output
 from transforms import storage
 from transforms.shards import SPLITS
 from transforms.unit import Slice
 
 _SAMPLE, _SAMPLED_UNITS = 2000, 16  # a page is a look, not a measurement: 4 GB of text at most are read for it
+_MOST_RULES = 15  # whose values are drawn
 _HERE = Path(__file__).parent
 
 
@@ -54,6 +55,8 @@ def render(output: Output) -> str:
     environment.filters |= {"short": short, "bytes": _bytes, "bar": bar}
     sample = output.sample(_SAMPLE) if output.has("clean") else None
     rejections = Rejections(output)
+    nothing_N = np.zeros(0, np.int64)
+    doc_id_N, tokens_N = token_lengths(output)[:2] if output.has("tokenize") else (nothing_N, nothing_N)
     script, style = (Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("report.js", "report.css"))  # noqa: S704
     data = {
         "documents": [*(kept_documents(sample) if sample is not None else ()), *rejections.documents()],
@@ -70,8 +73,9 @@ def render(output: Output) -> str:
         edits=edits(output.stages),
         languages=languages(output.stages),
         statistics=_statistics(output, sample, rejections),
-        fertility=fertility(output, sample),
-        lengths=_lengths(output),
+        fertility=fertility(sample, doc_id_N, tokens_N),
+        lengths=_lengths(output, tokens_N),
+        shards=[(name, split, counts[split]) for name, counts in output.shards.items() for split in SPLITS],
         licences=licences(sample),
         sources=_sources(output),
         curves=loss_curves(_training_log(output.out)),
@@ -178,30 +182,18 @@ def _statistics(output: Output, sample: pa.Table | None, rejections: Rejections)
     """Return the histogram of each statistic of the survivors, and of what each rule measured where it rejected."""
     charts = []
     if sample is not None and sample.num_rows:
-        settings = output.config["clean"]["language"]
-        for name, values in statistics(sample).items():
-            known = values[~np.isnan(values)]
-            if not len(known):
-                continue
-            limits = (
-                [Threshold("least", settings["threshold"])]
-                if name == "language_score" and settings and settings["keep"]
-                else []
-            )
+        for name, (values, limits) in survivors_statistics(output, sample).items():
             log = name in ("bytes", "words", "lines")
-            charts.append(("kept", f"{name.replace('_', ' ')}, kept", histogram(name, known, limits, log=log)))
-    for rule, values in sorted(rejections.values.items(), key=lambda item: -len(item[1])):
+            charts.append(("kept", f"{name.replace('_', ' ')}, kept", histogram(name, values, limits, log=log)))
+    for rule, values in sorted(rejections.values.items(), key=lambda item: -len(item[1]))[:_MOST_RULES]:
         if rule in rejections.thresholds and len(np.unique(values)) > 1:
             limits = [Threshold(f"limit {short(rejections.thresholds[rule])}", rejections.thresholds[rule])]
             charts.append(("rejected", f"{rule}, rejected", histogram(rule, values, limits)))
     return charts
 
 
-def _lengths(output: Output) -> Markup | None:
+def _lengths(output: Output, tokens_N: NDArray[np.int64]) -> Markup | None:
     """Return the histogram of tokens a document."""
-    if not output.has("tokenize"):
-        return None
-    _, tokens_N, _ = token_lengths(output)
     limits = [Threshold("row", float(_row_length(output.config)))]
     return histogram("tokens of a document", tokens_N.astype(np.float64), limits, log=True) if len(tokens_N) else None
 
@@ -211,11 +203,12 @@ def _row_length(config: Mapping[str, Any]) -> int:
     return int(length if isinstance(length, int) else length[0])
 
 
-def fertility(output: Output, sample: pa.Table | None) -> list[tuple[str, int, int, int, float]]:
+def fertility(
+    sample: pa.Table | None, doc_id_N: NDArray[np.int64], tokens_N: NDArray[np.int64]
+) -> list[tuple[str, int, int, int, float]]:
     """Return (language, documents, words, tokens, tokens a word) of the sampled survivors, most tokens first."""
-    if sample is None or not sample.num_rows or not output.has("tokenize"):
+    if sample is None or not sample.num_rows or not len(doc_id_N):
         return []
-    doc_id_N, tokens_N, _ = token_lengths(output)
     order_N = np.argsort(doc_id_N)
     own_S = order_N[np.searchsorted(doc_id_N[order_N], sample.column("doc_id").to_numpy())]
     tokens_S, words_S = tokens_N[own_S], num_words(sample.column("text").combine_chunks())

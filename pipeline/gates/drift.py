@@ -13,27 +13,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
-from pipeline.gates.tokens import num_words
+from pipeline.gates.sample import in_flight
 from pipeline.gates.verdict import Verdict, examples
 from pipeline.output import Output
+from transforms.kernels.quality import STATISTICS
+from transforms.quality import filter_quality
+from transforms.schema import STATISTIC
 
 _LEAST_SHARE = 1e-4  # of an empty bin: its logarithm must be finite
 _BIN_DOCUMENTS = 50  # in the smaller sample; with fewer in a bin, chance alone moves the index
 
 
 def statistics(sample: pa.Table) -> dict[str, NDArray[np.float64]]:
-    """Return the statistics of N documents (float64 [N], NaN where there is none) that are compared between runs."""
-    texts = sample.column("text").combine_chunks()
-    num_bytes = pc.binary_length(texts).to_numpy().astype(np.float64)
-    words = num_words(texts).astype(np.float64)
+    """Return the statistics of N documents (float64 [N], NaN where there is none): those that rules may look at."""
     score = sample.column("language_score").combine_chunks().cast(pa.float64())
-    return {
-        "bytes": num_bytes,
-        "words": words,
-        "bytes_per_word": num_bytes / np.maximum(words, 1),
-        "lines": pc.count_substring(texts, "\n").to_numpy() + 1.0,
+    found = {
+        "bytes": pc.binary_length(sample.column("text").combine_chunks()).to_numpy().astype(np.float64),
         "language_score": score.fill_null(np.nan).to_numpy(zero_copy_only=False),
     }
+    measured = filter_quality(in_flight(sample), presets=(), keep_statistics=True)
+    for name in STATISTICS:
+        found[name] = measured.column(STATISTIC + name).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    return found
 
 
 def stability_index(then_B: NDArray[Any], now_B: NDArray[Any]) -> float:
@@ -80,7 +81,7 @@ def _languages(sample: pa.Table, before: pa.Table, limit: float) -> Verdict:
     value = stability_index(*counts_B)
     changes = counts_B[1] / sample.num_rows - counts_B[0] / before.num_rows
     most = int(np.argmax(np.abs(changes)))
-    what = f"{names[most]} is {abs(changes[most]):.1%} of the documents {'more' if changes[most] >= 0 else 'less'}"
+    what = f"most changed: {names[most]}, by {changes[most]:+.1%} of the documents"
     shown = _grown(sample, pc.index_in(columns[1], names).to_numpy(), *counts_B) if value > limit else ()
     return Verdict.at_most("drift", value, limit, what, subject="languages", examples=shown)
 

@@ -18,8 +18,9 @@ GATE = "files"
 def files(output: Output) -> Iterator[Verdict]:
     """Yield the number of files that are missing, changed or unreadable; not one is allowed."""
     checked, bad = 0, []
-    for stage in ENTRIES:
-        for record in output.records(stage).values() if output.has(stage) and stage != "pretrain" else ():
+    stages = [stage for stage in ENTRIES if output.has(stage) and stage not in ("pretrain", "shards")]
+    for stage in (*stages, *output.shards):
+        for record in output.records(stage).values():
             for name, table in record.tables.items():
                 checked += 1
                 path = storage.join(output.out, table.path)
@@ -28,7 +29,7 @@ def files(output: Output) -> Iterator[Verdict]:
                     bad.append(
                         (table.path, "is missing" if found is None else "is not what was committed", record.unit)
                     )
-                elif name.startswith("shards/") and (why := _unreadable(output, record, name)):
+                elif stage in output.shards and (why := _unreadable(output, record, name)):
                     bad.append((table.path, why, record.unit))
     if not checked:
         yield Verdict.not_measured(GATE, "nothing is committed")

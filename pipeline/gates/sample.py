@@ -22,7 +22,7 @@ def language_purity(output: Output, sample: pa.Table, limit: float) -> Iterator[
         return
     options = {name: value for name, value in settings.items() if name != "detector"}
     try:
-        measured = label_language(_in_flight(sample), **options)
+        measured = label_language(in_flight(sample), **options)
     except ValueError as error:  # the model is gone
         yield Verdict.not_measured(gate, str(error))
         return
@@ -53,7 +53,7 @@ def pii_left(output: Output, sample: pa.Table, limit: float | None) -> Iterator[
                 " documents hold what looks like personal data",
             )
             return
-    yield _share(gate, sample, hit_N, limit, f"with {', '.join(asked or KINDS)}", least=False)
+    yield _share(gate, sample, hit_N, limit, f"hold {', '.join(asked or KINDS)}", least=False)
 
 
 def _share(gate: str, sample: pa.Table, true_N: Any, limit: float, what: str, *, least: bool) -> Verdict:
@@ -71,7 +71,8 @@ def _share(gate: str, sample: pa.Table, true_N: Any, limit: float, what: str, *,
     return make(gate, share, limit, told, examples=shown)
 
 
-def _in_flight(sample: pa.Table) -> pa.RecordBatch:
+def in_flight(sample: pa.Table) -> pa.RecordBatch:
+    """Return documents as the transforms of the clean stage take them: alive."""
     table = sample
     for field in VERDICT:
         table = table.append_column(field, pa.nulls(sample.num_rows, field.type))

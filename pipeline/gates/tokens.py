@@ -110,23 +110,25 @@ def _by_id(output: Output, doc_ids: NDArray[np.int64]) -> tuple[Example, ...]:
 def row_fill(output: Output, limit: float) -> Iterator[Verdict]:
     """Yield how full the training rows are; with `packing: none` that says nothing."""
     gate = "row_fill"
-    if not output.has("shards") or output.config["tokenize"]["packing"] == "none":
-        why = "there are no shards" if not output.has("shards") else "tokenize.packing is none: a row is one document"
+    if not output.shards or output.config["tokenize"]["packing"] == "none":
+        why = "tokenize.packing is none: a row is one document" if output.shards else "there are no shards"
         yield Verdict.not_measured(gate, why)
         return
-    counts = output.stages["shards"]["counts"]["train"]
-    if not counts["capacity"]:
-        yield Verdict.not_measured(gate, "there are no training rows")
-        return
-    value = counts["tokens"] / counts["capacity"]
-    what = f"{counts['tokens']:,} tokens in {counts['rows']:,} training rows with room for {counts['capacity']:,}"
-    yield Verdict.at_least(gate, value, limit, what, examples=_emptiest(output) if value < limit else ())
+    for directory, splits in output.shards.items():
+        counts, subject = splits["train"], "" if directory == "shards" else directory
+        if not counts["capacity"]:
+            yield Verdict.not_measured(gate, "there are no training rows", subject)
+            continue
+        value = counts["tokens"] / counts["capacity"]
+        shown = _emptiest(output, directory) if value < limit else ()
+        what = f"{counts['tokens']:,} tokens in {counts['rows']:,} training rows with room for {counts['capacity']:,}"
+        yield Verdict.at_least(gate, value, limit, what, subject=subject, examples=shown)
 
 
-def _emptiest(output: Output) -> tuple[Example, ...]:
+def _emptiest(output: Output, directory: str) -> tuple[Example, ...]:
     """Return the first documents of the emptiest rows of the first shard."""
-    record = next(iter(output.records("shards").values()))
-    rows = map_table(output.out, record, "shards/train").combine_chunks()
+    record = next(iter(output.records(directory).values()))
+    rows = map_table(output.out, record, f"{directory}/train").combine_chunks()
     length_R = np.diff(rows.column("input_ids").chunk(0).offsets.to_numpy())
     ids = [rows.column("doc_ids")[row][0].as_py() for row in np.argsort(length_R, kind="stable")[:3].tolist()]
     return _by_id(output, np.array(ids, np.int64))

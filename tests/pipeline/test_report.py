@@ -18,6 +18,7 @@ import yaml
 from pipeline.card import card_lines, write_card
 from pipeline.charts import Threshold, bar, curves, histogram, short
 from pipeline.cli import main
+from pipeline.gates.tokens import token_lengths
 from pipeline.output import Output
 from pipeline.report import as_data_block, fertility, funnel, licences, write_report
 from tests.pipeline.corpus import records, run_stages, write_config
@@ -148,7 +149,7 @@ def test_fertility_and_licences_by_hand(out):
     """Tokens a word of all survivors are those of the records; licences are counted by field and value."""
     run = Output(out)
     sample = run.sample(1000)
-    [(language, documents, words, tokens, ratio)] = fertility(run, sample)
+    [(language, documents, words, tokens, ratio)] = fertility(sample, *token_lengths(run)[:2])
     assert (language, documents) == ("en", sample.num_rows)
     assert tokens == run.stages["tokenize"]["counts"]["tokens"]
     assert ratio == pytest.approx(tokens / words)
