@@ -201,6 +201,7 @@ class Dedup(Section):
     """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
 
     `against` names the directories of earlier runs; `policy` says whose documents survive, theirs or this run's.
+    `takedown` is a file of addresses whose pages are deleted, and with them the copies that they stood for.
     """
 
     exact: bool = True
@@ -209,6 +210,7 @@ class Dedup(Section):
     against: tuple[str, ...] = ()
     policy: Literal["old", "new"] = "old"
     decontaminate: Decontaminate | None = None
+    takedown: str | None = None
     lines: Lines | None = None
     substrings: Substrings | None = None
     shuffle: bool = False  # GroupByKey instead of passes over run files, for runners of many machines

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
+from pipeline.config import Dedup
 from pipeline.context import RunContext, upstream_key
 from pipeline.decontamination import find_contaminated
 from pipeline.dedup_deletions import graph_deletions, graph_superseded
@@ -43,6 +44,7 @@ from pipeline.dedup_units import (
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
+from transforms import storage
 from transforms.commit import Record, load_records, map_table
 from transforms.dedup import PREFIX_BITS
 from transforms.fingerprint import check_metadata
@@ -66,7 +68,7 @@ def run(context: RunContext) -> None:
     hashed = content_key(
         DEDUP_VERSION, dedup.exact, dedup.url, dedup.parameters and dataclasses.asdict(dedup.parameters)
     )
-    settings = content_key(hashed, config.model_dump(exclude={"decontaminate", "lines", "substrings"}))
+    settings = content_key(hashed, config.model_dump(exclude={"decontaminate", "takedown", "lines", "substrings"}))
 
     # Runs know nothing of thresholds and policies. The documents matter for their URLs alone.
     units = [WorkUnit(signed.label, number,
@@ -118,7 +120,10 @@ def run(context: RunContext) -> None:
     }
     spans, repeated = find_repeats(context, dedup, alive)
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
-    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], repeated)) for number, signed in own]
+    taken_down = _takedown_key(config)
+    dedup = dataclasses.replace(dedup, takedown=config.takedown)
+    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], repeated, *taken_down))
+             for number, signed in own]  # fmt: skip
     units.sort(key=lambda unit: records[unit.name].number)
     units = [unit._replace(number=records[unit.name].number) for unit in units]
     deleted = context.run_job(STAGE, Job(STAGE, graph_deletions, dedup), units)
@@ -141,6 +146,15 @@ def run(context: RunContext) -> None:
     )
     entry["seconds"] = round(entry["seconds"] + sum(summarise(job.values())["seconds"] for job in jobs), 3)
     context.set_stage(STAGE, entry)
+
+
+def _takedown_key(config: Dedup) -> list[str]:
+    if config.takedown is None:
+        return []
+    try:
+        return [storage.file_hash(config.takedown)[1]]
+    except OSError as error:
+        raise UserError(f"dedup.takedown: cannot read {config.takedown}: {error.strerror}") from None
 
 
 def _shuffled_clusters(context: RunContext, dedup: DedupContext, key: str) -> list[dict[str, Record]]:

@@ -14,9 +14,11 @@ from transforms.commit import Record, UnitWriter, load_record, map_table, read_b
 from transforms.decontamination import worst
 from transforms.dedup import deletions
 from transforms.each_unit import EachUnit
+from transforms.page_url import normalised_urls
 from transforms.schema import DELETIONS, REJECTED
 from transforms.spans import CUTS
 from transforms.unit import WorkUnit
+from transforms.word_lists import read_list
 
 CLUSTERS = pa.schema(
     [
@@ -42,9 +44,11 @@ def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
     counts: dict[str, Any] = {}
     if context.drop_contaminated:
         deleted = _joined(deleted, _contaminated(context, signed))
+    if context.takedown is not None:
+        deleted = _joined(deleted, _taken_down(context.takedown, context, record))
     writer = UnitWriter(context.out, STAGE, unit)
     if context.lines or context.substrings:
-        emptied = _write_cuts(writer, context, signed, counts)
+        emptied = _write_cuts(writer, context, signed, deleted, counts)
         deleted = _joined(deleted, emptied)
     writer.open("deletions", DELETIONS)
     writer.open("clusters", CLUSTERS)
@@ -64,15 +68,36 @@ def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
 
 
 def _joined(deleted: pa.Table, more: pa.Table) -> pa.Table:
-    return pa.concat_tables([deleted, more]).sort_by("doc_id").combine_chunks()
+    """Return DELETIONS of both, by doc_id; a document that both have keeps its first reason."""
+    return pa.concat_tables([deleted, _others(more, deleted)]).sort_by("doc_id").combine_chunks()
 
 
-def _write_cuts(writer: UnitWriter, context: DedupContext, signed: Signed, counts: dict[str, Any]) -> pa.Table:
+def _others(rows: pa.Table, deleted: pa.Table) -> pa.Table:
+    """Return the rows of documents that are not deleted."""
+    return rows.filter(pc.invert(pc.is_in(rows.column("doc_id"), deleted.column("doc_id"))))
+
+
+def _taken_down(path: str, context: DedupContext, record: Record) -> pa.Table:
+    """Return DELETIONS of the documents whose address, in normal form, is on a list; each is its own twin."""
+    listed = normalised_urls(pa.array(read_list(path), pa.string()))
+    found = [
+        batch.column("doc_id").filter(pc.is_in(normalised_urls(batch.column("url")), listed))
+        for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url"))
+    ]
+    doc_id = pa.chunked_array(found, pa.int64()).combine_chunks()
+    size = len(doc_id)
+    columns = [doc_id, pa.array(["takedown"] * size), doc_id, pa.nulls(size, pa.string()), pa.nulls(size, pa.float32())]
+    return pa.table(columns, schema=DELETIONS)
+
+
+def _write_cuts(
+    writer: UnitWriter, context: DedupContext, signed: Signed, deleted: pa.Table, counts: dict[str, Any]
+) -> pa.Table:
     """Write cuts/, count what is cut, and return DELETIONS of the documents of which nothing is left."""
     writer.open("cuts", CUTS)
     emptied = [DELETIONS.empty_table()]
     counts |= {"cuts": {"lines": 0, "substrings": 0}, "cut_bytes": 0}
-    for cuts, gone, num_bytes in cuts_of_unit(context, signed):
+    for cuts, gone, num_bytes in cuts_of_unit(context, signed, deleted.column("doc_id").to_numpy()):
         writer.write("cuts", cuts)
         emptied.append(gone)
         counts["cut_bytes"] += num_bytes

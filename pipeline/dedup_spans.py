@@ -226,8 +226,13 @@ def _between(tables: Sequence[pa.Table], schema: pa.Schema, first: int, stop: in
     return found.take(pa.array(np.argsort(dense << np.uint64(32) | start, kind="stable")))
 
 
-def cuts_of_unit(context: DedupContext, signed: Signed) -> Iterator[tuple[pa.Table, pa.Table, int]]:
-    """Yield for each batch of documents CUTS, DELETIONS of documents of which nothing is left, and the bytes cut."""
+def cuts_of_unit(
+    context: DedupContext, signed: Signed, deleted_D: NDArray[np.int64]
+) -> Iterator[tuple[pa.Table, pa.Table, int]]:
+    """Yield for each batch of documents CUTS, DELETIONS of documents of which nothing is left, and the bytes cut.
+
+    Nothing is cut from the documents `deleted_D`.
+    """
     lines = _mapped(context, "line") if context.lines else []
     windows = _mapped(context, "window") if context.substrings else []
     row = 0
@@ -245,7 +250,8 @@ def cuts_of_unit(context: DedupContext, signed: Signed) -> Iterator[tuple[pa.Tab
             start_S, stop_S = np.concatenate((start_S, start_W)), np.concatenate((stop_S, stop_W))
         reason_S = np.repeat(np.array(["lines", "substrings"], object), [num_lines, len(row_S) - num_lines])
         order_S = np.lexsort((start_S, row_S))  # stable: lines first
-        order_S = order_S[start_S[order_S] < stop_S[order_S]]
+        gone_N = np.isin(batch.column("doc_id").to_numpy(), deleted_D)
+        order_S = order_S[(start_S[order_S] < stop_S[order_S]) & ~gone_N[row_S[order_S]]]
         row_S, start_S, stop_S = row_S[order_S], start_S[order_S], stop_S[order_S]
         cut = cut_texts(texts, row_S, start_S, stop_S)
         before_N, after_N = (pc.binary_length(column).to_numpy() for column in (texts, cut))

@@ -58,7 +58,7 @@ REJECTED = pa.schema(
 DELETIONS = pa.schema(
     [
         pa.field("doc_id", pa.int64(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # exact | url | minhash | contaminated
+        pa.field("reason", pa.string(), nullable=False),  # exact | url | minhash | contaminated | takedown
         pa.field("twin_id", pa.int64(), nullable=False),
         pa.field("twin_run", pa.string()),  # null = this run
         pa.field("similarity", pa.float32()),

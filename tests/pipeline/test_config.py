@@ -169,6 +169,7 @@ def test_the_set_of_keys_is_frozen():
         "clean.language.keep", "clean.language.detector", "clean.language.model", "clean.language.threshold",
         "clean.language.thresholds",
         "dedup", "dedup.exact", "dedup.url", "dedup.against", "dedup.policy", "dedup.shuffle", "dedup.minhash",
+        "dedup.takedown",
         "dedup.decontaminate", "dedup.decontaminate.sets", "dedup.decontaminate.ngram", "dedup.decontaminate.action",
         "dedup.lines", "dedup.lines.unit", "dedup.lines.keep", "dedup.lines.min_words",
         "dedup.substrings", "dedup.substrings.min_length",

@@ -62,6 +62,7 @@ def test_a_table_that_the_new_key_does_not_make_is_removed(directory):
 
 
 KEYS = [
+    ("dedup", f"dedup.takedown={__file__}"),
     ("clean", "clean.unicode=nfkc"),
     ("clean", "clean.language={keep: [en]}"),
     ("clean", "clean.language={keep: [en], threshold: 0.1}"),
