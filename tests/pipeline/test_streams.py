@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import signal
 import time
 
@@ -10,12 +11,12 @@ import pytest
 from pipeline.errors import RunFailed
 from pipeline.output import Output
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config
-from tests.pipeline.processes import start
+from tests.pipeline.processes import start, workers
 from transforms import storage
 from transforms.commit import load_records, read_table, table_path
 from transforms.schema import split_doc_id
 
-UNIT_BYTES = 8192
+UNIT_BYTES = 4096
 PART = "units/clean/long-000000.?????.json"
 
 
@@ -102,22 +103,29 @@ def test_a_failure_inside_the_file(undisturbed, tmp_path, monkeypatch, after):
     assert counts(out)["clean"] == undisturbed[2]["clean"]
 
 
+def wait_for_parts(process, out, wanted):
+    while len(parts(out)) < wanted:
+        assert process.poll() is None
+        time.sleep(0.005)
+
+
 def test_sigkill_inside_the_file(undisturbed, tmp_path):
-    """Kill -9 between two parts, with the local pool: the same command goes on inside the file."""
+    """Kill -9 of the worker, then of the run: the next worker, and the next run, go on inside the file."""
     out = tmp_path / "out"
     path = configured(undisturbed[0], out)
     process = start(path, out, "--to", "clean")
-    while len(parts(out)) < 3:
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    wait_for_parts(process, out, 2)
+    for worker in workers(process.pid):
+        os.kill(worker, signal.SIGKILL)
     before = times(out)
-    assert 0 < len(before) < len(times(undisturbed[0] / "out"))
-    assert not (out / "units/clean/long-000000.json").exists()
+    wait_for_parts(process, out, len(parts(out)) + 2)
+    process.kill()
+    process.wait()
+    assert before.items() <= (later := times(out)).items()
+    assert 0 < len(before) < len(later)
     process = start(path, out, "--to", "clean")
     assert process.wait(timeout=120) == 0, process.stderr.read()
-    assert before.items() <= times(out).items()
+    assert later.items() <= times(out).items()
     assert column_hashes(out)["clean"] == undisturbed[1]["clean"]
     assert counts(out)["clean"] == undisturbed[2]["clean"]
     assert not list(out.rglob(".*.private"))
