@@ -24,7 +24,7 @@ from transforms.word_lists import read_list
 RULE = "badwords"
 EVERY = ""  # the language of a list that is for all documents
 
-_WITHOUT_SPACES = frozenset({"ja", "th", "zh"})
+_WITHOUT_SPACES = frozenset({"ja", "th", "zh", "jpn", "tha", "zho", "cmn"})
 # Entries of the usual lists that would filter more than a tenth of their language.
 _ALLOWED = {"ja": {"sm", "\u30b0\u30ed", "\u5973\u306e\u5b50"}, "zh": {"\u6027"}}
 _LANGUAGE = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9_-]+)?(?:\.txt)?")
@@ -74,7 +74,7 @@ class FilterBadWords:
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         offsets_N1, text = string_views(batch.column("text"))
         found_N = np.zeros(batch.num_rows, np.bool_)
-        base_N = np.array([(name or "").partition("-")[0] for name in batch.column("language").to_pylist()], object)
+        base_N = np.array([re.split("[-_]", name or "")[0] for name in batch.column("language").to_pylist()], object)
         for language, phrases in self._lists.items():
             skip_N = ~alive_mask(batch) | ((base_N != language) & (language != EVERY))
             if not skip_N.all():

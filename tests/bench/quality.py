@@ -3,15 +3,18 @@
     python tests/bench/quality.py [--data ../shared/data] [--rival-every 10] [--repeats 5]
 
 Needs `pip install datatrove spacy` for the rival's columns. Both judge the same English documents, preset by preset
-and as the chain gopher-repetition, gopher-quality, c4-fineweb, fineweb. `same fate` is the share of documents that both
-keep or both drop, `same reason` of those that get the same rule or none, `same text` of those both keep. MB/s of
-gristmill: `cold` is a first pass, when its memory knows no chunk, `warm` a later one, when it knows every chunk; a long
-run lies between.
+and as the chain gopher-repetition, gopher-quality, c4-fineweb, fineweb. fineweb2 has values for English here, as
+fineweb-2's files have for other languages, and datatrove its filters with fineweb-2's settings. `same fate` is the
+share of documents that both keep or both drop, `same reason` of those that get the same rule or none, `same text` of
+those both keep. MB/s of gristmill: `cold` is a first pass, when its memory knows no chunk, `warm` a later one, when it
+knows every chunk; a long run lies between. Then all statistics, and every repair alone on the same clean text, with
+the number of documents that ftfy is called for.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,32 @@ import numpy as np
 import pyarrow as pa
 
 from tests.corpora import read_jsonl
+from transforms import repair
+from transforms.presets import Choice, language_values
 from transforms.quality import Memory, filter_quality
-from transforms.schema import IN_FLIGHT
+from transforms.schema import IN_FLIGHT, edit_columns
 
 ENGLISH = (
     "text/python-docs/en", "text/perl-doc/en", "text/libreoffice-help/en-us", "text/nltk-public-domain/en",
     "text/wesnoth/en", "text/wesnoth/en_GB", "text/debian-handbook/en-US",
 )  # fmt: skip
 CHAIN = ("gopher-repetition", "gopher-quality", "c4-fineweb", "fineweb")
+END_MARKS = Choice(preset="c4-fineweb", thresholds={"no_terminal_punc": 1})
+VALUES = {
+    "dup_line_frac": 0.264, "top_n_grams": [[2, 0.161], [3, 0.149], [4, 0.134]],
+    "dup_n_grams": [[5, 0.15], [6, 0.141], [7, 0.131], [8, 0.121], [9, 0.111], [10, 0.1]], "line_punct_thr": 0.1,
+    "new_line_ratio": 0.185, "min_avg_word_length": 2, "max_avg_word_length": 11, "max_non_alpha_words_ratio": 0.812,
+    "stopwords": ["the", "of", "and", "to", "in", "a", "is", "for"],
+}  # fmt: skip
+FINEWEB2 = Choice(preset="fineweb2", languages={"en": language_values(VALUES)})
+REASONS = {"< 3 paragraphs": "paragraph_filter"}  # theirs -> ours
+ROWS: list[tuple[str, tuple[str | Choice, ...]]] = [
+    *((name, (name,)) for name in CHAIN),
+    ("c4-fineweb, end marks", (END_MARKS,)),
+    ("mc4-paragraph", ("mc4-paragraph",)),
+    ("fineweb2", (FINEWEB2,)),
+    ("all four", CHAIN),
+]
 BATCH_BYTES = 16 << 20
 
 
@@ -46,21 +67,49 @@ def main() -> None:
     )
     print("| presets | same fate | same reason | same text | datatrove MB/s | gristmill cold | warm | warm is |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, presets in [*((name, (name,)) for name in CHAIN), ("all four", CHAIN)]:
-        started = time.perf_counter()
+    for name, presets in ROWS:
+        started = time.process_time()
         theirs = datatrove(few, presets)
-        rival = few_megabytes / (time.perf_counter() - started)
+        rival = few_megabytes / (time.process_time() - started)
         fate, reason, text = agreement(few, presets, theirs)
         cold, warm = rates(texts, presets, given.repeats, megabytes)
         shares = f"{100 * fate:.2f} % | {100 * reason:.2f} % | {100 * text:.2f} %"
         print(f"| {name} | {shares} | {rival:.2f} | {cold:.0f} | {warm:.0f} | {warm / rival:.0f} x |")
+    cold, warm = rates(texts, (), given.repeats, megabytes, keep_statistics=True)
+    print(f"| all statistics | - | - | - | - | {cold:.0f} | {warm:.0f} | - |")
+    repairs(texts, given.repeats, megabytes)
+
+
+def repairs(texts: list[str], repeats: int, megabytes: float) -> None:
+    """Print for each repair MB/s of processor time on this clean text, edits, and how often ftfy was called."""
+    print("\n| repair | MB/s | edits | documents given to ftfy |")
+    print("|---|---|---|---|")
+    for name in ("mojibake", "boilerplate", "citations", "symbol_lines"):
+        calls, seconds, edits = 0, [], 0
+        original = repair.fixed
+
+        def counted(text: str, original: Callable[[str], str] = original) -> str:
+            nonlocal calls
+            calls += 1
+            return original(text)
+
+        repair.fixed = counted
+        for _ in range(repeats):
+            calls = edits = 0
+            started = time.process_time()
+            for batch in batches(texts):
+                out = repair.RepairText(what=(name,))(batch)
+                edits += sum(edit_columns(out)[f"repair.{name}"].to_pylist())
+            seconds.append(time.process_time() - started)
+        repair.fixed = original
+        print(f"| {name} | {megabytes / statistics.median(seconds):.0f} | {edits} | {calls} of {len(texts)} |")
 
 
 def batches(texts: list[str]) -> list[pa.RecordBatch]:
     """Return the documents as batches of the size that the pipeline uses."""
     found, rows, size = [], [], 0
     for i, text in enumerate(texts):
-        rows.append({"doc_id": i, "text": text, "source": "", "location": ""})
+        rows.append({"doc_id": i, "text": text, "language": "en", "source": "", "location": ""})
         size += len(text)
         if size > BATCH_BYTES or i == len(texts) - 1:
             found.append(pa.RecordBatch.from_pylist(rows, schema=IN_FLIGHT))
@@ -68,31 +117,62 @@ def batches(texts: list[str]) -> list[pa.RecordBatch]:
     return found
 
 
-def rates(texts: list[str], presets: tuple[str, ...], repeats: int, megabytes: float) -> tuple[float, float]:
+def rates(
+    texts: list[str],
+    presets: tuple[str | Choice, ...],
+    repeats: int,
+    megabytes: float,
+    *,
+    keep_statistics: bool = False,
+) -> tuple[float, float]:
     """Return MB/s of a first pass with an empty memory, and the median of later ones."""
     given = batches(texts)
-    filter_quality(given[0].slice(0, 1), presets=presets)  # compile
+    filter_quality(given[0].slice(0, 1), presets=presets, keep_statistics=keep_statistics)  # compile
     memory, seconds = Memory(max_rows=1 << 30), []
     for _ in range(repeats + 1):
-        started = time.perf_counter()
+        started = time.process_time()
         for batch in given:
-            filter_quality(batch, presets=presets, memory=memory)
-        seconds.append(time.perf_counter() - started)
+            filter_quality(batch, presets=presets, keep_statistics=keep_statistics, memory=memory)
+        seconds.append(time.process_time() - started)
     return megabytes / seconds[0], megabytes / statistics.median(seconds[1:])
 
 
-def datatrove(texts: list[str], presets: tuple[str, ...]) -> list[tuple[str | None, str]]:
+def datatrove(texts: list[str], presets: tuple[str | Choice, ...]) -> list[tuple[str | None, str]]:
     """Return for each document the reason of the first filter that drops it (None: kept), and its text afterwards."""
     from datatrove.data import Document
     from datatrove.pipeline import filters
 
-    makers: dict[str, Any] = {
-        "gopher-repetition": filters.GopherRepetitionFilter,
-        "gopher-quality": filters.GopherQualityFilter,
-        "c4-fineweb": lambda: filters.C4QualityFilter(filter_no_terminal_punct=False),
-        "fineweb": filters.FineWebQualityFilter,
+    def fineweb2() -> list[Any]:
+        return [
+            filters.GopherRepetitionFilter(
+                dup_para_frac=0,
+                dup_line_char_frac=0,
+                dup_para_char_frac=0,
+                **{name: VALUES[name] for name in ("dup_line_frac", "top_n_grams", "dup_n_grams")},
+            ),
+            filters.FineWebQualityFilter(
+                short_line_thr=999,
+                char_duplicates_ratio=0.1,
+                line_punct_thr=VALUES["line_punct_thr"],
+                new_line_ratio=VALUES["new_line_ratio"],
+            ),
+            filters.GopherQualityFilter(
+                stop_words=VALUES["stopwords"],
+                **{n: VALUES[n] for n in ("min_avg_word_length", "max_avg_word_length", "max_non_alpha_words_ratio")},
+            ),
+        ]
+
+    makers: dict[str | Choice, Callable[[], list[Any]]] = {
+        "gopher-repetition": lambda: [filters.GopherRepetitionFilter()],
+        "gopher-quality": lambda: [filters.GopherQualityFilter()],
+        "c4-fineweb": lambda: [filters.C4QualityFilter(filter_no_terminal_punct=False)],
+        "no_terminal_punc": lambda: [filters.C4QualityFilter()],
+        "fineweb": lambda: [filters.FineWebQualityFilter()],
+        "mc4-paragraph": lambda: [filters.C4ParagraphFilter()],
+        "fineweb2": fineweb2,
     }
-    chain = [makers[name]() for name in presets]
+    names = ["no_terminal_punc" if name is END_MARKS else getattr(name, "preset", name) for name in presets]
+    chain = [one for name in names for one in makers[name]()]
     chain[0].filter(Document(text="load the tokeniser", id=""))
     verdicts: list[tuple[str | None, str]] = []
     for text in texts:
@@ -101,14 +181,14 @@ def datatrove(texts: list[str], presets: tuple[str, ...]) -> list[tuple[str | No
         for one in chain:
             result = one.filter(document)
             if result is not True:
-                reason = result[1]
+                reason = REASONS.get(result[1], result[1])
                 break
         verdicts.append((reason, document.text))
     return verdicts
 
 
 def agreement(
-    texts: list[str], presets: tuple[str, ...], theirs: list[tuple[str | None, str]]
+    texts: list[str], presets: tuple[str | Choice, ...], theirs: list[tuple[str | None, str]]
 ) -> tuple[float, float, float]:
     """Return the shares of documents with the same fate, the same reason, and the same text of those both keep."""
     rules, kept = [], []

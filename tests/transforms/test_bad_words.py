@@ -35,10 +35,11 @@ def test_the_list_of_the_language_decides(lists):
         ("Darn!", "en", None), ("darned", "en", None), ("zut darn", "de", None), ("zut", "fr", None),
         ("crisse", "fr", None), ("\u4ed6\u8bf4\u574f\u8bdd\u4e86", "zh-cn", None), ("\u6027", "zh-tw", None),
         ("the", "en", None), ("darn", None, None), ("say heck  yes", "en", None),
+        ("zut", "fr_Latn", None),
     )  # fmt: skip
     out = FilterBadWords(path=lists)(batch)
     bad = [rule == "badwords" for rule in out.column("rule").to_pylist()]
-    assert bad == [True, False, False, True, True, True, False, False, False, False]
+    assert bad == [True, False, False, True, True, True, False, False, False, False, True]
 
 
 def test_one_list_for_every_document(lists):
