@@ -175,7 +175,7 @@ def test_pairs_from_the_run_to_a_trained_model(directory, tmp_path):
         dedup={"minhash": None},
         pretrain={
             "model": "bert-base", "layers": 1, "width": 32, "heads": 2, "objective": "mlm+nsp", "steps": 3,
-            "batch_rows": 4,
+            "batch_rows": 4, "threads": 1,
         },
     )  # fmt: skip
     out = directory / "out"
