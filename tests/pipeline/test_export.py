@@ -5,6 +5,7 @@ import random
 import shutil
 from pathlib import Path
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -164,6 +165,19 @@ def test_a_unit_without_survivors_has_no_file(tmp_path):
     assert (done.files, done.documents, done.written) == (1, 1, 2)
     assert len(list((tmp_path / "to").glob("*.jsonl"))) == 1
     assert export_here(tmp_path / "out", tmp_path / "to", "jsonl").written == 0
+
+
+def test_object_stores_take_an_export(out, tmp_path):
+    """A URL gets the files of a directory, once."""
+    export_here(out, tmp_path / "to", "jsonl")
+    memory = fsspec.filesystem("memory")
+    try:
+        assert export_here(out, "memory://bucket/to", "jsonl").written > 2
+        for name, content in contents(tmp_path / "to").items():
+            assert memory.cat(f"/bucket/to/{name}") == content
+        assert export_here(out, "memory://bucket/to", "jsonl").written == 0
+    finally:
+        memory.rm("/bucket", recursive=True)
 
 
 def test_mistakes_are_one_line(out, tmp_path, capsys):

@@ -14,6 +14,7 @@ from transforms.packing import pack
 from transforms.shards import (
     SPLITS,
     ShardMetadata,
+    Share,
     assign_shards,
     choose_num_shards,
     dataset_dict_file,
@@ -200,6 +201,22 @@ def test_shares_of_repeated_sources(units, num_shards):
         assert all(left[1] == right[0] for left, right in pairwise(edges))
     sizes = [sum((s.stop - s.start) * max(repeats[s.unit], 0.01) for s in shares) for shares in shards]
     assert max(sizes) - min(sizes) <= 2 + 2 * sum(max(repeat, 1) for repeat in repeats)
+
+
+def test_groups_of_repeated_sources_weigh_the_same():
+    """Of many units, some packed ten times: shards of different groups hold the same, up to a tenth."""
+    repeats = np.where(np.arange(300) % 3, 1.0, 10.0)
+    shards = assign_shards(np.full(300, 1000), 30, seed=1, repeat_U=repeats)
+    assert len({tuple(sorted({share.unit for share in shares})) for shares in shards}) > 5  # groups
+    sizes = [sum((share.stop - share.start) * repeats[share.unit] for share in shares) for shares in shards]
+    assert max(sizes) < 1.1 * min(sizes)
+
+
+def test_a_share_of_one_empty_document():
+    """An empty document has a place of its own, also as the last of a batch."""
+    tokens = tokens_table([[], [], [], [7]], chunks=4)
+    for place in range(4):
+        assert take_share(tokens, Share(0, place, place + 1))["doc_id"].to_pylist() == [100 + place]
 
 
 def test_shards_mix_units():
