@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.flops import Work, training_flops
-from tests.bench import pretrain_corpus, pretrain_roofline
+from tests.bench import pretrain_corpus, pretrain_gpu, pretrain_roofline
 from tests.pretrain.shards import make_rows, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,21 +34,35 @@ LADDER = [
 ]  # fmt: skip
 
 
-def _table(tmp_path, call, *arguments):
-    table = tmp_path / "table.json"
-    command = ["tests/bench/pretrain_gpu.py", call, *TINY, *arguments, "--json", str(table)]
-    result = subprocess.run(
-        [sys.executable, "-c", _RUN, *command],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    return {line["what"]: line for line in json.loads(table.read_text())["table"]}, result.stdout
+@pytest.fixture
+def table(tmp_path, monkeypatch, capsys):
+    """Runs a call of the script in this process and returns its rows by name, and what it printed."""
+
+    def run(call, *arguments):
+        path = tmp_path / "table.json"
+        monkeypatch.setattr("sys.argv", ["pretrain_gpu.py", call, *TINY, *arguments, "--json", str(path)])
+        pretrain_gpu.main()
+        return _rows(path), capsys.readouterr().out
+
+    yield run
+    torch._dynamo.reset()
+
+
+def _rows(path):
+    return {line["what"]: line for line in json.loads(path.read_text())["table"]}
 
 
 def test_kernels_run_on_cpu(tmp_path):
     """Every row of the first call is there, nothing failed, and Beam, datasets and pydantic are not needed."""
-    rows, shown = _table(tmp_path, "kernels", "--model", "modernbert-base")
+    path = tmp_path / "table.json"
+    command = ["tests/bench/pretrain_gpu.py", "kernels", *TINY, "--model", "modernbert-base", "--json", str(path)]
+    result = subprocess.run(
+        [sys.executable, "-c", _RUN, *command],
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    rows, shown = _rows(path), result.stdout
     assert not [row for row in rows.values() if "failed" in row]
     assert {"product ceiling", "copy", "residual and norm, both ways", "attention sdpa local"} <= rows.keys()
     assert all(row["error"] < 0.02 for row in rows.values() if "error" in row)
@@ -56,9 +71,9 @@ def test_kernels_run_on_cpu(tmp_path):
     assert shown.count("attention sdpa") == 4
 
 
-def test_throughput_runs_on_cpu(tmp_path):
+def test_throughput_runs_on_cpu(table):
     """The ladder comes first and in its order, all of it measured; losses equal the rival's; graphs are made once."""
-    rows, _ = _table(tmp_path, "throughput", "--model", "bert-base", "--compile", "eager")
+    rows, _ = table("throughput", "--model", "bert-base", "--compile", "eager")
     assert not [row for row in rows.values() if "failed" in row]
     assert list(rows)[: len(LADDER)] == LADDER
     assert all(rows[name]["tokens/s"] > 0 and rows[name]["x rival"] > 0 for name in LADDER)
@@ -68,9 +83,9 @@ def test_throughput_runs_on_cpu(tmp_path):
     assert rows["checkpoint"]["resume ms"] > 0
 
 
-def test_the_time_is_kept(tmp_path):
+def test_the_time_is_kept(table):
     """When the time is over the rows left are told as skipped, and the call still ends with its table."""
-    rows, shown = _table(tmp_path, "throughput", "--seconds", "0", "--rival", "no")
+    rows, shown = table("throughput", "--seconds", "0", "--rival", "no")
     assert {row["failed"] for row in rows.values()} == {"skipped: no time left"}
     assert "eager, dense head" in shown
 
