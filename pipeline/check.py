@@ -1,7 +1,7 @@
 """`gristmill check`: all gates over a finished run, and their verdicts as JUnit XML, Markdown and JSON beside it."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +21,14 @@ from pipeline.output import Output
 from transforms import storage
 
 
-def check(out: str, *, config: str | None, overrides: Sequence[str], baseline: str | None) -> list[Verdict]:
+def check(
+    out: str,
+    *,
+    config: str | None,
+    overrides: Sequence[str],
+    baseline: str | None,
+    tell: Callable[[Verdict], Any] = lambda _: None,
+) -> list[Verdict]:
     """Run the gates, write check.xml, check.md and check.json into `out`, and return the verdicts.
 
     Args:
@@ -29,6 +36,7 @@ def check(out: str, *, config: str | None, overrides: Sequence[str], baseline: s
         config: a configuration whose `checks` are used instead of those stored with the run.
         overrides: `checks.KEY=VALUE`.
         baseline: the output directory of an earlier run to compare with.
+        tell: called with each verdict as it is found; a large run takes a while.
 
     Raises:
         UserError: no run there, or a limit that cannot be.
@@ -38,7 +46,10 @@ def check(out: str, *, config: str | None, overrides: Sequence[str], baseline: s
         raise UserError(f"{out}: the clean stage has not ended; finish the run first")
     limits = chosen_limits(output, config, overrides)
     before = open_baseline(baseline) if baseline is not None else None
-    verdicts = list(_verdicts(output, limits, before))
+    verdicts = []
+    for verdict in _verdicts(output, limits, before):
+        tell(verdict)
+        verdicts.append(verdict)
     storage.write_json(storage.join(out, "check.json"), [as_json(verdict) for verdict in verdicts])
     storage.write_text(storage.join(out, "check.md"), as_markdown(output.config["name"], verdicts))
     storage.write_text(storage.join(out, "check.xml"), as_junit(verdicts))

@@ -178,9 +178,13 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
     if command == "check":
         from pipeline.check import check  # noqa: PLC0415
 
-        verdicts = check(options.out, config=options.config, overrides=options.overrides, baseline=options.baseline)
-        for found in verdicts:
-            print(f"{found.status:<12}  {found.message}")
+        verdicts = check(
+            options.out,
+            config=options.config,
+            overrides=options.overrides,
+            baseline=options.baseline,
+            tell=lambda found: print(f"{found.status:<12}  {found.message}", flush=True),
+        )
         return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
 
     if command == "status":

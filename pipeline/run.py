@@ -79,8 +79,16 @@ def run(
             context.may_run = STAGES.index(stage) >= start
             _STAGE_FUNCTIONS[stage](context)
         if context.num_units_run:
-            write_report(config.output)
+            _report(config.output, progress.say)
     return Outcome(out=config.output, seconds=time.monotonic() - started, num_units_run=context.num_units_run)
+
+
+def _report(out: str, say: Say) -> None:
+    """Write the report; a fault in it is told and not raised, since everything that was asked for is done."""
+    try:
+        write_report(out)
+    except Exception as error:  # noqa: BLE001 - whatever a strange document did to the page, the run is complete
+        say(f"the report could not be written ({type(error).__name__}: {error}); gristmill report {out} tries again")
 
 
 def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> LocalEngine | BeamEngine:

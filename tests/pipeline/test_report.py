@@ -170,6 +170,20 @@ def test_a_run_that_has_only_begun_has_a_page(tmp_path):
     assert [row["rule"] for row in block(page)["documents"]] == ["bad_json"]
 
 
+def test_a_fault_in_the_page_does_not_fail_the_run(tmp_path, monkeypatch):
+    """The work is done and told as done; one line says how to try the page again."""
+
+    def broken(out):
+        raise ZeroDivisionError("strange document")
+
+    monkeypatch.setattr("pipeline.run.write_report", broken)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "one.jsonl").write_text("{\n")
+    _, said = run_stages(write_config(tmp_path), last="clean")
+    [line] = said
+    assert line.startswith("the report could not be written (ZeroDivisionError: strange document); gristmill report ")
+
+
 def test_charts():
     """Bars keep their shares, thresholds lie inside, one value and hostile names are drawn."""
     assert 'width="25.000"' in bar(0.25, 0.5)
