@@ -5,7 +5,8 @@ Shapes: see transforms.kernels.byte_level.
 
 import json
 import unicodedata
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
 from transforms.kernels.byte_level import SEEN_BITS, add_pairs, byte_level, last_merges
 from transforms.kernels.normalise import composing_table
-from transforms.kernels.pieces import CHANGES, LETTER, NUMBER, OTHER, SPACE, UNKNOWN
+from transforms.kernels.pieces import CHANGES, LETTER, MARK, NUMBER, OTHER, SPACE, UNKNOWN
 from transforms.kernels.trie import trie_of
 from transforms.kernels.word_memory import new_memory
 
@@ -133,10 +134,11 @@ class ByteLevel:
             cut[[start for _, (start, _) in split(like + "".join(characters[i] + like for i in asked))]] = True
             # Between characters of its kind, nothing is cut off before it; behind it, a line end may be.
             kind_C[asked[~cut[1:-1:2] & ((kind == SPACE) | ~cut[2::2])]] = kind
-        if self._forms:
-            kind_C |= CHANGES * np.array(
-                [any(_may_change(c, form) for form in self._forms) for c in characters], np.uint8
-            )
+        for i, character in enumerate(characters if self._forms else ""):
+            if any(_may_change(character, form) for form in self._forms):
+                kind_C[i] |= (
+                    MARK if kind_C[i] == OTHER and all(_is_mark(character, f) for f in self._forms) else CHANGES
+                )
         self._class_C[codes] = kind_C
 
 
@@ -202,6 +204,23 @@ def _may_change(character: str, form: str) -> bool:
     if form == "Lowercase":
         return character.lower() != character
     return bool(composing_table("NFC" if form == "NFC" else "NFKC")[ord(character)])
+
+
+def _is_mark(character: str, form: str) -> bool:
+    """Return whether normalisation leaves the character alone behind one that is no mark."""
+    if form == "Lowercase":
+        return not _may_change(character, form)
+    form_c: Literal["NFC", "NFKC"] = "NFC" if form == "NFC" else "NFKC"
+    stays = unicodedata.combining(character) != 0 and unicodedata.is_normalized(form_c, character)
+    return stays and ord(character) not in _composing()
+
+
+@cache
+def _composing() -> frozenset[int]:
+    """Return the code points that become one with a character before them."""
+    composed = [chr(code) for code in range(0x80, 0x20000) if unicodedata.is_normalized("NFC", chr(code))]
+    parts = [unicodedata.decomposition(character).split() for character in composed]
+    return frozenset(int(pair[1], 16) for pair in parts if len(pair) == 2 and not pair[0].startswith("<"))
 
 
 def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tuple[bytes, int]] | None:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import inlined, kernel
-from transforms.kernels.pieces import UNKNOWN, gpt2_pieces, tiktoken_pieces
+from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
+from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
 
 NO_RANK = 1 << 30
@@ -295,7 +296,7 @@ def byte_level(
         offsets_N1: int32 [N + 1], UTF-8 text of document n is `bytes_M[offsets_N1[n]:offsets_N1[n + 1]]`.
         bytes_M: uint8.
         class_C: uint8 [C], C = 0x110000.
-        normal: the texts are normalised, CHANGES means nothing.
+        normal: the texts are normalised, CHANGES and MARK mean nothing.
         most_digits: 0 for GPT-2's pattern; else that of tiktoken, with as many digits in one piece.
         prefix_blank: put a blank before each part that does not begin with one.
         added_S3: trie of the bytes of added tokens, leading to their numbers.
@@ -348,6 +349,9 @@ def byte_level(
                     break
             source = bytes_M
             i, part_stop = position, end
+            if not normal and int(offsets_N1[document]) < i < part_stop:  # an added token may end in a mark
+                first, _ = code_point(bytes_M, i, part_stop)
+                code = first if class_C[_U(first)] & MARK else -1
             if prefix_blank and i < part_stop and bytes_M[i] != _BLANK:
                 if part_stop - i + 1 + READ_BYTES > len(part):
                     part = np.empty(2 * (part_stop - i + 1 + READ_BYTES), np.uint8)

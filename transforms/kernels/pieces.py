@@ -13,12 +13,27 @@ from transforms.kernels.utf8 import code_point
 LETTER, NUMBER, SPACE, OTHER = 0, 1, 2, 3
 UNKNOWN = 4  # the caller has to find out first
 CHANGES = 8  # added to a class: the normaliser may change the character, or what stands before it
+MARK = 16  # added to OTHER: it may, but only where a character with CHANGES or MARK stands before it
 
 _U = np.uint64
 _APOSTROPHE = 0x27
 _BLANK = 0x20
 _NEWLINE, _RETURN = 0x0A, 0x0D
 _LONG_S = 0x17F  # folds to s
+
+
+@kernel
+def _stays(bytes_M: NDArray[np.uint8], start: int, position: int, class_C: NDArray[np.uint8]) -> bool:
+    """Return whether the character at `position`, CHANGES or MARK, is one that stays as it is.
+
+    A mark before `start` would be in the piece of this one, and so not before it.
+    """
+    if class_C[_U(code_point(bytes_M, position, len(bytes_M))[0])] & CHANGES:
+        return False
+    before = position - 1
+    while before > start and bytes_M[_U(before)] & 0xC0 == 0x80:
+        before -= 1
+    return before < start or class_C[_U(code_point(bytes_M, before, position)[0])] <= UNKNOWN
 
 
 @kernel
@@ -36,7 +51,7 @@ def gpt2_pieces(
     class ends a piece, but white space leaves its last character to the next piece, which takes it if it is a blank.
 
     The second number returned is the last end: `stop`, unless `ends` is full. What follows a piece does not depend on
-    what was before it. The third one is -1, or a code point that is UNKNOWN or CHANGES, at which the pass was given up.
+    what was before it. The third one is -1, or a code point that is UNKNOWN or may change, at which the pass ended.
     """
     num_pieces = 0
     limit = len(ends) - 3
@@ -53,7 +68,7 @@ def gpt2_pieces(
         code, width = code_point(bytes_M, i, stop)
         following = class_C[_U(code)]
         if following >= UNKNOWN:
-            if following == UNKNOWN or not normal:
+            if following == UNKNOWN or not (normal or _stays(bytes_M, start, i, class_C)):
                 return num_pieces, piece_start, code
             following &= 7
         if following != kind:
@@ -125,7 +140,7 @@ def tiktoken_pieces(
             code, width = code_point(bytes_M, i, stop)
             found = class_C[_U(code)]
             if found >= UNKNOWN:
-                if found == UNKNOWN or not normal:
+                if found == UNKNOWN or not (normal or _stays(bytes_M, start, i, class_C)):
                     return num_pieces, piece_start, code
                 found &= 7
             is_line_end = code == _NEWLINE or code == _RETURN  # noqa: PLR1714 - `in` makes a tuple

@@ -20,7 +20,7 @@ from transforms.tokenizer import TrainParameters, train_tokenizer
 CHARACTERS = (
     "aabbcdst re vell m'''' 0123\xb2\xbd.,;!?-=\n\n\t\r\x0b\x00\x7f\x85\xa0\xad\u200b\u2028\u3000\ufeff"
     "\u0300\u0301\u0327\u0307e\xe9E\xc9\u0130\u01c5\u03a3\u1e9e\u4e2d\u6587\u1100\u1161\u11a8\uac00\u0e33\u0915\u093c\u0958"
-    "\u2126\u212b\uf900\U0001d15e\U0001f600\U00010400\U0010ffff\u1fef\u0660\u2160"
+    "\u064e\u0651\u05b8\u0e48\u0e38\u2126\u212b\uf900\U0001d15e\U0001f600\U00010400\U0010ffff\u1fef\u0660\u2160"
 )
 WORDS = [
     "<s>",
@@ -248,6 +248,20 @@ def test_another_kind_is_not_taken(change):
     assert ByteLevel.of(tokenizer) is None
     texts = ["ab xab 12  a"]
     assert Encoder(tokenizer).encode(pa.array(texts)).to_pylist() == expected_ids(tokenizer, texts)
+
+
+def test_marks_that_stay_are_encoded_at_once():
+    """Arabic, Hebrew, Thai, Hindi with one mark a letter need no normalising; two marks, or one that composes, do."""
+    kernel = ByteLevel.of(TOKENIZERS["modernbert"])
+    stays = ["\u0628\u064e\u0628\u0650 x", "\u05d0\u05b8\u05d1", "\u0e01\u0e48", "\u0915\u094d\u0937", "\u064ea"]
+    moves = ["\u0628\u064e\u0651", "e\u0301", "\u0928\u093c", "x\u064e\u0301", "\u0301\xe9\u064e"]
+    for texts, left_out in ((stays, False), (moves, True)):
+        offsets_N1 = np.cumsum([0, *(len(text.encode()) for text in texts)], dtype=np.int32)
+        bytes_M = np.frombuffer("".join(texts).encode(), np.uint8)
+        num_tokens_N = kernel.encode(offsets_N1, bytes_M, np.empty(len(bytes_M) + 4, np.uint16))
+        assert ((num_tokens_N < 0) == left_out).all()
+        assert encode_with_kernel("modernbert", texts) == expected_ids(TOKENIZERS["modernbert"], texts)
+        assert encode_with_kernel("qwen2", texts) == expected_ids(TOKENIZERS["qwen2"], texts)
 
 
 def test_documents_that_normalisation_changes_keep_their_place():
