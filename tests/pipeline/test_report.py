@@ -34,14 +34,11 @@ def out(tmp_path_factory):
     """A run over 60 documents; names, texts, addresses and licences try to leave their place."""
     directory = tmp_path_factory.mktemp("report")
     rows = [{**row, "license": "CC0-1.0"} for row in records(60, seed=3)]
-    rows += [
-        {
-            "text": f"{rows[1]['text']}\n{HOSTILE} {records(9, seed=8)[3]['text']}",
-            "url": "javascript:alert(1)",
-            "license": HOSTILE,
-        },
+    hostile = [
+        {"text": f"{HOSTILE} {records(9, seed=8)[3]['text']}", "url": "javascript:alert(1)", "license": HOSTILE},
         {"text": "Der Hund und die Katze sitzen auf der Bank. " * 8 + HOSTILE, "url": f"https://example.org/{HOSTILE}"},
     ]
+    rows = [*hostile, *rows]  # among those that are shown at once
     (directory / "corpus").mkdir()
     (directory / "corpus" / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = write_config(
