@@ -12,6 +12,8 @@ import pipeline.clean
 import pipeline.dedup
 import pipeline.engine
 import pipeline.tokenize  # noqa: F401
+from transforms.kernels.jit import wide
 
+wide(0)  # the first call of any kernel makes numba fill its own tables: 0.4 s and 40 MB
 gc.collect()
 gc.freeze()  # a collection in a worker must not write to the pages that it shares

@@ -250,19 +250,30 @@ def _reject_by_statistics(
     return batch
 
 
+# Memories of this process that no bundle uses. A local worker runs a pipeline for each unit, and what has been seen in
+# one unit comes again in the next: with a new memory for each unit of 16 MB the rules took twice the time.
+_SPARE: list[Memory] = []
+
+
 class _FilterQuality(beam.DoFn):
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
         self._rejected = Metrics.counter("quality", "rejected")
 
-    def setup(self) -> None:
-        self._memory = Memory()
+    def start_bundle(self) -> None:
+        try:
+            self._memory = _SPARE.pop()
+        except IndexError:
+            self._memory = Memory()
 
     def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
         key, batch = element
         out = filter_quality(batch, **self._options, memory=self._memory)
         self._rejected.inc(batch.column("rule").null_count - out.column("rule").null_count)
         yield key, out
+
+    def finish_bundle(self) -> None:
+        _SPARE.append(self._memory)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from transforms.kernels.lexicon import NUM_ROWS
 from transforms.kernels.quality import STATISTICS
 from transforms.kernels.room import new_room
 from transforms.presets import PRESETS, Choice, LanguageValues, ThresholdRule, chosen_presets, language_values
-from transforms.quality import FilterQuality, Memory, filter_quality
+from transforms.quality import _SPARE, FilterQuality, Memory, filter_quality
 from transforms.schema import IN_FLIGHT, STATISTIC, edit_columns
 
 ALL = ("gopher-repetition", "gopher-quality", "c4-fineweb", "fineweb")
@@ -300,6 +300,19 @@ def test_transform_keeps_keys_and_counts():
             }
 
         assert_that(out, check)
+
+
+def test_a_unit_begins_with_what_the_one_before_has_seen():
+    """One pipeline after the other uses the same memory of words, which does not grow by the same text."""
+    key, batch = BatchKey("u", 0, "k", 0, 2, last=True), batch_of([GOOD + " Zyzzyva.", "short"])
+    seen, rows = [], []
+    for _ in range(2):
+        with beam.Pipeline(runner="FnApiRunner") as pipeline:
+            _ = pipeline | beam.Create([(key, batch)]) | FilterQuality(presets=("gopher-quality",))
+        seen.append(_SPARE[-1])
+        rows.append(int(_SPARE[-1].lexicon.used[NUM_ROWS]))
+    assert seen[0] is seen[1]
+    assert rows[0] == rows[1]
 
 
 TFDS_LINES = [
