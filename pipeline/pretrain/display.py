@@ -43,13 +43,6 @@ class Display:
             self._stream.write(f"{line}\n")
         self._stream.flush()
 
-    def relayed(self, line: str) -> None:
-        """Write a line of another display, whose stream this one reads."""
-        if line.startswith(RELAYED):
-            self.progress(line.removeprefix(RELAYED))
-        else:
-            self.say(line)
-
     def close(self) -> None:
         """Take the progress off the terminal."""
         if self._terminal:

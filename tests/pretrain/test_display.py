@@ -5,7 +5,7 @@ import io
 import pytest
 
 from pipeline.pretrain import display as module
-from pipeline.pretrain.display import Display
+from pipeline.pretrain.display import RELAYED, Display
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_relayed_to_the_process_with_the_terminal(clock, terminal):
             if step % 32 == 0:
                 display.say(f"validation {step}")
         for line in pipe.getvalue().splitlines(keepends=True):
-            other.relayed(line.rstrip("\n"))
+            text = line.rstrip("\n")
+            other.progress(text.removeprefix(RELAYED)) if text.startswith(RELAYED) else other.say(text)
         pipe.seek(0)
         pipe.truncate()
         clock[0] += 0.75
