@@ -122,6 +122,9 @@ class Progress:
         except KeyboardInterrupt:
             state = "stopped"
             raise
+        except Exception as error:
+            self._note = " ".join(str(error).split())
+            raise
         finally:
             self._keep(state, at_once=True)
             self.display.close()

@@ -61,7 +61,7 @@ def test_the_state_is_written_at_most_once_a_second(tmp_path, clock, monkeypatch
     assert written[-1]["jobs"][0]["units_done"] == 1000
 
 
-@pytest.mark.parametrize(("error", "state"), [(UserError("x"), "failed"), (KeyboardInterrupt(), "stopped")])
+@pytest.mark.parametrize(("error", "state"), [(UserError("too\nlong"), "failed"), (KeyboardInterrupt(), "stopped")])
 def test_how_a_run_ended_is_kept(tmp_path, error, state):
     """Failed or stopped, with the job that it happened in; a run that nothing is known of is no run."""
     run = Progress(PlainDisplay(lambda _: None))
@@ -75,7 +75,9 @@ def test_how_a_run_ended_is_kept(tmp_path, error, state):
         fail()
     status = read_status(str(tmp_path))
     assert (status["state"], status["jobs"][0]["state"], status["jobs"][0]["units_done"]) == (state, "failed", 1)
-    assert "the same command resumes" in next(status_lines(status))
+    lines = list(status_lines(status))
+    assert "the same command resumes" in lines[0]
+    assert ("  too long" in lines) == (state == "failed")
     with pytest.raises(UserError, match=r"holds no progress\.json"):
         read_status(str(tmp_path / "nowhere"))
 
