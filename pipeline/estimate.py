@@ -62,7 +62,7 @@ def estimate(config: Config, plan: Plan) -> Estimate:
             "documents/": text_bytes / _ZSTD_RATIO,
             "signatures/": documents * (24 + (4 * parameters.num_perm if parameters else 0)),
             "work for dedup": documents * 12 * max(1, bands),
-            "tokens/ + shards/": 2 * text_bytes / _BYTES_PER_TOKEN * 2,
+            "tokens/ + shards/": (1 + len(config.tokenize.seq_lengths)) * text_bytes / _BYTES_PER_TOKEN * 2,
         },
         objects=2 * _TABLES * len(plan.units),
         shuffle_bytes=documents * (bands * _BAND_BYTES + _EXACT_BYTES) if config.dedup.shuffle else 0.0,

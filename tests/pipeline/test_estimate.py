@@ -29,6 +29,8 @@ def test_needs_grow_with_the_bytes(tmp_path, source):
     assert needs.disk_bytes["signatures/"] == 10_000 * (24 + 4 * 112)
     assert needs.objects == 40 * 12
     assert needs.shuffle_bytes == 0
+    _, twice = needs_of(tmp_path, source, tokenize={"seq_length": [512, 8192]})
+    assert twice.disk_bytes["tokens/ + shards/"] == pytest.approx(1.5 * needs.disk_bytes["tokens/ + shards/"])
     packed = tmp_path / "a.jsonl.gz"
     (tmp_path / "a.jsonl").rename(packed)
     _, unpacked = needs_of(tmp_path, {**source, "path": str(packed)}, unit_bytes=1_000_000)
