@@ -22,6 +22,7 @@ _TOKENIZE_RATE = 15e6  # bytes of text a core and second, encoding, packing and 
 _WORKER_BYTES = 700 << 20
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _TABLES = 6  # documents, signatures, two of rejected, deletions, tokens; with each the record of its unit
+_LINE_SHARE, _SUBSTRING_SHARE = 0.25, 2.0  # bytes of hashes a byte of text, for dedup.lines and dedup.substrings
 _BAND_BYTES, _EXACT_BYTES = 12, 20  # of a document through a shuffle: hash and index a band, content hash and index
 
 
@@ -49,6 +50,7 @@ def estimate(config: Config, plan: Plan) -> Estimate:
     documents = text_bytes / _MEAN_DOCUMENT_BYTES
     parameters = minhash_parameters(config)
     bands = parameters.bands if parameters else 0
+    spans = _LINE_SHARE * (config.dedup.lines is not None) + _SUBSTRING_SHARE * (config.dedup.substrings is not None)
     core_seconds = {
         "clean": clean_seconds,
         "dedup": documents / _DEDUP_RATE,
@@ -61,7 +63,7 @@ def estimate(config: Config, plan: Plan) -> Estimate:
         disk_bytes={
             "documents/": text_bytes / _ZSTD_RATIO,
             "signatures/": documents * (24 + (4 * parameters.num_perm if parameters else 0)),
-            "work for dedup": documents * 12 * max(1, bands),
+            "work for dedup": documents * 12 * max(1, bands) + text_bytes * spans,
             "tokens/ + shards/": (1 + len(config.tokenize.seq_lengths)) * text_bytes / _BYTES_PER_TOKEN * 2,
         },
         objects=2 * _TABLES * len(plan.units),

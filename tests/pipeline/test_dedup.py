@@ -200,6 +200,10 @@ def test_one_page_of_a_url_is_kept(tmp_path):
     assert found == {0: (1, "url"), 6: (5, "url"), 7: (1, "url"), 8: (4, "exact")}
     ledger = {row["rule"]: (row["value"], row["threshold"]) for row in read(tmp_path / "out", "dedup", "rejected")}
     assert ledger == {"url": (None, None), "exact": (1.0, 1.0)}
+    # Equal priorities leave the order of the documents as it was, but now 7, the newest, is kept.
+    run_stages(path, last="dedup", overrides=["sources.1.priority=0"])
+    rows = [row for row in read(tmp_path / "out", "dedup", "deletions") if row["reason"] == "url"]
+    assert {place[row["doc_id"]]: place[row["twin_id"]] for row in rows} == {0: 7, 1: 7, 6: 5}
 
 
 def test_jaccard_reads_the_text_of_candidates_only(crawls, tmp_path):

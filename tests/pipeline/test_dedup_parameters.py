@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.config import Config, MinHash
-from pipeline.estimate import describe_plan
+from pipeline.config import Config, MinHash, load_config
+from pipeline.estimate import describe_plan, estimate
+from pipeline.plan import make_plan
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
 from tests.pipeline.test_config import MINIMAL
 
@@ -41,3 +42,14 @@ def test_plan_says_what_the_pair_finds(tmp_path):
     at = next(i for i, line in enumerate(lines) if "11 bands x 11 rows" in line)
     similarity, found = (line.split()[1:] for line in lines[at + 1 : at + 3])
     assert float(found[similarity.index("0.75")]) == pytest.approx(1 - (1 - 0.75**11) ** 11, abs=6e-4)
+
+
+def test_plan_counts_the_hashes_of_spans(tmp_path):
+    """A quarter of a byte for each byte of text for lines, two for substrings, beside those of the bands."""
+    write_corpus(tmp_path / "corpus", files=1, per_file=30)
+    found = []
+    for dedup in ({}, {"lines": {}}, {"substrings": {}}, {"lines": {}, "substrings": {}}):
+        config = load_config(str(write_config(tmp_path, dedup=dedup)))
+        needs = estimate(config, make_plan(config.sources, config.unit_bytes))
+        found.append(needs.disk_bytes["work for dedup"] / needs.text_bytes)
+    assert [one - found[0] for one in found[1:]] == pytest.approx([0.25, 2.0, 2.25])
