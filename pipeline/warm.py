@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config import Clean, Config, Runner, Tokenize, TokenizerChoice
+from pipeline.config import Clean, Config, Dedup, Lines, Runner, Substrings, Tokenize, TokenizerChoice
 from pipeline.job import Say
 from pipeline.run import run
 from transforms.presets import PRESETS
@@ -32,6 +32,8 @@ def warm(say: Say) -> None:
         )
         with_rules = config.model_copy(update={"clean": Clean(quality=tuple(PRESETS))})  # which no such text survives
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
+        with_spans = config.model_copy(update={"dedup": Dedup(lines=Lines(), substrings=Substrings(min_length=32))})
+        run(with_spans, first="clean", last="dedup", beam_options=[], say=lambda _: None)
         for packing in ("best_fit", "concat", "pairs"):
             tokenize = config.tokenize.model_copy(update={"packing": packing})
             packed = config.model_copy(update={"tokenize": tokenize})
