@@ -13,7 +13,8 @@ from transforms.readers.stream import open_path
 from transforms.unit import Slice
 
 _FILE_START = b"ARROW1\0\0"  # what follows it in a file is a stream, and then the footer with the places of batches
-_DAMAGE = (pa.ArrowException, OSError, MemoryError)  # a flipped bit can make a length of petabytes
+# A flipped bit can make a length of petabytes, or a name that is not UTF-8.
+_DAMAGE = (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError)
 
 
 def read_arrow(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
@@ -82,11 +83,11 @@ def _stream(file: BinaryIO, source: Source, part: Slice) -> Iterator[pa.RecordBa
 
 
 def _validate(batch: pa.RecordBatch) -> None:
-    """Raise ArrowInvalid for offsets that point out of their buffer: a flipped bit must not end the process.
+    """Raise ArrowInvalid for offsets that point out of their buffer, UnicodeDecodeError for names that are not UTF-8.
 
-    Bytes that are no UTF-8 are left to `rows_of_columns`, which rejects single cells.
+    A flipped bit must not end the process. Cells that are not UTF-8 are left to `rows_of_columns`, which rejects them.
     """
-    for column in batch.columns:
+    for _, column in zip(batch.schema.names, batch.columns, strict=True):
         raw = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}.get(column.type)
         (column if raw is None else column.view(raw)).validate(full=True)
 

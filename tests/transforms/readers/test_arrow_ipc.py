@@ -142,3 +142,14 @@ def test_any_flip_or_cut_never_raises(tmp_path):
             data[rng.randrange(len(data))] ^= rng.randrange(1, 256)
         path.write_bytes(data[: rng.randrange(1, len(data) * 2)])
         assert len(read(path, "arrow")) <= 12
+
+
+@pytest.mark.parametrize("new", [pa.ipc.new_file, pa.ipc.new_stream])
+def test_names_that_are_not_utf8(tmp_path, new):
+    """A damaged column name is damage of the file."""
+    table = pa.table({"text": ["a"], "unheard": [1]})
+    path = tmp_path / "x.arrow"
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema) as out:
+        out.write_table(table)
+    path.write_bytes(path.read_bytes().replace(b"unheard", b"unh\xffard"))
+    assert {row["rule"] for row in read(path, "arrow")} == {"corrupt_arrow"}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules, whole
-from transforms.readers import columns
+from transforms.readers import columns, parquet
 from transforms.readers.dispatch import read_slice
 from transforms.readers.rows import MAX_BATCH_BYTES
 from transforms.unit import Slice
@@ -149,3 +149,48 @@ def test_damage(tmp_path):
     assert (row["rule"], row["location"]) == ("corrupt_parquet", f"{path}#0")
     path.write_bytes(b"")
     assert texts_and_rules(read(path, "parquet")) == ["<empty_file>"]
+
+
+@pytest.mark.parametrize("encoding", [None, "DELTA_BYTE_ARRAY"])
+def test_values_that_are_stored_once(tmp_path, monkeypatch, encoding):
+    """A file of a few KB whose rows repeat a long value is read in small batches, and nothing is lost."""
+    text = "x" * 200_000
+    path = tmp_path / "x.parquet"
+    options = {"use_dictionary": False, "column_encoding": encoding} if encoding else {}
+    pq.write_table(pa.table({"text": [text] * 300}), path, compression="zstd", **options)
+    assert path.stat().st_size < 20_000
+    sizes = []
+    rows_of_columns = parquet.rows_of_columns
+
+    def counted(batch, *args):
+        sizes.append(batch.nbytes)
+        return rows_of_columns(batch, *args)
+
+    monkeypatch.setattr(parquet, "rows_of_columns", counted)
+    monkeypatch.setattr(parquet, "_REPEATED_BYTES", 2_000_000)
+    assert [row["text"] == text for row in read(path, "parquet")] == [True] * 300
+    assert max(sizes) < 2_100_000
+    monkeypatch.undo()
+    monkeypatch.setattr(parquet, "rows_of_columns", counted)
+    pq.write_table(pa.table({"text": [f"text {number}" for number in range(9000)]}), path)
+    sizes.clear()
+    assert len(read(path, "parquet")) == 9000
+    assert len(sizes) == 2  # its dictionary has 118 KB
+
+
+def test_size_of_a_dictionary(tmp_path):
+    """The bytes of a dictionary page are read from its own header."""
+    path = tmp_path / "x.parquet"
+    for size in (1, 100, 9000, 700_000):
+        pq.write_table(pa.table({"text": ["y" * size] * 5, "n": range(5)}), path)
+        with path.open("rb") as file:
+            group = pq.ParquetFile(path).metadata.row_group(0)
+            assert parquet._repeated_bytes(file, group) == size + 4
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    """A damaged column name is damage of the file."""
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["a"], "unheard": [1]}), path)
+    path.write_bytes(path.read_bytes().replace(b"unheard", b"unh\xffard"))
+    assert {row["rule"] for row in read(path, "parquet")} == {"corrupt_parquet"}
