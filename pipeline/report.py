@@ -25,6 +25,7 @@ from pipeline.excerpts import Rejections, kept_documents, near_duplicates
 from pipeline.gates.tokens import num_words, token_lengths
 from pipeline.measured import survivors_statistics
 from pipeline.output import Output
+from pipeline.silent_rules import silent_rules
 from transforms import storage
 from transforms.shards import SPLITS
 from transforms.unit import Slice
@@ -71,6 +72,7 @@ def render(output: Output) -> str:
         funnel=funnel(output),
         volume=volume(output),
         edits=edits(output.stages),
+        silent=silent(output),
         languages=languages(output.stages),
         statistics=_statistics(output, sample, rejections),
         fertility=fertility(sample, doc_id_N, tokens_N),
@@ -169,6 +171,13 @@ def edits(stages: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return (what was done to texts, how often), most frequent first: lines cut, personal data masked."""
     found = stages.get("clean", {}).get("counts", {}).get("edits", {})
     return sorted(found.items(), key=lambda entry: (-entry[1], entry[0]))
+
+
+def silent(output: Output) -> list[str]:
+    """Return the rules of the clean stage that rejected nothing."""
+    if not output.has("clean"):
+        return []
+    return silent_rules(output.config, output.stages["clean"]["counts"]["rejected"])
 
 
 def languages(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from pipeline.silent_rules import silent_rules
 from transforms import storage
 
 if TYPE_CHECKING:
     from pipeline.run import Outcome
 
 _TOP_RULES = 8
+_IN = " " * 10
 
 
 def print_summary(outcome: "Outcome") -> None:
@@ -18,19 +21,21 @@ def print_summary(outcome: "Outcome") -> None:
         print(f"{outcome.out} is complete for this configuration; nothing to do.")
         return
     run = storage.read_json(storage.join(outcome.out, "run.json"))
-    for line in summary_lines(outcome.out, run["stages"]):
+    for line in summary_lines(outcome.out, run["config"], run["stages"]):
         print(line)
     print(f"\nDone in {outcome.seconds:.0f} s.")
 
 
-def summary_lines(out: str, stages: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of the summary from the stages' entries in run.json."""
+def summary_lines(out: str, config: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of the summary from the configuration and the stages' entries in run.json."""
     yield ""
     if "clean" in stages:
         counts = stages["clean"]["counts"]
         size = _size(counts["text_bytes"])
         yield f"clean     {counts['input']:,} records read, {counts['kept']:,} documents kept ({size})"
         yield from _rules(counts["rejected"])
+        if silent := silent_rules(config, counts["rejected"]):
+            yield from wrap(f"rejected nothing: {', '.join(silent)}", 100, initial_indent=_IN, subsequent_indent=_IN)
         if any(counts.get("edits", {}).values()):
             yield "          done to texts:"
             yield from _rules(counts["edits"])

@@ -8,6 +8,7 @@ Japanese, Thai and other scripts without spaces count by character; what stands 
 """
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -117,6 +118,8 @@ PRESETS = {
     "mc4-paragraph": Preset(MC4_PARAGRAPH, (("paragraph_filter", 200.0),)),
 }
 
+_WITHOUT_THRESHOLD = {"empty", "lorem_ipsum", "curly_bracket", "loremipsum", "squigglybracket"}
+
 _LANGUAGE_SCORE = "language_score"
 # Names in fineweb-2's configuration files -> ours.
 _FINEWEB2_NAMES = {
@@ -209,6 +212,18 @@ def chosen_presets(choices: Sequence[str | Choice]) -> tuple[Part, ...]:
             Part(preset._replace(rules=_changed(preset.rules, **own)), words, choice.languages) for preset in presets
         ]
     return tuple(parts)
+
+
+def document_rules(choices: Sequence[str | Choice]) -> list[str]:
+    """Return the names of the rules of presets that may reject a document, in their order."""
+    return list(
+        dict.fromkeys(
+            name
+            for part in chosen_presets(choices)
+            for name, threshold in part.preset.rules
+            if name not in part.preset.cuts and (name in _WITHOUT_THRESHOLD or not math.isnan(threshold))
+        )
+    )
 
 
 def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The clean stage with its options: what they do to documents, to the ledger, and to the counts of the run."""
 
 import json
+import re
 
 import pytest
 
@@ -193,3 +194,17 @@ def test_stop_words_go_last(directory, capsys):
     assert_tried_like_run(path, capsys)
     with pytest.raises(UserError, match="cannot read eng"):
         run_stages(path, last="clean", overrides=["clean.stop_words=eng"])
+
+
+def test_rules_that_reject_nothing_are_named(directory, capsys):
+    """The closing words and the report name every rule that was asked for and never decided; disabled ones are not."""
+    thresholds = {"gopher_short_doc": 63, "gopher_long_doc": None}
+    rules = [{"statistic": "words", "min": 1, "name": "no_words"}]
+    clean = {"rules": rules, "quality": [{"preset": "gopher-quality", "thresholds": thresholds}, "mc4-paragraph"]}
+    assert main(["run", str(write_config(directory, clean=clean)), "--to", "clean"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    [silent] = re.findall("rejected nothing: (.*?) (?:Everything|done)", said)
+    names = [name for name, _ in PRESETS["gopher-quality"].rules[2:]]
+    assert silent.split(", ") == ["no_words", *names]
+    page = (directory / "out" / "report" / "index.html").read_text()
+    assert f"Rules that rejected nothing: {silent}." in page
