@@ -203,7 +203,8 @@ def check_names(config: Config) -> None:
     except ValueError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror or error}") from None
+        where = f"cannot read {error.filename}: " if error.filename else ""  # object stores name it in the message
+        raise UserError(f"{where}{error.strerror or error}") from None
 
 
 def run(context: RunContext) -> None:

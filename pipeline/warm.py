@@ -22,15 +22,21 @@ def warm(say: Say) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "words.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*_TEXTS, _TEXTS[0]]), encoding="utf-8")
+        words = Path(directory) / "bad-words"
+        words.write_text("none of them has this\n", encoding="utf-8")
         config = Config(
             name="warm",
             output=f"{directory}/out",
             sources=(Source(name="words", format="jsonl", path=str(path)),),
-            clean=Clean.model_validate({"language": {}, "pii": ["email", "ip", "phone", "card", "iban"]}),
+            clean=Clean.model_validate(
+                {"language": {}, "pii": ["email", "ip", "phone", "card", "iban"], "bad_words": {"path": str(words)}}
+            ),
             runner=Runner(engine="FnApiRunner"),
             tokenize=Tokenize(tokenizer=TokenizerChoice(train="wordpiece", vocab_size=300), seq_length=64),
         )
-        with_rules = config.model_copy(update={"clean": Clean(quality=tuple(PRESETS))})  # which no such text survives
+        with_rules = config.model_copy(
+            update={"clean": Clean(quality=tuple(PRESETS), stop_words="en")}
+        )  # which no such text survives
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
         with_spans = config.model_copy(update={"dedup": Dedup(lines=Lines(), substrings=Substrings(min_length=32))})
         run(with_spans, first="clean", last="dedup", beam_options=[], say=lambda _: None)
