@@ -63,7 +63,7 @@ def make_pairs(
         document_R2: int32, written: the documents of A and B.
         label_R: int8, written: 0 where B continues A, 1 where it does not.
 
-    A segment without a rest is lost where its group has no other document. 40 ns a sentence.
+    A segment without a rest is lost where its group has no other document. With its row written, 90 ns a sentence.
     """
     state_1 = np.empty(1, np.uint64)
     state_1[0] = seed
