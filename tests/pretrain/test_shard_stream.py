@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.pretrain.shard_stream import ShardStream
 from tests.pretrain.shards import SEQ_LENGTH, make_pairs, make_rows, write_pairs, write_split
+from tests.transforms.readers.test_remote import bucket, s3_server  # noqa: F401
 
 ROWS = 40
 
@@ -88,6 +89,19 @@ def test_workers_of_a_loader_resume(tmp_path):
     assert sorted(whole[:40]) == expected_rows()
     assert loaded(5, 7) == whole[25:]
     assert loaded(6, 6) == whole[30:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_s3_through_a_loader(tmp_path, bucket, workers):  # noqa: F811
+    """The rows come from S3 too, in this process and in forked workers, which must not share its connections."""
+    directory = tmp_path / "train"
+    write_split(directory, make_rows(ROWS, 1), num_files=4)
+    describe(directory, [10] * 4)
+    for path in directory.iterdir():
+        bucket.pipe(f"bucket/train/{path.name}", path.read_bytes())
+    stream = ShardStream("s3://bucket/train", batch_rows=10)
+    loaded = take(DataLoader(stream, batch_size=None, num_workers=workers, timeout=60 if workers else 0), 4)
+    assert sorted(rows_of(loaded)) == expected_rows()
 
 
 def test_pairs_stream_too(tmp_path):
