@@ -117,18 +117,9 @@ class Output:
         drawn_S = np.lexsort((id_S, hash_S))[:count]
         found = [DOCUMENT.empty_table()]
         for number, unit in enumerate(units):
-            found.append(self.select(unit, id_S[drawn_S[owner_S[drawn_S] == number]]))
+            ids_S = id_S[drawn_S[owner_S[drawn_S] == number]]
+            found.append(_select(self.surviving(unit) if len(ids_S) else iter(()), ids_S))
         return pa.concat_tables(found).combine_chunks()
-
-    def select(self, unit: str, ids_S: NDArray[np.int64]) -> pa.Table:
-        """Return the rows of `documents/` of a unit with these ids, in the order of the file."""
-        found = [DOCUMENT.empty_table()]
-        if len(ids_S):
-            for batch in self.documents(unit):
-                wanted_N = np.isin(batch.column("doc_id").to_numpy(), ids_S)
-                if wanted_N.any():
-                    found.append(pa.Table.from_batches([batch.filter(pa.array(wanted_N))]))
-        return pa.concat_tables(found)
 
     def units_of(self, doc_id: int) -> list[str]:
         """Return the committed units that can hold an id: those with a slice of its file or, of a stream, its part."""
@@ -151,5 +142,17 @@ class Output:
         for doc_id in ids:
             for unit in self.units_of(doc_id):
                 wanted.setdefault(unit, []).append(doc_id)
-        rows = [row for unit, some in wanted.items() for row in self.select(unit, np.array(some)).to_pylist()]
+        rows = [
+            row for unit, some in wanted.items() for row in _select(self.documents(unit), np.array(some)).to_pylist()
+        ]
         return {row["doc_id"]: row for row in rows}
+
+
+def _select(batches: Iterator[pa.RecordBatch], ids_S: NDArray[np.int64]) -> pa.Table:
+    """Return the rows with these ids, in the order of the file."""
+    found = [DOCUMENT.empty_table()]
+    for batch in batches:
+        wanted_N = np.isin(batch.column("doc_id").to_numpy(), ids_S)
+        if wanted_N.any():
+            found.append(pa.Table.from_batches([batch.filter(pa.array(wanted_N))]))
+    return pa.concat_tables(found)
