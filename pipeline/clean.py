@@ -15,10 +15,11 @@ from pipeline.run_state import library_versions
 from transforms import storage
 from transforms.bad_words import EVERY, FilterBadWords, list_paths
 from transforms.classifier import SCORE, Classify
+from transforms.detector import open_detector
 from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.quality import STATISTICS
-from transforms.language import LabelLanguage, label_language
+from transforms.language import LabelLanguage, label_language, named_languages
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise, normalise
 from transforms.pii import MaskPii, mask_pii
@@ -194,6 +195,10 @@ def check_names(config: Config) -> None:
     try:
         if config.clean.language is not None:
             LabelLanguage(**config.clean.language.options)
+            labels = open_detector(config.clean.language.model).labels
+            for chosen in config.clean.quality:
+                if isinstance(chosen, QualityPreset):
+                    named_languages(labels, tuple(chosen.languages))  # a label that never comes would do nothing
         if quality := quality_options(config):
             FilterQuality(**quality)
         for path in _list_paths(config):

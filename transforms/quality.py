@@ -112,12 +112,12 @@ class _Thresholds:
 def variants(language: pa.Array, labels: Sequence[str]) -> NDArray[np.int64]:
     """Return int64 [N]: which of `labels`, from 1, each language is, itself or by what stands before its hyphen; or 0.
 
-    A language is a label of the detector: zh is zh-cn and zh-tw, unless these have their own.
+    A language is a label of the detector: zh is zh-cn and zh-tw, fra is fra_Latn, unless these have their own.
     """
     number = {label: v for v, label in enumerate(labels, 1)}
     encoded = language.dictionary_encode()
     names = encoded.dictionary.to_pylist()
-    known = [number.get(name, number.get(name.partition("-")[0], 0)) for name in names]
+    known = [number.get(name, number.get(name.replace("_", "-").partition("-")[0], 0)) for name in names]
     return np.array([*known, 0])[pc.fill_null(encoded.indices, len(names)).to_numpy()]
 
 

@@ -117,6 +117,8 @@ def test_values_by_language_come_from_files(directory):
         values.write_text(content)
         with pytest.raises(UserError, match=line):
             run_stages(path, last="clean")
+    with pytest.raises(UserError, match="language 'eng' is not one of the"):
+        run_stages(path, last="clean", overrides=[f"clean.quality.0.languages={{eng: {values}}}"])
     with pytest.raises(UserError, match=r"clean\.language is not set"):
         run_stages(path, last="clean", overrides=["clean.language=null"])
     values.write_text("line_punct_thr: 0")

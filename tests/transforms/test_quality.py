@@ -416,7 +416,7 @@ def test_fineweb2_has_values_for_each_language():
 
     passed = (None, None, None)
     assert rules([one, both], "fr") == [("gopher_enough_stop_words", 1, 2), passed]
-    assert rules([one], "fr-be") == [("gopher_enough_stop_words", 1, 2)]
+    assert rules([one], "fr-be") == rules([one], "fr_Latn") == [("gopher_enough_stop_words", 1, 2)]
     assert rules([one], "de") == rules([one], None, None) == [passed]
     assert rules([one], "nl") == [("gopher_short_doc", 120, 9999)]
     assert rules([both], "fr", 0.8235) == [("language", pytest.approx(0.8235), 0.824)]
