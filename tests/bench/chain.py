@@ -140,6 +140,7 @@ class Model:  # of a local file, since datatrove would download lid.176.bin; wit
 
 
 loaded = []
+filters.LanguageFilter._requires_dependencies = []  # it asks for another build of the same package by its name
 lid.FT176LID.model = property(lambda self: (loaded or loaded.append(Model()) or loaded)[0])
 
 if __name__ == "__main__":
