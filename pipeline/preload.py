@@ -1,6 +1,6 @@
 """What the fork server imports, so that a worker starts as a copy of a process that is ready.
 
-Importing Beam and the stages takes a second and 250 MB; a copy takes 20 ms and shares their pages. The server must stay
+Importing Beam and the stages takes over a second and 300 MB, and a copy shares those pages. The server must stay
 without threads: a fork copies none, and what they hold locked stays so.
 """
 
