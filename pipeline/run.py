@@ -87,6 +87,8 @@ def _report(out: str, say: Say) -> None:
     """Write the report; a fault in it is told and not raised, since everything that was asked for is done."""
     try:
         write_report(out)
+    except OSError:  # a full disk ends every stage alike
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a strange document did to the page, the run is complete
         say(f"the report could not be written ({type(error).__name__}: {error}); gristmill report {out} tries again")
 
