@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.config import preset_names
 from pipeline.escape import markdown
 from pipeline.output import Output
+from pipeline.sections import preset_names
 from transforms import storage
 
 _MARK = "<!-- written by gristmill report; a README.md without this line is left alone -->"

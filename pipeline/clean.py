@@ -6,12 +6,13 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipeline.config import Config, QualityPreset, read_yaml
+from pipeline.config import Config, read_yaml
 from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
+from pipeline.sections import QualityPreset
 from transforms import storage
 from transforms.bad_words import EVERY, FilterBadWords, list_paths
 from transforms.classifier import SCORE, Classify

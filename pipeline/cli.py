@@ -106,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", "tell how far a run is, also while it goes on in another terminal", runs=False)
     status.add_argument("out", metavar="OUT")
     status.add_argument("--json", action="store_true", help="for programs")
-    add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
+    schema = add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
+    schema.add_argument("--markdown", action="store_true", help="every key with its meaning, to be read")
     add("warm", "compile all kernels now instead of at the first batch", runs=False)
     return parser
 
@@ -156,6 +157,11 @@ def say(message: str) -> None:
 
 def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
     command = options.command
+    if command == "schema" and options.markdown:
+        from pipeline.reference import reference  # noqa: PLC0415
+
+        print(reference(), end="")
+        return EXIT_DONE
     if command == "schema":
         from pipeline.config import json_schema  # noqa: PLC0415
 

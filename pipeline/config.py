@@ -4,278 +4,29 @@ import difflib
 import os
 import re
 import sysconfig
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import UserError
 from pipeline.pretrain.settings import Settings as Pretrain
+from pipeline.sections import Clean, Dedup, QualityPreset, Section, Tokenize, members
 from transforms.readers.source import Source
 from transforms.storage import is_local
 
 STAGES = ("clean", "dedup", "tokenize", "pretrain")
-_MIN_ROW, _MAX_ROW = 8, 1 << 17  # tokens
 _MAX_NAME = 100  # of a source; it becomes part of file names
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and bool not in _members(annotation):
-            raise ValueError("true and false are no value here")
-        return value
-
-
-class Language(Section):
-    """Language identification; an empty keep-list labels and keeps everything.
-
-    `detector` is langdetect, or fasttext with the path of a `model`, or that path itself. `thresholds` are by language.
-    """
-
-    keep: tuple[str, ...] = ()
-    detector: str = "langdetect"
-    model: str | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.65
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-
-    @model_validator(mode="after")
-    def _a_path_is_a_model(self) -> "Language":
-        if self.detector.endswith((".bin", ".ftz")) and self.model is None:
-            object.__setattr__(self, "model", self.detector)  # the section is frozen for everybody else
-            object.__setattr__(self, "detector", "fasttext")
-        if self.detector not in ("langdetect", "fasttext"):
-            raise ValueError(
-                f"detector {self.detector!r} is not langdetect, fasttext or the path of a .bin or .ftz file"
-            )
-        if (self.detector == "fasttext") != (self.model is not None):
-            raise ValueError("detector fasttext, and no other, needs model: the path of a .bin or .ftz file")
-        return self
-
-    @property
-    def package(self) -> str:
-        """Whose version the labels depend on."""
-        return "langdetect" if self.model is None else "fasttext-predict"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The arguments of `label_language`."""
-        return self.model_dump(exclude={"detector"})
-
-
-class QualityPreset(Section):
-    """A quality preset with values of one's own: thresholds by rule (null disables), and by language.
-
-    A language's values are those of fineweb-2's files, or the path of such a file.
-    """
-
-    preset: str
-    thresholds: dict[str, float | None] = {}
-    languages: dict[str, str | dict[str, Any]] = {}
-    words: Literal["english", "character"] | None = None
-
-
-def preset_names(quality: Sequence[Any]) -> list[str]:
-    """Return the names of the presets in `clean.quality` as run.json has it."""
-    return [chosen if isinstance(chosen, str) else chosen["preset"] for chosen in quality]
-
-
-class StatisticRule(Section):
-    """A rule of one's own: a document whose `statistic` is below `min` or above `max` is rejected under `name`."""
-
-    statistic: str
-    min: float | None = None
-    max: float | None = None
-    name: str | None = None
-
-
-class UrlFilter(Section):
-    """Pages rejected by their address; each key is the path of a list, one entry a line."""
-
-    domains: str | None = None
-    urls: str | None = None
-    words: str | None = None
-    soft_words: str | None = None
-    subwords: str | None = None
-
-
-class BadWords(Section):
-    """Documents rejected for a word of a list: the path of one, or of a directory with one for each language.
-
-    Less than all, `fraction`, may be rejected; which, is a hash of the address.
-    """
-
-    path: str
-    fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
-
-
-class Classifier(Section):
-    """A fastText model by path; documents whose score for `label` is below `threshold` are rejected."""
-
-    model: str
-    label: str
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-class Clean(Section):
-    """What happens to each document on its own."""
-
-    url_filter: UrlFilter | None = None
-    repair: tuple[Literal["mojibake", "boilerplate", "citations", "symbol_lines"], ...] = ()
-    unicode: Literal["nfc", "nfkc", "none"] = "nfc"
-    language: Language | None = None
-    quality: tuple[str | QualityPreset, ...] = ()
-    rules: tuple[StatisticRule, ...] = ()
-    keep_statistics: bool = False
-    bad_words: BadWords | None = None
-    classifier: Classifier | None = None
-    pii: tuple[Literal["email", "ip", "phone", "card", "iban"], ...] = ()
-    stop_words: str | None = None
-
-
-class MinHash(Section):
-    """Near-duplicate detection: `bands` x `rows` permutations over `ngram`-word shingles.
-
-    `permutations` instead of bands and rows lets the threshold choose them, as datasketch does.
-    """
-
-    bands: Annotated[int, Field(ge=1, le=256)] = 14
-    rows: Annotated[int, Field(ge=1, le=256)] = 8
-    permutations: Annotated[int, Field(ge=2, le=4096)] | None = None
-    ngram: Annotated[int, Field(ge=1, le=64)] = 5
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.75
-    verify: Literal["none", "signature", "jaccard"] = "signature"
-
-    @model_validator(mode="after")
-    def _bands_are_chosen_once(self) -> "MinHash":
-        if self.permutations is None:
-            return self
-        from transforms.fingerprint import MinHashParameters  # noqa: PLC0415 - numba, which --help does not wait for
-
-        chosen = MinHashParameters.for_threshold(self.threshold, self.permutations)
-        for name in ("bands", "rows"):
-            value = getattr(chosen, name)
-            if name in self.model_fields_set and getattr(self, name) != value:
-                raise ValueError(
-                    f"permutations {self.permutations} at threshold {self.threshold} choose {chosen.bands} bands of"
-                    f" {chosen.rows} rows; give either permutations or bands and rows"
-                )
-            object.__setattr__(self, name, value)  # the section is frozen for everybody else
-        return self
-
-
-class Decontaminate(Section):
-    """Documents that share `ngram` words in a row with an example of the evaluation sets; `mark` only reports them."""
-
-    sets: Annotated[tuple[Source, ...], Field(min_length=1)]
-    ngram: Annotated[int, Field(ge=1, le=64)] = 13
-    action: Literal["drop", "mark"] = "drop"
-
-
-class Lines(Section):
-    """Lines, or paragraphs between empty lines, that are repeated: all but the first `keep` of equal words are cut."""
-
-    unit: Literal["line", "paragraph"] = "line"
-    keep: Annotated[int, Field(ge=0)] = 1  # C4 keeps one, CCNet none
-    min_words: Annotated[int, Field(ge=1)] = 5  # shorter ones stay: headings, "Yes."
-
-
-class Substrings(Section):
-    """Text that is repeated byte by byte for at least `min_length` bytes is cut, but for its first occurrence."""
-
-    min_length: Annotated[int, Field(ge=32, le=1 << 16)] = 200  # Lee et al. 2022: 50 tokens
-
-
-class Dedup(Section):
-    """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
-
-    `against` names the directories of earlier runs; `policy` says whose documents survive, theirs or this run's.
-    `takedown` is a file of addresses whose pages are deleted, and with them the copies that they stood for.
-    """
-
-    exact: bool = True
-    url: bool = False
-    minhash: MinHash | None = MinHash()
-    against: tuple[str, ...] = ()
-    policy: Literal["old", "new"] = "old"
-    decontaminate: Decontaminate | None = None
-    takedown: str | None = None
-    lines: Lines | None = None
-    substrings: Substrings | None = None
-    shuffle: bool = False  # GroupByKey instead of passes over run files, for runners of many machines
-
-    @model_validator(mode="after")
-    def _earlier_runs_have_no_text(self) -> "Dedup":
-        if self.against and self.minhash is not None and self.minhash.verify == "jaccard":
-            raise ValueError("verify: jaccard needs the text of both documents; against earlier runs use signature")
-        return self
-
-
-class TokenizerChoice(Section):
-    """Either `train` a model on the surviving documents or `load` one from a path.
-
-    The sample it learns from holds each language in proportion to its bytes to the power of `temperature`.
-    """
-
-    train: Literal["wordpiece", "bpe"] | None = None
-    vocab_size: Annotated[int, Field(ge=300, le=1 << 20)] = 30522
-    pad_vocab_to: Annotated[int, Field(ge=1, le=1024)] = 1
-    sample_bytes: Annotated[int, Field(ge=1)] = 1 << 30
-    temperature: Annotated[float, Field(ge=0, le=1)] = 1.0
-    load: str | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "TokenizerChoice":
-        if (self.train is None) == (self.load is None):
-            raise ValueError("give either train (wordpiece or bpe) or load (a path)")
-        if self.load is not None and (self.pad_vocab_to != 1 or self.temperature != 1.0):
-            raise ValueError("pad_vocab_to and temperature are for train; a tokenizer that is loaded stays as it is")
-        return self
-
-
-class Tokenize(Section):
-    """Token ids, packing and the train/validation split.
-
-    Of several lengths of rows the first goes to shards/, each other one to shards-<length>/. `pairs` makes rows of two
-    segments for next-sentence prediction.
-    """
-
-    tokenizer: TokenizerChoice = TokenizerChoice(train="wordpiece")
-    seq_length: int | tuple[int, ...] = 512
-    packing: Literal["best_fit", "concat", "none", "pairs"] = "best_fit"
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.005
-
-    @property
-    def seq_lengths(self) -> tuple[int, ...]:
-        """The lengths of rows, at least one."""
-        return (self.seq_length,) if isinstance(self.seq_length, int) else self.seq_length
-
-    @field_validator("seq_length")
-    @classmethod
-    def _lengths_are_possible(cls, seq_length: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        lengths = (seq_length,) if isinstance(seq_length, int) else seq_length
-        if not lengths or not all(_MIN_ROW <= length <= _MAX_ROW for length in lengths):
-            raise ValueError(f"give one length of rows or several, each {_MIN_ROW} to {_MAX_ROW} tokens")
-        if len(set(lengths)) < len(lengths):
-            raise ValueError("a length is given twice")
-        return seq_length
 
 
 class Rejected(Section):
     """What the ledger of rejected documents keeps beside the reason."""
 
     keep_text: bool = False
+    """Keep the text of rejected documents too."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -287,43 +38,70 @@ class Checks(Section):
     Least values: the kept ones, `language_purity`, `row_fill`. All others are the most that is allowed.
     """
 
-    sample: Annotated[int, Field(ge=1, le=1_000_000)] = 2000  # documents whose text is measured again
+    sample: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    """Documents whose text is measured again (no gate)."""
     kept_source: Share | None = 0.01
+    """Least share of a source's records that is left."""
     kept_language: Share | None = 0.01
+    """Least share of a language that dedup leaves."""
     language_purity: Share | None = 0.95
+    """Least share of the sample that is in a kept language."""
     duplicates_left: Share | None = 0.001
-    pii_left: Share | None = None  # null: 0.001 if clean.pii masks something, else told and not judged
+    """Largest share of the survivors that repeats another."""
+    pii_left: Share | None = None
+    """Largest share of the sample with personal data; null: 0.001 where `clean.pii` masks something."""
     contamination: Share | None = 0.0
-    fertility: Annotated[float, Field(gt=0)] | None = 4.0  # tokens a word
+    """Largest share of the evaluation examples that is in surviving documents."""
+    fertility: Annotated[float, Field(gt=0)] | None = 4.0
+    """Most tokens a word."""
     unknown_tokens: Share | None = 0.01
-    short_documents: Share | None = 0.5  # with fewer than 32 tokens
+    """Largest share of tokens that are unknown to the tokenizer."""
+    short_documents: Share | None = 0.5
+    """Largest share of documents with fewer than 32 tokens."""
     row_fill: Share | None = 0.6
-    drift: Annotated[float, Field(gt=0)] | None = 0.25  # population stability index against --baseline
-    tokens_changed: Annotated[float, Field(gt=0)] | None = 0.5  # share of the baseline's tokens
+    """Least share of the training rows that is filled."""
+    drift: Annotated[float, Field(gt=0)] | None = 0.25
+    """Largest population stability index against `--baseline`."""
+    tokens_changed: Annotated[float, Field(gt=0)] | None = 0.5
+    """Largest change of the number of tokens, as a share of the baseline's."""
 
 
 class Runner(Section):
     """Where Beam runs: `local` is our pool of processes, anything else a Beam runner's name."""
 
     engine: str = "local"
+    """`local`, a pool of processes; `dataflow`, `flink`, `spark`, or the name of a Beam runner."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Processes of the pool."""
 
 
 class Config(Section):
     """One run."""
 
     name: str
+    """Name of the run, for the report."""
     output: Annotated[str, Field(min_length=1)]
+    """Directory or URL of everything that is made."""
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    """Determines every random choice."""
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """Where documents come from."""
     unit_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] = 256 << 20
+    """Size of a work unit as stored; files that are planned already keep theirs."""
     clean: Clean = Clean()
+    """Stage one."""
     dedup: Dedup = Dedup()
+    """Stage two."""
     tokenize: Tokenize = Tokenize()
+    """Stage three."""
     pretrain: Pretrain | None = None
+    """Stage four; left out: no training."""
     rejected: Rejected = Rejected()
+    """The ledger of rejected documents."""
     checks: Checks = Checks()
+    """Limits of `gristmill check`; null leaves a gate out."""
     runner: Runner = Runner()
+    """Where it runs."""
 
     @field_validator("output")
     @classmethod
@@ -483,21 +261,11 @@ def _valid_keys(model: Any, location: Sequence[int | str]) -> list[str]:
     for part in location:
         if isinstance(part, int):
             continue  # a place in a list: its members are those of the annotation already
-        section = next((member for member in _members(annotation) if part in _field_types(member)), None)
+        section = next((member for member in members(annotation) if part in _field_types(member)), None)
         if section is None:
             continue  # pydantic names union members in the location
         annotation = _field_types(section)[part]
-    return [name for member in _members(annotation) for name in _field_types(member)]
-
-
-def _members(annotation: Any) -> list[Any]:
-    """Return the classes inside `A | None`, `tuple[A, ...]` and `Annotated[A, ...]`."""
-    origin = typing.get_origin(annotation)
-    if origin is Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if origin in (tuple, list, typing.Union, types.UnionType):
-        return [member for argument in typing.get_args(annotation) for member in _members(argument)]
-    return [annotation]
+    return [name for member in members(annotation) for name in _field_types(member)]
 
 
 def _field_types(member: Any) -> Mapping[str, Any]:

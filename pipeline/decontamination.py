@@ -15,11 +15,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import Decontaminate
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_units import SURVIVOR_TABLE, DedupContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
+from pipeline.sections import Decontaminate
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
 from transforms.each_unit import EachUnit

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 
 from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
-from pipeline.config import Dedup
 from pipeline.context import RunContext, upstream_key
 from pipeline.decontamination import find_contaminated
 from pipeline.dedup_deletions import graph_deletions, graph_superseded
@@ -44,6 +43,7 @@ from pipeline.dedup_units import (
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
+from pipeline.sections import Dedup
 from transforms import storage
 from transforms.commit import Record, load_records, map_table
 from transforms.dedup import PREFIX_BITS

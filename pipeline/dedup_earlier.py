@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any
 
-from pipeline.config import Dedup
 from pipeline.errors import UserError
+from pipeline.sections import Dedup
 from transforms import storage
 from transforms.commit import Record, load_records
 from transforms.unit import planned_name

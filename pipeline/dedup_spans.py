@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline import dedup_shuffle
-from pipeline.config import Lines, Substrings
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition, signatures_of
 from pipeline.job import Job, content_key
+from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import PREFIX_BITS, by_prefix
 from transforms.each_unit import EachUnit

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.config import Lines, Substrings
+from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
     EDGES,

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import preset_names
 from pipeline.errors import UserError
 from pipeline.escape import printable
 from pipeline.output import Output
+from pipeline.sections import preset_names
 from transforms.commit import Record, map_table, read_batches, read_table
 from transforms.schema import split_doc_id
 from transforms.shards import SPLITS

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
-from pipeline.config import TokenizerChoice
 from pipeline.context import RunContext, survivor_keys
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import library_versions
+from pipeline.sections import TokenizerChoice
 from pipeline.shards import make_shards
 from transforms.commit import Record, UnitWriter, load_records, read_file
 from transforms.documents import ReadSurvivors, surviving_batches

@@ -5,9 +5,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.config import Clean, Config, Dedup, Lines, Runner, Substrings, Tokenize, TokenizerChoice
+from pipeline.config import Config, Runner
 from pipeline.job import Say
 from pipeline.run import run
+from pipeline.sections import Clean, Dedup, Lines, Substrings, Tokenize, TokenizerChoice
 from transforms.presets import PRESETS
 from transforms.readers.source import Source
 

@@ -92,3 +92,13 @@ def test_every_claim_of_speed_has_a_script():
     named = set(re.findall(r"tests/bench/(\w+\.py)", results))
     scripts = {path.name for path in (ROOT / "tests" / "bench").glob("*.py")}
     assert named == scripts
+
+
+def test_the_reference_of_keys_is_up_to_date():
+    """Every key has a meaning, and configs/README.md is what `gristmill schema --markdown` prints."""
+    from pipeline.reference import reference
+
+    assert [line for line in reference().splitlines() if line.startswith("| `") and line.endswith("| |")] == []
+    assert (ROOT / "configs" / "README.md").read_text() == reference(), (
+        "gristmill schema --markdown > configs/README.md"
+    )

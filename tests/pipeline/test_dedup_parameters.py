@@ -2,9 +2,10 @@
 
 import pytest
 
-from pipeline.config import Config, MinHash, load_config
+from pipeline.config import Config, load_config
 from pipeline.estimate import describe_plan, estimate
 from pipeline.plan import make_plan
+from pipeline.sections import MinHash
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
 from tests.pipeline.test_config import MINIMAL
 
