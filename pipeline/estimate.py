@@ -15,11 +15,11 @@ _ZSTD_RATIO = 2.6
 _BYTES_PER_TOKEN = 4.2
 _UNPACKED = {".gz": 3.0, ".zst": 3.2, ".bz2": 3.8, ".xz": 4.0, ".parquet": 2.0}  # stored bytes to text bytes
 _TEXT_SHARE = {"warc": 0.5, "wet": 2.2}  # stored bytes of gzip to text bytes: markup is most of a page
-_CLEAN_RATE = 10e6  # bytes of text a core and second; of pages, whose HTML is parsed, _PAGES_RATE
-_PAGES_RATE = 2e6
-_DEDUP_RATE = 400_000  # documents a core and second
-_TOKENIZE_RATE = 15e6  # bytes of text a core and second, encoding, packing and writing
-_WORKER_BYTES = 700 << 20
+_CLEAN_RATE = 20e6  # bytes of text a core and second; of pages, whose HTML is parsed, _PAGES_RATE
+_PAGES_RATE = 6e6
+_DEDUP_RATE = 600_000  # documents a core and second
+_TOKENIZE_RATE = 40e6  # bytes of text a core and second, encoding, packing and writing
+_PARENT_BYTES, _WORKER_BYTES = 450 << 20, 420 << 20
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _TABLES = 6  # documents, signatures, two of rejected, deletions, tokens; with each the record of its unit
 _LINE_SHARE, _SUBSTRING_SHARE = 0.25, 2.0  # bytes of hashes a byte of text, for dedup.lines and dedup.substrings
@@ -101,7 +101,7 @@ def _needs(config: Config, needs: Estimate, price: float | None) -> Iterator[str
     for name, num_bytes in needs.disk_bytes.items():
         yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
     yield f"  in about {needs.objects:,} files"
-    yield f"memory: about {workers * _WORKER_BYTES / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
+    yield f"memory: about {(_PARENT_BYTES + workers * _WORKER_BYTES) / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
     yield f"  dedup: {needs.documents * 16 / 1e6:,.0f} MB for its index"
     if needs.shuffle_bytes:
         yield f"shuffled by dedup: {needs.shuffle_bytes / 1e6:,.0f} MB of hashes, no text"
