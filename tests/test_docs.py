@@ -79,7 +79,7 @@ def test_the_configuration_in_readme_is_valid():
 
 
 def test_the_makefile_has_what_readme_says():
-    """make demo and make test, and .ci/run calls make test alone."""
+    """make demo and make test; .ci/run ends in make test."""
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
