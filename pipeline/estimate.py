@@ -101,7 +101,8 @@ def _needs(config: Config, needs: Estimate, price: float | None) -> Iterator[str
     for name, num_bytes in needs.disk_bytes.items():
         yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
     yield f"  in about {needs.objects:,} files"
-    yield f"memory: about {(_PARENT_BYTES + workers * _WORKER_BYTES) / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
+    memory = _PARENT_BYTES + workers * _WORKER_BYTES
+    yield f"memory: about {memory / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
     yield f"  dedup: {needs.documents * 16 / 1e6:,.0f} MB for its index"
     if needs.shuffle_bytes:
         yield f"shuffled by dedup: {needs.shuffle_bytes / 1e6:,.0f} MB of hashes, no text"

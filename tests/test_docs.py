@@ -7,7 +7,7 @@ import shlex
 import pytest
 import yaml
 
-from pipeline.cli import _parser
+from pipeline.cli import _parser, main
 from pipeline.config import Config
 from tests.conftest import ROOT
 
@@ -64,6 +64,17 @@ def test_commands_in_readme_exist(command):
     for name in ("config", "input"):
         if getattr(options, name, None):
             assert (ROOT / getattr(options, name)).is_file()
+
+
+QUICK = ("plan", "try", "schema")  # make demo runs the others
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if command.split()[1] in QUICK])
+def test_quick_commands_in_readme_run(command, monkeypatch, capsys):
+    """They end well and say something."""
+    monkeypatch.chdir(ROOT)
+    assert main(shlex.split(command.split(">")[0])[1:]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
 
 
 def test_every_command_is_in_readme():
