@@ -73,6 +73,8 @@ class Runner(Section):
     """`local`, a pool of processes; `dataflow`, `flink`, `spark`, or the name of a Beam runner."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 2
     """Processes of the pool."""
+    worker_bytes: Annotated[int, Field(ge=1 << 29)] | None = None
+    """Memory that a process of the pool may have; what needs more fails with a line that says so."""
 
 
 class Config(Section):

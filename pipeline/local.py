@@ -55,8 +55,16 @@ class _Worker:
 class LocalEngine:
     """A pool that lives as long as the run: workers import Beam and load kernels once. Use as a context manager."""
 
-    def __init__(self, workers: int, options: Sequence[str], say: Say, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        options: Sequence[str],
+        say: Say,
+        progress: Progress | None = None,
+        worker_bytes: int | None = None,
+    ) -> None:
         self._num_workers, self._options, self._say = workers, list(options), say
+        self._worker_bytes = worker_bytes
         self._progress = progress or Progress(PlainDisplay(say))
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._context.set_forkserver_preload(["pipeline.preload"])
@@ -106,7 +114,7 @@ class LocalEngine:
             counters = self._context.RawArray("q", 2)
             environment = {**_THREAD_LIMITS, **os.environ, "TMPDIR": self._scratch}
             process = self._context.Process(
-                target=work, args=(child, self._options, counters, environment), daemon=True
+                target=work, args=(child, self._options, counters, environment, self._worker_bytes), daemon=True
             )
             path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
             # The server imports before it is told our path, and would begin with the directory it is started in.

@@ -96,7 +96,7 @@ def _report(out: str, say: Say) -> None:
 def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> LocalEngine | BeamEngine:
     if config.runner.engine == "local":
         check_options(beam_options)
-        return LocalEngine(config.runner.workers, beam_options, say, progress)
+        return LocalEngine(config.runner.workers, beam_options, say, progress, config.runner.worker_bytes)
     if config.runner.engine in ("DirectRunner", "direct"):
         raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
     if config.runner.engine in ("dataflow", "DataflowRunner") and is_local(config.output):

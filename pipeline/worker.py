@@ -3,6 +3,7 @@
 import fcntl
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -15,7 +16,13 @@ from pipeline.errors import quiet_beam
 from pipeline.job import Job
 
 
-def work(connection: Connection, options: Sequence[str], counters: Any, environment: Mapping[str, str]) -> None:
+def work(
+    connection: Connection,
+    options: Sequence[str],
+    counters: Any,
+    environment: Mapping[str, str],
+    memory_bytes: int | None,
+) -> None:
     """Receive a job or a unit, and answer None or an error line for each unit.
 
     Args:
@@ -23,12 +30,15 @@ def work(connection: Connection, options: Sequence[str], counters: Any, environm
         options: Beam's.
         counters: int64 [2], documents and bytes of text done so far; written here and read by the parent.
         environment: the variables of this process. A fork server has those of the moment when it was started.
+        memory_bytes: the most private memory that this process and its children may have each; None for no limit.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     _die_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None  # looked up again
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))  # not RLIMIT_AS: maps of files are free
 
     quiet_beam()
 

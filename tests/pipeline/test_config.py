@@ -182,7 +182,7 @@ def test_the_set_of_keys_is_frozen():
         "checks", "checks.sample", "checks.kept_source", "checks.kept_language", "checks.language_purity",
         "checks.duplicates_left", "checks.pii_left", "checks.contamination", "checks.fertility",
         "checks.unknown_tokens", "checks.short_documents", "checks.row_fill", "checks.drift", "checks.tokens_changed",
-        "rejected", "rejected.keep_text", "runner", "runner.engine", "runner.workers",
+        "rejected", "rejected.keep_text", "runner", "runner.engine", "runner.workers", "runner.worker_bytes",
     }  # fmt: skip
     assert schema["additionalProperties"] is False
     assert Config.model_config["extra"] == "forbid"

@@ -54,6 +54,17 @@ def test_an_error_is_one_line_that_names_its_cause(tmp_path):
     assert "while running" not in str(caught.value)
 
 
+def test_a_worker_has_the_memory_that_it_is_given(tmp_path):
+    """Four gigabytes are refused where a worker may have less; the line names the unit and the error."""
+    job = Job("toy", graph, str(tmp_path))
+    with (
+        LocalEngine(1, [], print, worker_bytes=1 << 31) as engine,
+        pytest.raises(RunFailed, match="large.*MemoryError"),
+    ):
+        run_job(engine, str(tmp_path), job, units("large"), print)
+    assert len(run(tmp_path, ["large"], workers=1)[0]) == 1
+
+
 def test_a_second_call_runs_nothing_and_a_new_key_runs_the_unit_again(tmp_path):
     """Committed units are left out by the driver; a stale one is announced and made again; a dropped one is removed."""
     run(tmp_path, ["a", "b"])

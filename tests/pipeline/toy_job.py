@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 from transforms.commit import UnitWriter
@@ -14,13 +15,18 @@ from transforms.unit import WorkUnit
 
 
 def write_number(unit: WorkUnit, out: str) -> None:
-    """Commit one row; `die-N` kills its process N times first, `bad` raises, `slow` and `deaf` wait."""
+    """Commit one row.
+
+    `die-N` kills its process N times first, `bad` raises, `large` takes four gigabytes, `slow` and `deaf` wait.
+    """
     kind, _, times = unit.name.partition("-")
     marks = Path(out) / "marks"
     marks.mkdir(exist_ok=True)
     if kind == "die" and len(list(marks.glob(f"{unit.name}.*"))) < int(times):
         (marks / f"{unit.name}.{os.getpid()}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "large":
+        np.empty(1 << 32, np.uint8)
     if kind == "bad":
         raise OSError(28, "No space left on device")
     if kind == "deaf":  # ctypes.PyDLL keeps the interpreter's lock during the call
