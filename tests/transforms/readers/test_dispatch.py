@@ -12,7 +12,7 @@ from tests.transforms.readers.reading import read, source_of, texts_and_rules, w
 from transforms.readers import dispatch
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
-from transforms.readers.rows import within_limits
+from transforms.readers.rows import MAX_BATCH_BYTES, within_limits
 from transforms.schema import IN_FLIGHT, split_doc_id
 
 
@@ -86,11 +86,12 @@ def test_issue_two(tmp_path):
 
 def test_within_limits_of_slices():
     """A slice of a batch is cut by its own text, not its parent's."""
-    texts = ["x" * (9 << 20), "y", "z" * (15 << 20), "w" * (20 << 20), "", "v"]
+    some = MAX_BATCH_BYTES // 16
+    texts = ["x" * (9 * some), "y", "z" * (15 * some), "w" * (20 * some), "", "v"]
     batch = pa.record_batch({"text": pa.array(["lead", *texts])}).slice(1)
     sizes = [[len(text) for text in piece.column("text").to_pylist()] for piece in within_limits(batch)]
-    assert sizes == [[9 << 20, 1], [15 << 20], [20 << 20], [0, 1]]
-    batch = pa.record_batch({"text": pa.array(["x" * (10 << 20), "y" * (6 << 20), "", "z"])})
+    assert sizes == [[9 * some, 1], [15 * some], [20 * some], [0, 1]]
+    batch = pa.record_batch({"text": pa.array(["x" * (10 * some), "y" * (6 * some), "", "z"])})
     assert [piece.num_rows for piece in within_limits(batch)] == [3, 1]
     assert list(within_limits(batch.slice(0, 0))) == []
 
