@@ -113,3 +113,18 @@ def test_the_reference_of_keys_is_up_to_date():
     assert (ROOT / "configs" / "README.md").read_text() == reference(), (
         "gristmill schema --markdown > configs/README.md"
     )
+
+
+def code(text: str) -> list[str]:
+    """Return the code blocks of a page without comments and the tree."""
+    blocks = re.findall(r"```(?:sh|python|yaml)\n(.*?)```", text, re.DOTALL)
+    return [re.sub(r" *(?<![\w{$])#.*", "", block) for block in blocks]
+
+
+def test_the_chinese_readme_says_the_same():
+    """The same code, as many sections and table rows; a change of one page belongs into the other."""
+    chinese = (ROOT / "README.zh-CN.md").read_text()
+    assert code(chinese) == code(README)
+    for start in ("## ", "|"):
+        ours, theirs = (sum(line.startswith(start) for line in page.splitlines()) for page in (README, chinese))
+        assert ours == theirs, start
