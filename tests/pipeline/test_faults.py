@@ -34,7 +34,7 @@ def _command(arguments: list[str], fault: str, at: int, out: str, seen: object) 
 
     def hook(event: str, values: tuple) -> None:
         nonlocal number
-        if event not in ("open", "os.rename", "os.remove") or not str(values[0]).startswith(out):
+        if event not in ("open", "os.rename", "os.remove") or not str(values[0]).startswith(f"{out}/"):
             return
         if "progress.json" in str(values[0]):  # written once a second, so its steps are not the same twice
             return
@@ -48,8 +48,8 @@ def _command(arguments: list[str], fault: str, at: int, out: str, seen: object) 
             if fault == FULL:
                 raise OSError(errno.ENOSPC, "No space left on device", str(values[0]))
 
-    sys.addaudithook(hook)
     with Path(f"{out}.err").open("w") as sys.stderr:
+        sys.addaudithook(hook)
         code = main(arguments)
     os._exit(code)
 
