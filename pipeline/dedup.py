@@ -25,7 +25,7 @@ from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext, upstream_key
 from pipeline.decontamination import find_contaminated
-from pipeline.dedup_deletions import graph_deletions, graph_superseded
+from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
 from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_units import (
@@ -60,7 +60,7 @@ def run(context: RunContext) -> None:
     """Bring deletions/ to the state that the configuration asks for."""
     config = context.config.dedup
     records = load_records(context.out, "clean")
-    earlier = [load_earlier(out, config) for out in config.against]
+    earlier = [load_earlier(out, config, context.out) for out in config.against]
     dedup = _number(context, records, earlier)
     _check_signatures(dedup)
     if config.shuffle and context.config.runner.engine == "local":
@@ -122,7 +122,9 @@ def run(context: RunContext) -> None:
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
     taken_down = _takedown_key(config)
     dedup = dataclasses.replace(dedup, takedown=config.takedown)
-    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], repeated, *taken_down))
+    # Twins and similarities are of other units: the ids of their documents and their signatures are stored.
+    units = [WorkUnit(signed.label, number,
+                      content_key(alive[signed.label], dedup.contents_key, repeated, *taken_down))
              for number, signed in own]  # fmt: skip
     units.sort(key=lambda unit: records[unit.name].number)
     units = [unit._replace(number=records[unit.name].number) for unit in units]
@@ -134,7 +136,7 @@ def run(context: RunContext) -> None:
     jobs += spans
     if config.policy == "new":
         units = [
-            WorkUnit(signed.label, number, content_key(settings, signed.contents, survivors, signed.first_dense))
+            WorkUnit(signed.label, number, content_key(settings, dedup.contents_key, survivors, deleted_there(signed)))
             for number, signed in enumerate(dedup.units)
             if signed.run is not None
         ]

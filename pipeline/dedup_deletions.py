@@ -168,6 +168,11 @@ def graph_deletions(units: beam.PCollection, context: DedupContext) -> None:
     units | EachUnit(function=_write_deletions, context=context)
 
 
+def deleted_there(signed: Signed) -> str:
+    """Return the hash of what the earlier run deleted from its unit: that is not superseded once more."""
+    return load_record(signed.out, STAGE, signed.unit).tables["deletions"].hash
+
+
 def _write_superseded(unit: WorkUnit, context: DedupContext) -> None:
     signed = context.named(unit.name)
     deleted, _ = _deleted(context, signed)

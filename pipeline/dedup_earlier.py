@@ -1,6 +1,7 @@
 """Earlier runs that this one is deduplicated against: their signatures are read, their text is not."""
 
 import dataclasses
+import os
 from typing import Any
 
 from pipeline.errors import UserError
@@ -19,13 +20,15 @@ class EarlierRun:
     priorities: tuple[int, ...]  # of each unit's source
 
 
-def load_earlier(out: str, dedup: Dedup) -> EarlierRun:
-    """Return the run in the directory `out`.
+def load_earlier(out: str, dedup: Dedup, own: str) -> EarlierRun:
+    """Return the run in the directory `out`, for a run that writes into `own`.
 
     Raises:
-        UserError: it is no run, its dedup is not complete, it was made with other settings, or it was itself
-            deduplicated against a run that this one does not name.
+        UserError: it is this run or no run, its dedup is not complete, it was made with other settings, or it was
+            itself deduplicated against a run that this one does not name.
     """
+    if _resolved(out) == _resolved(own):
+        raise UserError(f"dedup.against {out}: this is the output of the run itself, every document would be a copy")
     run = storage.read_json(storage.join(out, "run.json"))
     if run is None or "dedup" not in run["stages"]:
         raise UserError(
@@ -53,8 +56,14 @@ def by_priority(priority: dict[str, int], records: dict[str, Record]) -> list[tu
     return sorted(ranked, key=lambda item: (-item[1], item[0].number))
 
 
+def _resolved(out: str) -> str:
+    """Return one name for all that a directory has: relative, with a slash behind it, through a link."""
+    return os.path.realpath(out.removeprefix("file://")) if storage.is_local(out) else out.rstrip("/")
+
+
 def _check_settings(out: str, theirs: dict[str, Any], ours: Dedup) -> None:
-    missing = [run for run in theirs.get("against", ()) if run not in ours.against]
+    named = {_resolved(run) for run in ours.against}
+    missing = [run for run in theirs.get("against", ()) if _resolved(run) not in named]
     if missing:
         raise UserError(f"dedup.against {out}: it was deduplicated against {missing[0]}; name that run too")
     own = ours.model_dump(mode="json")

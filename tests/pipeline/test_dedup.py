@@ -145,7 +145,42 @@ def test_new_wins(crawls, tmp_path):
     assert all(whole[place][0] == twin for place, twin in superseded.items())
 
 
-def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path):
+def test_twins_follow_when_another_file_changes(tmp_path):
+    """A line put before the first file numbers its documents anew: the other file's twins are those ids, also cut."""
+    rng = random.Random(9)
+    texts = [f"{long_text(rng)}\nthis line is found in every one of the documents" for _ in range(8)]
+    write(tmp_path / "a.jsonl", [{"text": text} for text in texts[:5]])
+    write(tmp_path / "b.jsonl", [{"text": text} for text in texts[3:]])
+    path = configure(tmp_path, "out", {"lines": {}}, a=tmp_path / "a.jsonl", b=tmp_path / "b.jsonl")
+    run_stages(path, last="dedup")
+    (tmp_path / "a.jsonl").write_text("no json\n" + (tmp_path / "a.jsonl").read_text())
+    run_stages(path, last="dedup")
+    whole, own = tmp_path / "out", tmp_path / "anew"
+    anew = configure(tmp_path, "anew", {"lines": {}}, a=tmp_path / "a.jsonl", b=tmp_path / "b.jsonl")
+    run_stages(anew, last="dedup")
+    assert len(read(own, "dedup", "deletions")) == 2
+    for table in ("deletions", "cuts"):
+        assert read(whole, "dedup", table) == read(own, "dedup", table)
+
+
+def test_superseded_follows_the_earlier_run(tmp_path):
+    """What the earlier run deletes later is not superseded there any more."""
+    rng = random.Random(4)
+    records = [{"text": long_text(rng), "url": f"https://e.org/{number}"} for number in range(6)]
+    write(tmp_path / "a.jsonl", records)
+    first = configure(tmp_path, "first", {}, old=tmp_path / "a.jsonl")
+    run_stages(first, last="dedup")
+    against = {"against": [str(tmp_path / "first")], "policy": "new"}
+    second = configure(tmp_path, "second", against, new=tmp_path / "a.jsonl")
+    run_stages(second, last="dedup")
+    assert len(read(tmp_path / "second", "dedup-superseded", "superseded")) == 6
+    (tmp_path / "takedown.txt").write_text("https://e.org/3\n")
+    run_stages(first, last="dedup", overrides=[f"dedup.takedown={tmp_path / 'takedown.txt'}"])
+    run_stages(second, last="dedup")
+    assert len(read(tmp_path / "second", "dedup-superseded", "superseded")) == 5
+
+
+def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path, monkeypatch):
     """One line: no run, other settings, another chain of runs, other signatures, no text."""
     old, new = crawls / "old.jsonl", crawls / "new.jsonl"
     run_stages(configure(tmp_path, "first", {"minhash": SMALL}, old=old), last="dedup")
@@ -157,6 +192,10 @@ def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path):
         return str(caught.value)
 
     assert "no finished dedup there" in refusal({"minhash": SMALL, "against": [str(tmp_path)]})
+    run_stages(configure(tmp_path, "second", {"minhash": SMALL}, new=new), last="dedup")
+    (tmp_path / "link").symlink_to(tmp_path / "second")
+    for name in ("second", "first/../second/", "link"):
+        assert "this is the output of the run itself" in refusal({"minhash": SMALL, "against": [f"{tmp_path}/{name}"]})
     assert "its dedup.minhash is" in refusal({"minhash": {**SMALL, "rows": 5}, "against": [first]})
     assert "its dedup.url is False" in refusal({"minhash": SMALL, "url": True, "against": [first]})
     assert "against earlier runs use signature" in refusal(
@@ -167,6 +206,12 @@ def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path):
         json.dumps({**run, "config": {**run["config"], "dedup": {**run["config"]["dedup"], "against": ["runs/zero"]}}})
     )
     assert "deduplicated against runs/zero; name that run too" in refusal({"minhash": SMALL, "against": [first]})
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tmp_path / "first", tmp_path / "runs" / "zero")
+    run["config"]["dedup"]["against"] = []
+    (tmp_path / "runs" / "zero" / "run.json").write_text(json.dumps(run))
+    both = [first, str(tmp_path / "runs" / "zero")]  # the same run by its full path
+    run_stages(configure(tmp_path, "second", {"minhash": SMALL, "against": both}, new=new), last="dedup")
 
 
 def test_one_page_of_a_url_is_kept(tmp_path):
