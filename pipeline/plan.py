@@ -11,12 +11,12 @@ from typing import Any
 
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
-from transforms.readers.listing import FileEntry, list_files, slices
+from transforms.readers.listing import FileEntry, fits, list_files, slices
 from transforms.readers.source import Source
 from transforms.schema import MAX_FILES, MAX_PARTS
 from transforms.unit import Slice, WorkUnit
 
-READ_VERSION = 2  # raised when a reader's output changes for the same bytes
+READ_VERSION = 3  # raised when a reader's output changes for the same bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +86,7 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
                 is_down = isinstance(error, OSError) and error.errno == errno.EIO
                 raise (RunFailed if is_down else UserError)(f"source {source.name}: {error}") from None
         found.update({(source.name, entry.path): entry for entry in entries})
-    kept = [_refreshed(unit, found) for unit in previous.units]
+    kept = [_refreshed(unit, found, {source.name: source for source in sources}) for unit in previous.units]
     known = {(part.source, part.path) for unit in kept for part in unit.slices}
     units = [unit for unit in kept if unit.slices]
     next_file, next_unit = previous.next_file, previous.next_unit
@@ -111,16 +111,19 @@ def _known_files(plan: Plan, source: str) -> list[FileEntry]:
     return [FileEntry(part.path, part.size, part.etag) for part in parts.values()]
 
 
-def _refreshed(unit: PlannedUnit, found: dict[tuple[str, str], FileEntry]) -> PlannedUnit:
+def _refreshed(unit: PlannedUnit, found: dict[tuple[str, str], FileEntry], sources: dict[str, Source]) -> PlannedUnit:
     """Drop slices of vanished files and take size and etag as they are now.
 
     A file that was cut into ranges and has another size now is dropped too, and so planned as a new one: its old cuts
-    would overlap or leave a rest.
+    would overlap or leave a rest. So is one that was cut for another format of its source: each of its cuts would be
+    read as the whole file.
     """
     parts = []
     for part in unit.slices:
         entry = found.get((part.source, part.path))
-        if entry is not None and (part.stop < 0 or part.size == entry.size):
+        if entry is None or not fits(sources[part.source], part):
+            continue
+        if part.stop < 0 or part.size == entry.size:
             parts.append(part._replace(size=entry.size, etag=entry.etag))
     return dataclasses.replace(unit, slices=tuple(parts))
 

@@ -3,6 +3,8 @@
 import builtins
 import os
 
+import pytest
+
 from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
 from transforms.readers.source import Source
 from transforms.schema import MAX_PARTS
@@ -125,6 +127,18 @@ def test_a_cut_file_of_another_size_is_planned_anew(tmp_path):
         assert ends[-1] == size
     assert len({part.file for part in parts}) == 1
     assert plan.next_file == 3
+
+
+@pytest.mark.parametrize(("name", "format_"), [("a.jsonl", "tsv"), ("a.jsonl", "text"), ("a.jsonl.gz", "text")])
+def test_a_file_cut_for_another_format_is_planned_anew(tmp_path, name, format_):
+    """Else each range and each part of the old plan would be read as the whole file."""
+    write(tmp_path, name, 5 * KIB)
+    plan = make_plan([source(tmp_path, name)], KIB)
+    other = Source(name="web", format=format_, path=str(tmp_path / name))
+    fresh = [[part._replace(file=1) for part in unit.slices] for unit in make_plan([other], KIB).units]
+    after = make_plan([other], KIB, plan)
+    assert [list(unit.slices) for unit in after.units] == fresh
+    assert make_plan([other], KIB, after) == after
 
 
 def test_a_hub_is_asked_once(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from transforms.readers.listing import local_etag, remote_etag
+from transforms.readers.listing import fits, local_etag, remote_etag
 from transforms.readers.remote import is_url
 from transforms.readers.rows import within_limits
 from transforms.readers.source import Source
@@ -78,6 +78,8 @@ def read_parts(source: Source, stream: Slice, *, done: Collection[int]) -> Itera
 
 def _rows(source: Source, part: Slice, **options: Any) -> Iterator[pa.RecordBatch]:
     """Yield what the reader of the format yields, unless the file is another one than planned; skip empty batches."""
+    if not fits(source, part):
+        raise ValueError(f"{part.path} was cut into parts, which format {source.format} cannot read")
     _check_unchanged(part)
     module, function = _READERS[source.format]
     found = getattr(importlib.import_module(module), function)(source, part, **options)

@@ -55,6 +55,12 @@ def is_splittable(source: Source, path: str) -> bool:
     return source.format in ("parquet", "arrow")
 
 
+def fits(source: Source, part: Slice) -> bool:
+    """True if the format of the source can read the slice; it may have been cut for another one."""
+    is_range = part.start > 0 or part.stop >= 0
+    return (not is_range or is_splittable(source, part.path)) and (not part.stream_bytes or source.format in _STREAMS)
+
+
 def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:
     """Cut a file into ranges of about `unit_bytes`, or one slice of the whole where it cannot be cut.
 
