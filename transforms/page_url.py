@@ -47,7 +47,12 @@ def timestamps(metadata: pa.Array) -> NDArray[np.int64]:
 def _timestamp(metadata: str | None) -> int:
     if metadata is None:
         return -1
-    fields: Any = orjson.loads(metadata)
+    try:
+        fields: Any = orjson.loads(metadata)
+    except orjson.JSONDecodeError:  # nested too deep for it
+        return -1
+    if not isinstance(fields, dict):
+        return -1
     value = next((fields[key] for key in _TIME_KEYS if fields.get(key) is not None), None)
     digits = _NOT_DIGITS.sub("", str(value))[:_TIME_DIGITS] if isinstance(value, str | int | float) else ""
     return int(digits.ljust(_TIME_DIGITS, "0")) if digits else -1

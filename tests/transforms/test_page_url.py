@@ -42,6 +42,8 @@ def test_normal_form_of_c4(url, expected):
         ('{"date": "2021-03-04", "timestamp": "2020"}', 20200000000000),
         ('{"timestamp": 20210304}', 20210304000000),
         ('{"timestamp": {"a": 1}}', -1),
+        ('{"timestamp": "2021", "a": "\\ud83d"}', -1),
+        ('["2021"]', -1),
     ],
 )
 def test_timestamps(metadata, expected):

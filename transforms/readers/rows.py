@@ -122,11 +122,15 @@ def within_limits(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def json_bytes(value: object) -> bytes:
-    """Return `value` as JSON in UTF-8; what JSON has no word for (dates, decimals) becomes its string."""
+    """Return `value` as JSON in UTF-8; what JSON has no word for (dates, decimals) becomes its string.
+
+    Half a surrogate pair becomes a question mark.
+    """
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # nested deeper than 254, an integer above 64 bits, half a surrogate pair
-        return json.dumps(value, default=str).encode()
+        # Half a pair as \ud83d would be JSON too, but orjson and others refuse to read it back.
+        return json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def readable_path(path: str) -> str:
