@@ -107,7 +107,7 @@ class StatisticRule(Section):
 
 
 class UrlFilter(Section):
-    """Pages rejected by their address; each key is the path of a list, one entry a line."""
+    """Pages rejected by their address; each key is the path of a list, one entry a line. What has no address passes."""
 
     domains: str | None = None
     """Hosts and domains, with all below them."""
@@ -124,7 +124,7 @@ class UrlFilter(Section):
 class BadWords(Section):
     """Documents rejected for a word of a list: the path of one, or of a directory with one for each language.
 
-    Less than all, `fraction`, may be rejected; which, is a hash of the address.
+    Less than all, `fraction`, may be rejected; which, is a hash of the address, or of the text where there is none.
     """
 
     path: str

@@ -1,6 +1,7 @@
 """Bad words by list: a document with one of them is rejected, or kept with a chance that is a hash of its address.
 
-The rule of C4 in TFDS 3.1: the list of the document's language, whole words but in Japanese, Thai and Chinese.
+The rule of C4 in TFDS 3.1: the list of the document's language, whole words but in Japanese, Thai and Chinese. Where
+there is no address, which C4 always has, the hash is that of the text.
 """
 
 import hashlib
@@ -82,12 +83,13 @@ class FilterBadWords:
         spared_N = np.zeros(batch.num_rows, np.bool_)
         if self.fraction < 1:
             hits_D = np.flatnonzero(found_N)
-            urls = normalised_urls(batch.column("url").take(pa.array(hits_D))).to_pylist()
-            spared_N[hits_D] = [_is_spared(url or "", self.fraction) for url in urls]
+            hits = batch.take(pa.array(hits_D))
+            urls, texts = normalised_urls(hits.column("url")).to_pylist(), hits.column("text").to_pylist()
+            spared_N[hits_D] = [_is_spared(url or text, self.fraction) for url, text in zip(urls, texts, strict=True)]
             batch = count_edits(batch, {"badwords.soft_passed": spared_N.astype(np.int32)})
         return reject(batch, RULE, where_N=found_N & ~spared_N)
 
 
-def _is_spared(url: str, fraction: float) -> bool:
+def _is_spared(hashed: str, fraction: float) -> bool:
     rejected, of = fraction.as_integer_ratio()
-    return int(hashlib.md5(url.encode(), usedforsecurity=False).hexdigest(), 16) % of >= rejected
+    return int(hashlib.md5(hashed.encode(), usedforsecurity=False).hexdigest(), 16) % of >= rejected

@@ -1,6 +1,7 @@
 """Pages by their address: rejected for a domain, a URL, or words in it that a list names.
 
-The rules of datatrove's URLFilter, with lists of one's own; hosts are compared in lower case.
+The rules of datatrove's URLFilter, with lists of one's own; hosts are compared in lower case. A document without an
+address, such as a book, passes; datatrove rejects it.
 """
 
 import re
@@ -15,7 +16,6 @@ from publicsuffixlist import PublicSuffixList
 from transforms.schema import alive_mask, reject
 from transforms.word_lists import read_list
 
-NO_URL_RULE = "no_url"
 _MOST_SOFT_WORDS = 2  # so many of them are too many
 
 _NONE: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ class FilterUrls:
     """Rejects documents by paths of lists; a function of a batch.
 
     Args:
-        domains: registered domains, of which all hosts are meant, and host names, which are meant alone.
+        domains: registered domains, of which all hosts are meant, and host names, which are meant alone; in any case.
         urls: whole URLs.
         words: one of these between characters that are no letters or digits is too many.
         soft_words: two different ones of these are.
@@ -65,7 +65,8 @@ class FilterUrls:
     @cached_property
     def _lists(self) -> _Lists:
         """The lists; read when the first batch comes, so that they are not pickled."""
-        domains, urls = (frozenset(read_list(path)) if path else _NONE for path in (self.domains, self.urls))
+        domains = frozenset(name.lower() for name in read_list(self.domains)) if self.domains else _NONE
+        urls = frozenset(read_list(self.urls)) if self.urls else _NONE
         subwords = sorted(_words(self.subwords))
         return _Lists(
             domains,
@@ -85,7 +86,7 @@ class FilterUrls:
     def rule(self, url: str | None) -> str | None:
         """Return the rule that a URL breaks, by datatrove's names, or None."""
         if not url:
-            return NO_URL_RULE
+            return None
         lists = self._lists
         if lists.domains:
             host = host_of(url)

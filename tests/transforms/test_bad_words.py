@@ -63,6 +63,16 @@ def test_a_fraction_is_kept_by_the_hash_of_the_address(lists):
     assert sum(edit_columns(out)["badwords.soft_passed"].to_pylist()) == sum(spared) - 1
 
 
+def test_a_fraction_without_addresses_is_kept_by_the_hash_of_the_text(lists):
+    """Books have no address: one hash for all would spare all of them, or none."""
+    texts = [f"darn {i}" for i in range(400)]
+    out = FilterBadWords(path=lists, fraction=0.75)(
+        rows(*((text, "en", "" if i % 2 else None) for i, text in enumerate(texts)))
+    )
+    keys = [int(hashlib.md5(text.encode()).hexdigest(), 16) for text in texts]
+    assert [rule is None for rule in out.column("rule").to_pylist()] == [key % 4 >= 3 for key in keys]
+
+
 def test_no_lists_are_a_mistake(tmp_path):
     """Neither a file nor a directory of lists: one line that says so; a list must be UTF-8."""
     with pytest.raises(ValueError, match="neither a list nor a directory"):

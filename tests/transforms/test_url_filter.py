@@ -11,7 +11,7 @@ from transforms.url_filter import FilterUrls, host_of
 @pytest.fixture
 def rule(tmp_path):
     lists = {
-        "domains": "bad.co.uk\nevil.nice.com\nlisted.org\n127.0.0.1\n",
+        "domains": "Bad.co.uk\nevil.nice.com\nlisted.org\n127.0.0.1\n",
         "urls": "https://fine.org/but/not/this?x=1\n",
         "words": "# comment\nca-sino\nPills\n",
         "soft_words": "free\nwin\nnow\n",
@@ -44,8 +44,8 @@ def rule(tmp_path):
         ("https://fine.org/a.t0r-RENT.b", "blacklisted_subword"),
         ("https://softwarezone.org/", "blacklisted_subword"),  # across the borders of words
         ("https://fine.org/page", None),
-        ("", "no_url"),
-        (None, "no_url"),
+        ("", None),  # datatrove rejects it; a book has none
+        (None, None),
     ],
 )
 def test_each_rule(rule, url, expected):
@@ -60,9 +60,9 @@ def test_hosts():
 
 
 def test_rows_that_are_alive_are_looked_at(tmp_path):
-    """Rules are written where there is none yet; without lists only pages without a URL are rejected."""
+    """Rules are written where there is none yet; documents without a URL pass."""
     (tmp_path / "urls").write_text("https://x.org/1\n")
     urls = pa.array(["https://x.org/1", "https://x.org/2", None, "https://x.org/1"], pa.string())
     batch = set_column(batch_of(list("abcd"), [None, None, None, "language"]), "url", urls)
     out = FilterUrls(urls=str(tmp_path / "urls"))(batch)
-    assert out.column("rule").to_pylist() == ["url", None, "no_url", "language"]
+    assert out.column("rule").to_pylist() == ["url", None, None, "language"]
