@@ -1,5 +1,6 @@
 """Stage one: sources to documents/, signatures/ and rejected/, one fused Beam graph from reader to writer."""
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,7 +179,9 @@ def stage_key(config: Config) -> str:
     signature = None if minhash is None else (minhash.bands * minhash.rows, minhash.ngram)  # 8 x 14 reads 14 x 8
     language, classifier = config.clean.language, config.clean.classifier
     versions = library_versions(
-        "langdetect" if language is None else language.package, "pyarrow", "datasketch", "ftfy", "publicsuffixlist"
+        *("pyarrow", "datasketch", "ftfy", "publicsuffixlist"),
+        "langdetect" if language is None else language.package,
+        *(() if classifier is None else ("fasttext-predict",)),
     )
     models = [language.model if language else None, classifier.model if classifier else None]
     files = [storage.file_hash(path) for path in (*_list_paths(config), *filter(None, models))]
@@ -191,8 +194,11 @@ def check_names(config: Config) -> None:
     """Refuse names that only the transforms know, before anything is read.
 
     Raises:
-        UserError: an unknown language or quality preset.
+        UserError: an unknown language or quality preset, a list that is none, an extractor that is not installed.
     """
+    for source in config.sources:
+        if (package := source.extractor) is not None and importlib.util.find_spec(package) is None:
+            raise UserError(f"source {source.name} needs {package}; pip install 'gristmill[{package}]'")
     try:
         if config.clean.language is not None:
             LabelLanguage(**config.clean.language.options)
@@ -206,6 +212,8 @@ def check_names(config: Config) -> None:
             read_list(path)
         if config.clean.classifier is not None:
             Classify(**config.clean.classifier.model_dump()).check()
+        if config.dedup.takedown is not None:
+            read_list(config.dedup.takedown)  # of the next stage, but nobody waits for this one to learn it
     except ValueError as error:
         raise UserError(str(error)) from None
     except OSError as error:

@@ -5,6 +5,7 @@ File numbers and units are appended, never renumbered, when a pattern matches mo
 
 import dataclasses
 import errno
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ from transforms.schema import MAX_FILES, MAX_PARTS
 from transforms.unit import Slice, WorkUnit
 
 READ_VERSION = 3  # raised when a reader's output changes for the same bytes
+
+# What else finds or decodes the text of a format; Arrow's version is part of the stage's key.
+_READ_BY = {
+    "text": ("resiliparse",),
+    "gutenberg": ("resiliparse",),
+    "warc": ("resiliparse",),
+    "wet": ("resiliparse",),
+    "mediawiki": ("mwparserfromhell",),
+    "datasets": ("datasets",),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,17 +161,24 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
 
 
 def clean_units(plan: Plan, sources: Sequence[Source], stage_key: str) -> list[WorkUnit]:
-    """Return the plan's units with their keys: reader version, reader options, slices and the stage's configuration.
+    """Return the plan's units with their keys: the reader's versions and options, slices, the stage's configuration.
 
     The pattern is no part of it, since the slices name the files; nor are priority and weight, which act later.
     """
-    options = {source.name: dataclasses.asdict(source) for source in sources}
+    source_of = {source.name: source for source in sources}
     units = []
     for unit in plan.units:
         names = sorted({part.source for part in unit.slices})
         readers = [
-            {k: v for k, v in options[name].items() if k not in ("path", "priority", "weight")} for name in names
+            {k: v for k, v in dataclasses.asdict(source_of[name]).items() if k not in ("path", "priority", "weight")}
+            for name in names
         ]
-        key = content_key(READ_VERSION, stage_key, readers, unit.slices)
+        versions = [_reader_versions(source_of[name]) for name in names]
+        key = content_key(READ_VERSION, stage_key, readers, versions, unit.slices)
         units.append(WorkUnit(unit.name, unit.number * MAX_PARTS, key, unit.slices))  # room for the parts of a stream
     return units
+
+
+def _reader_versions(source: Source) -> dict[str, str]:
+    libraries = (*_READ_BY.get(source.format, ()), *((source.extractor,) if source.extractor else ()))
+    return {name: importlib.metadata.version(name) for name in libraries}

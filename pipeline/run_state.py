@@ -23,7 +23,10 @@ from transforms.commit import Record, check_accounting
 from transforms.write import add_counts, sorted_counts
 
 VERSION = 1
-_LIBRARIES = ("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect", "torch")
+_LIBRARIES = (
+    *("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect"),
+    *("fasttext-predict", "ftfy", "publicsuffixlist", "resiliparse", "trafilatura", "mwparserfromhell", "torch"),
+)
 
 
 def library_versions(*names: str) -> dict[str, str]:

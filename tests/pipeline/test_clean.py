@@ -155,6 +155,20 @@ def test_mistakes_with_lists_are_one_line(directory):
         run_stages(path, last="clean")
 
 
+def test_what_a_later_stage_or_a_worker_would_miss_is_told_first(directory, monkeypatch):
+    """A takedown list that is no text, an extractor that is not installed: nothing is read, nothing is written."""
+    (directory / "list.txt").write_bytes(b"http://caf\xe9.org\n")
+    path = write_config(directory, dedup={"takedown": str(directory / "list.txt")})
+    with pytest.raises(UserError, match=r"list\.txt is no list of words in UTF-8 \(byte 10\)"):
+        run_stages(path, last="clean")
+    (directory / "page.warc").write_bytes(b"")
+    pages = {"name": "web", "format": "warc", "path": str(directory / "page.warc"), "extractor": "trafilatura"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"source web needs trafilatura; pip install 'gristmill\[trafilatura\]'"):
+        run_stages(write_config(directory, sources=[pages]), last="clean")
+    assert not (directory / "out" / "documents").exists()
+
+
 def test_a_classifier_scores_what_the_rules_keep(directory, capsys):
     """The score is in statistics/ also where nothing else is kept there, and `try` shows it."""
     model = write_model(directory / "tiny.bin")

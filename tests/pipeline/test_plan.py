@@ -1,6 +1,7 @@
 """The plan: stable numbers, units by size, nothing opened."""
 
 import builtins
+import importlib.metadata
 import os
 
 import pytest
@@ -101,6 +102,30 @@ def test_the_key_depends_on_reader_options_but_not_on_priority(tmp_path):
     assert key() == key(priority=7, weight=0.5)
     assert key() != key(text="body")
     assert key() != clean_units(plan, [source(tmp_path)], "other")[0].key
+
+
+@pytest.mark.parametrize(
+    ("library", "options"),
+    [
+        ("resiliparse", {"format": "warc"}),
+        ("trafilatura", {"format": "warc", "extractor": "trafilatura"}),
+        ("resiliparse", {"format": "text"}),
+        ("mwparserfromhell", {"format": "mediawiki"}),
+    ],
+)
+def test_the_key_depends_on_the_libraries_of_the_format(tmp_path, monkeypatch, library, options):
+    """Another version finds other text; a library that the format does not use makes nothing stale."""
+    write(tmp_path, "a", 10)
+    sources = [Source(name="web", path=str(tmp_path / "a"), **options)]
+    plan = make_plan(sources, KIB)
+    other = [source(tmp_path, "a")]
+    before = [clean_units(plan, chosen, "k")[0].key for chosen in (sources, other)]
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == library else real(name))
+    assert [clean_units(plan, sources, "k")[0].key == before[0], clean_units(plan, other, "k")[0].key == before[1]] == [
+        False,
+        True,
+    ]
 
 
 def test_planning_opens_no_file(tmp_path, monkeypatch):

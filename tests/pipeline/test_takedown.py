@@ -64,7 +64,7 @@ def test_pages_leave_and_little_is_made_again(run, tmp_path):
 def test_a_list_that_is_not_there(run):
     """Told in one line before anything is made."""
     path, _ = run
-    with pytest.raises(UserError, match=r"dedup.takedown: cannot read /no/such.txt: No such file"):
+    with pytest.raises(UserError, match=r"cannot read /no/such.txt: No such file"):
         run_stages(path, overrides=["dedup.takedown=/no/such.txt"])
 
 
