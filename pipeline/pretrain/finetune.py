@@ -15,6 +15,7 @@ from torch.nn import functional
 from pipeline.pretrain.attention import layout_of
 from pipeline.pretrain.classifier import Classifier, load_classifier, save_classifier
 from pipeline.pretrain.execution import usual_threads
+from pipeline.pretrain.export import check_target
 from pipeline.pretrain.labelled import Labelled
 from pipeline.pretrain.metrics import classification_report, confusion_matrix
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
@@ -51,9 +52,10 @@ def finetune(
         model: directory of a pretrained model, as `export_model` or `transformers` writes it.
         train: examples to learn from; their labels are the classes.
         validation: examples to choose by.
-        to: directory of the fine-tuned model, which AutoModelForSequenceClassification opens.
+        to: directory of the fine-tuned model, which AutoModelForSequenceClassification opens; new, empty, or of a model
+            that was written by this function before.
         lrs: learning rates to try, each from the pretrained weights.
-        epochs: passes over `train`, with a linear schedule.
+        epochs: passes over `train`, at least 1, with a linear schedule.
         batch_rows: examples in a step.
         seed: of fresh weights, order and dropout.
         say: receives one line an epoch.
@@ -62,8 +64,13 @@ def finetune(
         the report of `classification_report` on `validation`, with `lr`, `epoch` and `classes`.
 
     Raises:
-        ValueError: a label of `validation` that `train` has not, or a model that cannot be read.
+        ValueError: a label of `validation` that `train` has not, a model that cannot be read, or of `check_target`.
     """
+    if epochs < 1:
+        raise ValueError(f"finetune: {epochs} epochs; at least 1")
+    to = check_target(to)  # not after the training
+    if to == model.resolve():
+        raise ValueError(f"finetune: {to} is the pretrained model itself; name a new directory")
     classes = sorted(set(train.labels))
     if unknown := sorted(set(validation.labels) - set(classes)):
         raise ValueError(f"finetune: label {unknown[0]!r} occurs in validation only; {len(classes)} classes in train")

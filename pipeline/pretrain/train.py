@@ -16,7 +16,7 @@ from pipeline.pretrain.architecture import Architecture, architecture_of
 from pipeline.pretrain.batch import rows_before, rows_of_step
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, restore_tensors
 from pipeline.pretrain.execution import choose_execution, compute_dtype
-from pipeline.pretrain.export import export_model
+from pipeline.pretrain.export import check_target, export_model
 from pipeline.pretrain.fill_mask import encode_prompts, fill_prompts, fill_rows
 from pipeline.pretrain.log import Log, read_log
 from pipeline.pretrain.masking import LONGEST_ROW
@@ -90,6 +90,7 @@ def train(
     if summary := finished_summary(out, identity):
         say(f"already trained: {summary['steps']} steps, validation loss {summary['validation_loss']}")
         return summary
+    check_target(out / "model")
     checkpoint = last_checkpoint(out / "checkpoints", identity, say)
     kept = checkpoint.record if checkpoint else {}
 

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import layout_of
-from pipeline.pretrain.export import export_model
+from pipeline.pretrain.export import check_target, export_model, replace_directory
 from pipeline.pretrain.fill_mask import fill_prompts
 from pipeline.pretrain.model import build_model
 from tests.pretrain.shards import IDS, SPECIAL_IDS
@@ -85,3 +86,50 @@ def test_stock_transformers_opens_it(out):
         assert theirs["longest"] == 32
         # ModernBERT takes no token types; older versions of `transformers` fail on them.
         assert ("token_type_ids" in theirs["inputs"]) == (name != "modernbert")
+
+
+def _fill(to, weights=b"new"):
+    with replace_directory(to) as draft:
+        (draft / "config.json").write_text("{}")
+        (draft / "model.safetensors").write_bytes(weights)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.txt", "token.json/x", "optimizer.pt"])
+def test_what_is_no_model_is_never_replaced(tmp_path, name):
+    """A directory that holds anything but a model stays as it is, and so does a file in the place of the directory."""
+    to = tmp_path / "to"
+    _fill(to)
+    other = to / name
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("precious")
+    for place, words in ((to, "something else than a model"), (other, "a directory" if other.is_file() else "")):
+        with pytest.raises(ValueError, match=words):
+            _fill(place)
+    assert other.read_text() == "precious"
+    (to / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="something else than a model"):
+        check_target(to)
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+
+
+def test_a_model_and_own_drafts_are_replaced(tmp_path):
+    """A model is replaced, an empty directory filled, a draft of ours removed; others' files of such names stay."""
+    to = tmp_path / "to"
+    to.mkdir()
+    draft, theirs, other = tmp_path / ".tmp-to-123", tmp_path / ".tmp-to-notes", tmp_path / ".tmp-to-12"
+    for directory in (draft, theirs, other):
+        directory.mkdir()
+    (draft / "model.safetensors").write_bytes(b"half")
+    (theirs / "config.json").write_text("theirs")
+    (other / "diary.txt").write_text("theirs")
+    _fill(to, b"first")
+    _fill(to, b"second")
+    assert (to / "model.safetensors").read_bytes() == b"second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, theirs.name, "to"]
+
+
+def test_below_a_file_is_told_at_once(tmp_path):
+    """A path that cannot become a directory is refused before anything is trained for it."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="is a file"):
+        check_target(tmp_path / "file" / "to")

@@ -135,3 +135,18 @@ def test_evaluation_of_a_masked_model(out):
     assert report["perplexity"] == pytest.approx(np.exp(report["loss"]))
     assert report["uniform_entropy"] == pytest.approx(np.log(len(IDS) - 5))
     assert json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("to", "epochs", "words"),
+    [("shards", 1, "something else"), ("shards/train/state.json", 1, "is a file"), ("model", 1, "itself"),
+     ("new", 0, "at least 1"), ("new", -1, "at least 1")],
+)  # fmt: skip
+def test_a_wrong_target_or_epochs_are_told_before_training(out, to, epochs, words):
+    """Nothing is trained, written or removed."""
+    model, lines = _pretrained(out, "bert-tiny"), []
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ValueError, match=words):
+        finetune(model, _examples(8, 1), _examples(8, 2), out / to, epochs=epochs, say=lines.append)
+    assert lines == []
+    assert sorted(out.rglob("*")) == before
