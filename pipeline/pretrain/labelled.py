@@ -1,6 +1,7 @@
 """Labelled texts for fine-tuning: JSONL, CSV or Parquet with one or two columns of text."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ def read_labelled(path: Path, *, text: str = "text", other: str | None = None, l
         label: column of the label; numbers and strings alike are taken as names.
 
     Raises:
-        ValueError: another suffix, no rows, a missing column, or an empty text or label; the message names the row.
+        ValueError: another suffix, a file that cannot be read, no rows, a row that is none, a missing column, or an
+            empty text or label; the message names file and row.
     """
     return collect_labelled(_rows(path), str(path), text=text, other=other, label=label)
 
@@ -62,15 +64,49 @@ def collect_labelled(
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file.
+
+    Raises:
+        ValueError: it cannot be read, or a row is not what its suffix says; the message names file and row.
+    """
     suffix = path.suffixes[-2] if path.suffix in _COMPRESSION and len(path.suffixes) > 1 else path.suffix
-    if suffix == ".parquet":
-        yield from pq.read_table(path).to_pylist()
-        return
-    if suffix not in (".jsonl", ".csv", ".tsv"):
+    if suffix not in (".jsonl", ".csv", ".tsv", ".parquet"):
         raise ValueError(f"{path}: labelled texts are read from .jsonl, .csv, .tsv and .parquet, not from {suffix!r}")
-    with pa.input_stream(str(path), compression=_COMPRESSION.get(path.suffix)) as stream:
-        lines = stream.read().decode("utf-8-sig").splitlines(keepends=True)
-    if suffix == ".jsonl":
-        yield from (json.loads(line) for line in lines if line.strip())
-    else:
-        yield from csv.DictReader(lines, delimiter="\t" if suffix == ".tsv" else ",")
+    if path.is_dir():
+        raise ValueError(f"{path}: a directory; labelled texts are read from one file")
+    try:
+        if suffix == ".parquet":
+            yield from pq.read_table(path).to_pylist()
+            return
+        with pa.input_stream(str(path), compression=_COMPRESSION.get(path.suffix)) as stream:
+            data = stream.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}: line {row} is not UTF-8 (byte 0x{data[error.start]:02x})") from None
+    yield from _json_rows(path, text) if suffix == ".jsonl" else _csv_rows(path, text, suffix)
+
+
+def _json_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    # Not splitlines(), which cuts at U+2028 and others, all of them valid within a JSON string.
+    for number, line in enumerate((line for line in text.split("\n") if line.strip()), 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: row {number} is not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise ValueError(  # noqa: TRY004 - of a file, not of a type
+                f"{path}: row {number} is no JSON object with columns, but {line.strip()[:40]}"
+            )
+        yield row
+
+
+def _csv_rows(path: Path, text: str, suffix: str) -> Iterator[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"{path}: line {reader.line_num + 1}: {error}") from None

@@ -60,3 +60,42 @@ def test_mistakes(tmp_path, name, rows, words):
     with pytest.raises(ValueError) as caught:
         read_labelled(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\x0b", "\x0c"])
+def test_only_line_feeds_end_a_line(tmp_path, separator):
+    """Other characters at which str.splitlines cuts are text, in JSONL (where JSON allows them) and in CSV."""
+    text = f"one{separator}two"
+    if separator > "\x1f":  # JSON must escape control characters
+        path = tmp_path / "a.jsonl"
+        path.write_text(json.dumps({"text": text, "label": 1}, ensure_ascii=False) + "\r\n", newline="")
+        assert read_labelled(path).texts == [text]
+    path = tmp_path / "a.csv"
+    path.write_text(f'text,label\n{text},1\n"{text}\r\nthree",2\n', newline="")
+    assert read_labelled(path).texts == [text, f"{text}\r\nthree"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.jsonl", b'{"text": "x", "label": 1}\n[1]\n', "row 2 is no JSON object"),
+        ("a.jsonl", b'{"text": "x", "label": 1}\n\n{"text": \n', "row 2 is not JSON"),
+        ("a.csv", b"text,label\nx,1\ncaf\xe9,2\n", "line 3 is not UTF-8 (byte 0xe9)"),
+        ("a.csv", b"text,label\nx,1\n" + b"x" * (1 << 18) + b",2\n", "line 3: field larger"),
+        ("a.jsonl.gz", b"no gzip at all", "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x", "label": 1}\n' * 99)[:-20], "cannot be read"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+        ("a.csv", None, "a directory"),
+        ("a.parquet", None, "a directory"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, data, words):
+    """One line that names the file, and the row where there is one."""
+    path = tmp_path / name
+    path.mkdir() if data is None else path.write_bytes(data)
+    with pytest.raises(ValueError) as caught:
+        read_labelled(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_labelled(tmp_path / "missing.jsonl")
