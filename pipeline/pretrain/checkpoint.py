@@ -64,7 +64,10 @@ def restore_tensors(tensors: dict[str, Tensor], model: nn.Module, optimizers: li
 
 
 def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[str, Any], *, keep: int) -> Path:
-    """Write `directory/step-N` (N is `record["step"]`) and delete all but the newest `keep` checkpoints.
+    """Write `directory/step-N` (N is `record["step"]`) and delete all but the newest `keep` checkpoints up to it.
+
+    What lies above N was refused when the run was resumed below it; like all that is visibly damaged it does not count
+    as kept, or a good checkpoint, even this one, would go in its place.
 
     Args:
         directory: OUT/checkpoints.
@@ -91,8 +94,10 @@ def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[st
         shutil.rmtree(final)
     draft.rename(final)
     _fsync(directory)
-    for old in _newest_first(directory)[keep:]:
-        shutil.rmtree(old)
+    kept = [path for path in _newest_first(directory) if path.name <= final.name and _is_whole(path)][:keep]
+    for old in _newest_first(directory):
+        if old != final and old not in kept:
+            shutil.rmtree(old)
     return final
 
 
@@ -171,15 +176,28 @@ def load_checkpoints(directory: Path, refused: list[str]) -> Iterator[Checkpoint
             refused.append(f"{path}: damaged checkpoint refused ({error})")
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether the record is intact and the state as long as it says; hashing all of them at each save would be dear."""
+    try:
+        _verify_length(path, json.loads((path / _RECORD).read_text()))
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
 def _verify(path: Path, record: dict[str, Any]) -> None:
     """Raise ValueError unless the record and the state are what was written."""
+    _verify_length(path, record)
+    if _sha256(path / _STATE) != record["sha256"]:
+        raise ValueError(f"{_STATE} does not match its checksum")
+
+
+def _verify_length(path: Path, record: dict[str, Any]) -> None:
     if record.pop("record_sha256", None) != _record_sha256(record):
         raise ValueError(f"{_RECORD} does not match its checksum")
     size = (path / _STATE).stat().st_size
     if size != record["bytes"]:
         raise ValueError(f"{_STATE} has {size} bytes, {record['bytes']} were written")
-    if _sha256(path / _STATE) != record["sha256"]:
-        raise ValueError(f"{_STATE} does not match its checksum")
 
 
 def _newest_first(directory: Path) -> list[Path]:

@@ -67,6 +67,27 @@ def _lose_state(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_cut, _flip, _change_record, _cut_record, _lose_state])
+def test_damaged_ones_above_do_not_count(tmp_path, damage):
+    """Resumed below damaged checkpoints, a run keeps what it writes and the good one before, and they go."""
+    for step in (5, 100, 200):
+        _save(tmp_path, step, keep=3)
+    damage(tmp_path / "step-00000100")
+    damage(tmp_path / "step-00000200")
+    assert _save(tmp_path, 10, keep=1).exists()
+    assert _steps(tmp_path) == [10]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_cut_one_below_does_not_count(tmp_path):
+    """With two kept, the good one before a cut one stays."""
+    for step in (5, 10):
+        _save(tmp_path, step)
+    _cut(tmp_path / "step-00000010")
+    _save(tmp_path, 12)
+    assert _steps(tmp_path) == [12, 5]
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _change_record, _cut_record, _lose_state])
 def test_damaged_one_is_refused_and_the_one_before_loads(tmp_path, damage):
     """Any damage to the newest checkpoint is noticed; the one before it is taken and the reason is kept."""
     _save(tmp_path, 5)
