@@ -27,7 +27,8 @@ class PackedCollator:
         config: of the model: `bert` or `modernbert`, attention `sdpa` or `eager`.
 
     Raises:
-        ValueError: another model or attention, to which such masks cannot be given.
+        ValueError: another model or attention, to which such masks cannot be given; and of a call, rows of sentence
+            pairs, or a collator that pads on the left.
     """
 
     def __init__(self, collator: Collator, config: Any) -> None:
@@ -42,15 +43,19 @@ class PackedCollator:
         self._window = config.sliding_window if config.model_type == "modernbert" else None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        if any("next_sentence_label" in row or "token_type_ids" in row for row in rows):
+            raise ValueError("rows of packing: pairs hold one pair each, not documents; pad them by a usual collator")
         batch = dict(self._collator([{"input_ids": row["input_ids"]} for row in rows]))
-        ids_BS = batch["input_ids"]
+        ids_BS, real_BS = batch["input_ids"], batch.get("attention_mask")
         document_BS, positions_BS = torch.full_like(ids_BS, -1), torch.zeros_like(ids_BS)
-        for row, documents_S, positions_S in zip(rows, document_BS, positions_BS, strict=True):
+        for index, row in enumerate(rows):
             lengths = torch.as_tensor(row["document_lengths"])
             starts = lengths.cumsum(0) - lengths
             num_tokens = int(lengths.sum())
-            documents_S[:num_tokens] = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-            positions_S[:num_tokens] = torch.arange(num_tokens) - torch.repeat_interleave(starts, lengths)
+            if real_BS is not None and not real_BS[index, :num_tokens].all():
+                raise ValueError("the collator pads on the left; set padding_side='right' in its tokenizer")
+            document_BS[index, :num_tokens] = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+            positions_BS[index, :num_tokens] = torch.arange(num_tokens) - torch.repeat_interleave(starts, lengths)
         # Padding attends to padding: a row of the mask without a single key would give NaN.
         same_BSS = document_BS[:, :, None] == document_BS[:, None, :]
         batch["position_ids"] = positions_BS

@@ -122,3 +122,19 @@ def test_other_models_and_attentions_are_refused():
     config._attn_implementation = "flash_attention_2"
     with pytest.raises(ValueError, match="flash_attention_2"):
         PackedCollator(pad, config)
+
+
+def test_sentence_pairs_and_left_padding_are_refused():
+    """Both would be computed wrongly without a word."""
+    config = model_of("bert", "sdpa").config
+    collate = PackedCollator(pad, config)
+    pair = {"input_ids": [2, 5, 3, 6, 3], "document_lengths": [3, 2], "token_type_ids": [0, 0, 0, 1, 1]}
+    for row in ({**pair, "next_sentence_label": 0}, pair):
+        with pytest.raises(ValueError, match="packing: pairs"):
+            collate([row])
+
+    def pad_left(features):
+        return {key: value.flip(1) for key, value in pad(features).items()}
+
+    with pytest.raises(ValueError, match="pads on the left"):
+        PackedCollator(pad_left, config)(rows())
