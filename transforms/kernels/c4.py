@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import SPACE
-from transforms.kernels.jit import kernel, wide
+from transforms.kernels.jit import borrowing, wide
 from transforms.kernels.lexicon import (
     CHARS,
     FLAGS,
@@ -71,7 +71,7 @@ _POLICY_M, _POLICY_N1 = _phrases(
 _CITATION_M, _CITATION_N1 = _phrases(b"[edit]", b"[citation needed]")
 
 
-@kernel
+@borrowing
 def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, white_end: bool, rows_R: NDArray[np.int32]) -> int:
     """Return the number of sentences of a line that is not empty, as spaCy's sentencizer counts.
 
@@ -90,7 +90,7 @@ def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, white_end: b
     return sentences + (ended and white_end)
 
 
-@kernel
+@borrowing
 def _any_phrase(
     text: NDArray[np.uint8], start: int, stop: int, phrases_M: NDArray[np.uint8], phrases_N1: NDArray[np.int64]
 ) -> bool:
@@ -100,7 +100,7 @@ def _any_phrase(
     return False
 
 
-@kernel
+@borrowing
 def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: int) -> int:
     """Copy a line to text[o:] without `[12]`, `[]`, `[edit]` and `[citation needed]`; return the end of the copy."""
     i = start
@@ -126,7 +126,7 @@ def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: i
     return o
 
 
-@kernel
+@borrowing
 def _num_words(text: NDArray[np.uint8], start: int, stop: int, enough: float, flags_C: NDArray[np.uint16]) -> int:
     """Return the number of runs without white space, or one that is not below `enough`."""
     words, i, inside = 0, start, False
@@ -139,7 +139,7 @@ def _num_words(text: NDArray[np.uint8], start: int, stop: int, enough: float, fl
     return words
 
 
-@kernel
+@borrowing
 def _has_end_mark(text: NDArray[np.uint8], start: int, stop: int, apostrophe: bool) -> bool:
     """Whether a line ends with `.`, `?`, `!`, `"` or, if asked for, an apostrophe, and not with three full stops."""
     if start == stop:
@@ -150,7 +150,7 @@ def _has_end_mark(text: NDArray[np.uint8], start: int, stop: int, apostrophe: bo
     return last == 0x3F or last == 0x21 or last == 0x22 or (apostrophe and last == 0x27)  # noqa: PLR1714
 
 
-@kernel
+@borrowing
 def cut_lines(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -285,7 +285,7 @@ def cut_lines(
     return -1, sentences, o if full == 0 else full
 
 
-@kernel
+@borrowing
 def pack(
     original_M: NDArray[np.uint8],
     text_M: NDArray[np.uint8],

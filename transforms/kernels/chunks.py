@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import AFFIX, ALONE, ALPHA, COMBINING, CURRENCY_SIGN, HOST, PREFIX
 from transforms.kernels.english import EXCEPTIONS
-from transforms.kernels.jit import kernel, wide
+from transforms.kernels.jit import borrowing, kernel, wide
 from transforms.kernels.lexicon import (
     CHARS,
     FIRST,
@@ -36,7 +36,7 @@ assert _LONGEST_EXCEPTION < 16  # bits of lengths_F
 _U = np.uint64
 
 
-@kernel
+@borrowing
 def _may_be_exception(lengths_F: NDArray[np.uint16], codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     """Whether an exception begins and ends like characters `start` to `stop` of a chunk and is as long."""
     if not 0 < stop - start <= _LONGEST_EXCEPTION:
@@ -44,7 +44,7 @@ def _may_be_exception(lengths_F: NDArray[np.uint16], codes_K: NDArray[np.int32],
     return lengths_F[exception_pair(codes_K[start], codes_K[stop - 1])] >> (stop - start) & 1 != 0
 
 
-@kernel
+@borrowing
 def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.int64], start: int, stop: int) -> int:
     """Return the row of an exception that characters `start` to `stop` of a chunk are, or -1."""
     first, last = places_K1[start], places_K1[stop]
@@ -53,13 +53,13 @@ def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.
     return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
 
 
-@kernel
+@borrowing
 def _is_plain(code: int, flags: int) -> bool:
     """Whether a character is a letter or digit of ASCII: few prefixes and suffixes, and no infix, begin with one."""
     return code < 0x80 and flags & HOST != 0
 
 
-@kernel
+@borrowing
 def _pieces(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -152,7 +152,7 @@ def _pieces(
     return left
 
 
-@kernel
+@borrowing
 def _pieces_by_character(
     lexicon: Lexicon,
     text: NDArray[np.uint8],

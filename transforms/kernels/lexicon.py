@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing
 from transforms.kernels.utf8 import code_point
 
 # Columns of a row.
@@ -53,14 +53,14 @@ class Lexicon(NamedTuple):
     lengths_F: NDArray[np.uint16]  # by first and last character: bit n is set if an exception has n characters
 
 
-@kernel
+@borrowing
 def hash_step(state: np.uint64, word: np.uint64) -> np.uint64:
     """Return the hash after eight more bytes: one multiplication, and a bijection of `word`."""
     state = (state ^ word) * _PRIME
     return state ^ (state >> _U(32))
 
 
-@kernel
+@borrowing
 def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     """Return the hash of some bytes; up to eight bytes never collide with others of their length."""
     state, word = _BASIS, _U(0)
@@ -73,7 +73,7 @@ def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     return state
 
 
-@kernel
+@borrowing
 def find(
     rows_R: NDArray[np.int32],
     bytes_A: NDArray[np.uint8],
@@ -107,7 +107,7 @@ def find(
         slot = (slot + _U(1)) & mask
 
 
-@kernel
+@borrowing
 def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
     """Return the row of a string, a new one if need be; a negative number if an array is full."""
     row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, start, length, state)
@@ -137,13 +137,13 @@ def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, s
     return row
 
 
-@kernel
+@borrowing
 def lower(byte: int) -> int:
     """Return an ASCII letter in lower case, and any other byte as it is."""
     return byte | 0x20 if 0x41 <= byte <= 0x5A else byte
 
 
-@kernel
+@borrowing
 def contains(text: NDArray[np.uint8], start: int, stop: int, needle: NDArray[np.uint8]) -> bool:
     """Whether `needle` (lower case) is in the bytes, whatever the case of their ASCII letters."""
     for i in range(start, stop - len(needle) + 1):
@@ -165,7 +165,7 @@ for _suspect in _SUSPECTS:
         _SUSPECT_LENGTH[_letter] = len(_suspect)
 
 
-@kernel
+@borrowing
 def _describe(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
     """Return the number of characters of a string, and its flags."""
     chars = dots = flags = 0
@@ -211,7 +211,7 @@ def _describe(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[n
     return chars, flags
 
 
-@kernel
+@borrowing
 def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
     """Write a chunk's tokens, which stand at `first` in tokens_T, and their sums to its row."""
     rows_R = lexicon.rows_R
@@ -230,13 +230,13 @@ def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
     chunk[CHUNK_FLAGS] = flags
 
 
-@kernel
+@borrowing
 def exception_pair(first: int, last: int) -> int:
     """Return the place in `lengths_F` of strings that begin and end with these characters."""
     return (first & 0x7F) << 7 | (last & 0x7F)
 
 
-@kernel
+@borrowing
 def seed(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -275,7 +275,7 @@ def seed(
         summarise(lexicon, row, at, chunks_E1[e + 1] - first)
 
 
-@kernel
+@borrowing
 def intern_all(
     lexicon: Lexicon, text: NDArray[np.uint8], offsets_W1: NDArray[np.int64], rows_W: NDArray[np.int32]
 ) -> int:
@@ -289,7 +289,7 @@ def intern_all(
     return 0
 
 
-@kernel
+@borrowing
 def rehash(slots_S: NDArray[np.uint64], rows_R: NDArray[np.int32], larger_S: NDArray[np.uint64]) -> None:
     """Enter the rows of one hash table into a larger, empty one."""
     mask = _U(len(larger_S) - 1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.c4 import NUM_CUTS, TOO_FEW_SENTENCES, TOO_LONG, cut_lines
-from transforms.kernels.jit import kernel, wide
+from transforms.kernels.jit import borrowing, kernel, wide
 from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
     BULLET,
@@ -97,7 +97,7 @@ class Room(NamedTuple):
     scratch: Scratch
 
 
-@kernel
+@borrowing
 def _num_chars(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return the length of a document in characters, line ends included."""
     chars = num_lines - 1
@@ -154,7 +154,7 @@ def _gopher_repetition(
     return -1
 
 
-@kernel
+@borrowing
 def _gopher_quality(
     text: NDArray[np.uint8],
     tables: Tables,
@@ -221,7 +221,7 @@ def _stop_words(tokens_T: NDArray[np.int32], num_tokens: int, stop_rows_W: NDArr
     return found
 
 
-@kernel
+@borrowing
 def _symbols(text: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
     """Return how often `#` and how often `...` or U+2026 stands in a text, without overlap."""
     hashes = ellipses = dots = 0
@@ -237,7 +237,7 @@ def _symbols(text: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
     return hashes, ellipses
 
 
-@kernel
+@borrowing
 def _fineweb(
     tables: Tables,
     counts: NDArray[np.int64],
@@ -269,7 +269,7 @@ def _fineweb(
     return -1
 
 
-@kernel
+@borrowing
 def _third_longest(text: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the length of the third longest line in characters, line feeds only ending lines; 0 with fewer lines."""
     first = second = third = chars = 0

@@ -24,7 +24,7 @@ from transforms.kernels.characters import (
     UNITS,
     UPPER,
 )
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing, kernel
 
 _LONGEST_UNIT = max(map(len, UNITS))
 _UNITS_UK = np.zeros((len(UNITS), _LONGEST_UNIT), np.int32)
@@ -34,12 +34,12 @@ for _row, _unit in enumerate(UNITS):
 _DOT, _APOSTROPHE, _CURLY, _ELLIPSIS, _DEGREE, _EM_DASH = 0x2E, 0x27, 0x2019, 0x2026, 0xB0, 0x2014
 
 
-@kernel
+@borrowing
 def _is_digit(code: int) -> bool:
     return 0x30 <= code <= 0x39
 
 
-@kernel
+@borrowing
 def _run(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     """Return how often the character at `start` follows itself before `stop`."""
     end = start
@@ -48,7 +48,7 @@ def _run(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     return end - start
 
 
-@kernel
+@borrowing
 def prefix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> int:
     """Return the length of the prefix of a chunk, or 0."""
     code = codes_K[start]
@@ -62,7 +62,7 @@ def prefix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start
     return _dollar(codes_K, start, stop)
 
 
-@kernel
+@borrowing
 def _dollar(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     """Return the length of `US$`, `C$` or `A$` at `start`, or 0."""
     code = codes_K[start]
@@ -73,7 +73,7 @@ def _dollar(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     return 0
 
 
-@kernel
+@borrowing
 def suffix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> int:
     """Return the length of the longest suffix of a chunk, or 0; only characters from `start` on are looked at."""
     last = stop - 1
@@ -104,7 +104,7 @@ def suffix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start
     return best
 
 
-@kernel
+@borrowing
 def _is_unit(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     for row in range(len(_UNITS_UK)):
         same = stop - start == _LONGEST_UNIT or _UNITS_UK[row, stop - start] == 0
@@ -115,7 +115,7 @@ def _is_unit(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     return False
 
 
-@kernel
+@borrowing
 def infix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, i: int, stop: int) -> int:
     """Return the length of the infix at character `i` of the chunk from `start` to `stop`, or 0."""
     code = codes_K[i]
@@ -149,7 +149,7 @@ def infix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start:
     return 0
 
 
-@kernel
+@borrowing
 def is_url(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> bool:
     """Whether a chunk is a URL: [scheme://] [user@] host [:port] [/path, ?query or #fragment]."""
     if _is_host(codes_K, flags_K, start, stop):
@@ -164,7 +164,7 @@ def is_url(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, 
     return found
 
 
-@kernel
+@borrowing
 def _is_host(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> bool:
     """Whether a host name or a public IPv4 address starts here, and after it at most a port and a path."""
     i, labels = start, 0
@@ -184,7 +184,7 @@ def _is_host(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int
         return (named or (labels == 3 and _is_address(codes_K, start, i))) and _is_path(codes_K, i, stop)
 
 
-@kernel
+@borrowing
 def _is_path(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     """Whether what follows a host is nothing, a port, or a path, in this order."""
     i = start
