@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
 from transforms.kernels.jit import borrowing
 from transforms.kernels.utf8 import code_point
+from transforms.kernels.word_memory import eight_bytes
 
 # Columns of a row.
 START, LENGTH, HASH_LOW = 0, 1, 2  # place in bytes_A, and half of the hash; the slot has the other half
 CHARS, FLAGS = 3, 4
 FIRST, TOKENS = 5, 6  # place in tokens_T; number of tokens, 0 while nobody has split the chunk
 WORDS, WORD_CHARS, LETTER_TOKENS, CHUNK_FLAGS = 7, 8, 9, 10  # over its tokens
+INLINE, NUM_INLINE = 11, 4  # its first tokens once more, so that a chunk of few needs no look at tokens_T
 COLUMNS = 16  # one cache line
 
 # Flags of a string. The first sixteen bits of CHUNK_FLAGS are those of the chunk, with its tokens' stop words.
@@ -39,6 +41,7 @@ _U = np.uint64
 _BASIS = np.uint64(0x9E3779B97F4A7C15)
 _PRIME = np.uint64(0xD6E8FEB86659FD93)
 _LOW = np.uint64(0xFFFFFFFF)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class Lexicon(NamedTuple):
@@ -62,13 +65,17 @@ def hash_step(state: np.uint64, word: np.uint64) -> np.uint64:
 
 @borrowing
 def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
-    """Return the hash of some bytes; up to eight bytes never collide with others of their length."""
-    state, word = _BASIS, _U(0)
-    for i in range(start, stop):
-        word = word << _U(8) | _U(text[_U(i)])
-        if (i - start) & 7 == 7:
-            state, word = hash_step(state, word), _U(0)
-    if (stop - start) & 7:
+    """Return the hash of some bytes, eight at a time; up to eight bytes never collide with others of their length."""
+    state, word, i = _BASIS, _U(0), start
+    while i + 8 <= stop:
+        state = hash_step(state, eight_bytes(text, _U(i)))
+        i += 8
+    if i < stop:
+        if i + 8 <= len(text):
+            word = eight_bytes(text, _U(i)) & (_ALL >> _U(64 - 8 * (stop - i)))
+        else:
+            for k in range(stop - i):
+                word |= _U(text[_U(i + k)]) << _U(8 * k)
         state = hash_step(state, word)
     return state
 
@@ -97,11 +104,11 @@ def find(
             row = int(entry & _LOW) - 1
             same = rows_R[_U(row), LENGTH] == length and rows_R[_U(row), HASH_LOW] == np.int32(state & _LOW)
             if same and length > 8:  # the hash of up to eight bytes is exact
-                place = _U(rows_R[_U(row), START])
-                k = 0
-                while k < length and bytes_A[place + _U(k)] == text[_U(start + k)]:
-                    k += 1
-                same = k == length
+                place, at, last, k = _U(rows_R[_U(row), START]), _U(start), _U(length - 8), _U(0)
+                same = eight_bytes(bytes_A, place + last) == eight_bytes(text, at + last)
+                while same and k < last:
+                    same = eight_bytes(bytes_A, place + k) == eight_bytes(text, at + k)
+                    k += _U(8)
             if same:
                 return row
         slot = (slot + _U(1)) & mask
@@ -219,6 +226,8 @@ def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
     chunk = rows_R[row]
     chunk[FIRST], chunk[TOKENS] = first, count
     flags = chunk[FLAGS] & (0xFFFF ^ STOP_WORDS)
+    for k in range(min(count, NUM_INLINE)):
+        chunk[INLINE + k] = lexicon.tokens_T[first + k]
     for k in range(count):
         token = rows_R[lexicon.tokens_T[first + k]]
         flags |= token[FLAGS] & STOP_WORDS

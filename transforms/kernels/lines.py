@@ -19,7 +19,9 @@ from transforms.kernels.lexicon import (
     ENDS_ELLIPSIS,
     ENDS_TERMINAL,
     FIRST,
+    INLINE,
     LETTER_TOKENS,
+    NUM_INLINE,
     STARTS_BULLET,
     TOKENS,
     WORD_CHARS,
@@ -30,6 +32,7 @@ from transforms.kernels.lexicon import (
     intern,
 )
 from transforms.kernels.utf8 import code_point
+from transforms.kernels.word_memory import eight_bytes
 
 # Columns of a line: where it begins and ends, and where the text in it does; behind its last token; its length; flags;
 # and the character that ended it.
@@ -58,6 +61,8 @@ NUM_COUNTS = 10
 _U = np.uint64
 _BASIS = np.uint64(0x2545F4914F6CDD1D)
 _CHUNK_BASIS = np.uint64(0x9E3779B97F4A7C15)
+_LOW_BITS, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_ABOVE_WHITE = np.uint64(0x2121212121212121)
 _PLAIN, _CONTINUATION, _WHITE, _LEAD = 0, 1, 2, 3
 _KIND = np.zeros(256, np.uint8)
 _KIND[0x80:0xC0] = _CONTINUATION
@@ -142,22 +147,35 @@ def scan(
                 chars += 1
                 i += width
                 continue
-            chunk_start, state, word, size, continuations = i, _CHUNK_BASIS, _U(0), 0, 0
-            while i < stop:
-                byte = text[_U(i)]
-                kind = _KIND[byte]
-                if kind:
-                    if kind == _CONTINUATION:
-                        continuations += 1
-                    elif kind == _WHITE or _wide_space(text, i, stop, flags_C)[1]:
+            chunk_start, state, continuations, ended = i, _CHUNK_BASIS, 0, False
+            while not ended:  # eight bytes, as `hash_bytes` reads them: those before white space or beyond ASCII first
+                word, left = _U(0), 8
+                if i + 8 <= stop:
+                    word = eight_bytes(text, _U(i))
+                    stops = ((word - _ABOVE_WHITE) | word) & _HIGH_BITS
+                    before = ((stops & (_U(0) - stops)) >> _U(7)) - _U(1)
+                    word &= before
+                    plain = int(((before & _LOW_BITS) * _LOW_BITS) >> _U(56))
+                    i += plain
+                    left -= plain
+                while left:
+                    if i == stop:
+                        ended = True
                         break
-                word = word << _U(8) | _U(byte)
-                size += 1
-                i += 1
-                if size & 7 == 0:
-                    state, word = hash_step(state, word), _U(0)
-            if size & 7:
-                state = hash_step(state, word)
+                    byte = text[_U(i)]
+                    kind = _KIND[byte]
+                    if kind:
+                        if kind == _CONTINUATION:
+                            continuations += 1
+                        elif kind == _WHITE or _wide_space(text, i, stop, flags_C)[1]:
+                            ended = True
+                            break
+                    word |= _U(byte) << _U(64 - 8 * left)
+                    i += 1
+                    left -= 1
+                if left < 8:
+                    state = hash_step(state, word)
+            size = i - chunk_start
             row = find(rows_R, bytes_A, slots_S, text, chunk_start, size, state)
             if row < 0:
                 row = intern(lexicon, text, chunk_start, size, state)
@@ -170,11 +188,11 @@ def scan(
                 if full < 0:
                     return full
                 size_tokens = rows_R[chunk, TOKENS]
-            if num_tokens + size_tokens > len(tokens_T):
+            if num_tokens + max(size_tokens, NUM_INLINE) > len(tokens_T):
                 return -DOC_TOKENS
-            if size_tokens == 1:
-                tokens_T[_U(num_tokens)] = row
-            else:
+            for k in range(NUM_INLINE):  # always all: asking for the number first is a guess that often fails
+                tokens_T[_U(num_tokens + k)] = rows_R[chunk, INLINE + k]
+            if size_tokens > NUM_INLINE:
                 from_first = rows_R[chunk, FIRST]
                 for k in range(size_tokens):
                     tokens_T[_U(num_tokens + k)] = from_T[_U(from_first + k)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.reference import tokens as twin
 from transforms.kernels.english import EXCEPTIONS
-from transforms.kernels.lexicon import LENGTH, NUM_ROWS, START
+from transforms.kernels.lexicon import LENGTH, NUM_ROWS, START, find, hash_bytes, intern
 from transforms.kernels.lines import DOC_TOKENS, NUM_COUNTS, TOKEN_ROW, scan
 from transforms.kernels.room import enlarged, new_lexicon, new_room
 
@@ -93,6 +93,40 @@ def test_tokens_equal_twin(chunk):
     expected = twin.split_chunk(chunk)
     assert SPLITTER(chunk) == expected
     assert "".join(expected) == chunk
+
+
+SPACES = ["\t", "\n", "\x1c", " ", "\x85", "\xa0", "\u1680", "\u2003", "\u2028", "\u3000"]
+LETTERS = ["a", "b", "z", "\x00", "\x08", "\x0e", "\x1b", "\x7f", "\xe9", "\u0433", "\u2020", "\u4e2d", "\U0001f600"]
+
+
+@given(st.text(st.sampled_from(LETTERS), max_size=30), st.sampled_from(SPACES), st.text(st.sampled_from(LETTERS)))
+@settings(max_examples=500, deadline=None)
+def test_a_chunk_ends_at_white_space_wherever_it_stands(before, space, behind):
+    """Chunks of any length, read eight bytes at a time, end where `str.split` ends them, at the end of a text too."""
+    text = f"{before}{space}{behind}"
+    assert "".join(SPLITTER(text)) == "".join(text.split())
+    assert SPLITTER(text) == [token for chunk in text.split() for token in twin.split_chunk(chunk)]
+
+
+@pytest.mark.parametrize("length", [9, 15, 16, 17, 40])
+def test_equal_hashes_are_not_enough(length):
+    """A string that differs in any one byte from one with the same hash is not found under it."""
+    lexicon = new_lexicon(num_rows=1 << 12)
+    known = np.arange(65, 65 + length, dtype=np.uint8)
+    state = hash_bytes(known, 0, length)
+    row = intern(lexicon, known, 0, length, state)
+    assert find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, known, 0, length, state) == row
+    for at in range(length):
+        other = known.copy()
+        other[at] += 1
+        assert find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, other, 0, length, state) == -1
+
+
+@pytest.mark.parametrize("chars", [*range(250, 262), 5000])
+def test_long_chunks_split_as_short_ones(chars):
+    """The room that is kept for splitting ends at 256 characters; longer chunks get their own."""
+    chunk = ("don't;\u20ac" * chars)[: chars - 1] + "."
+    assert SPLITTER(chunk) == twin.split_chunk(chunk)
 
 
 def test_a_lexicon_grows():
