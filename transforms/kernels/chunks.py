@@ -18,6 +18,7 @@ from transforms.kernels.lexicon import (
     NUM_TOKENS,
     TOKENS,
     Lexicon,
+    Splitting,
     exception_pair,
     find,
     hash_bytes,
@@ -185,7 +186,7 @@ def _pieces_by_character(
     return pieces
 
 
-@kernel
+@borrowing
 def _merge(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -195,16 +196,17 @@ def _merge(
     bounds_P1: NDArray[np.int64],
     pieces: int,
     seen: int,
-) -> NDArray[np.int64]:
-    """Return for each piece the row of the exception that begins with it, _INSIDE if it goes on with it, or _ALONE.
+    merged_P: NDArray[np.int64],
+    again_P1: NDArray[np.int64],
+) -> bool:
+    """Write for each piece the row of the exception that begins with it, _INSIDE if it goes on with it, or _ALONE.
 
     Neighbouring pieces make up an exception if they are cut as it would be cut itself; the longest come first. If there
-    is none, the array is empty.
+    is none, nothing is written and False returned.
     """
-    lengths_F, none = lexicon.lengths_F, wide(0)
-    merged_P, again_P1 = bounds_P1[:0], bounds_P1[:0]
+    lengths_F, none, found = lexicon.lengths_F, wide(0), False
     if pieces > _MOST_MERGED:
-        return merged_P
+        return False
     for size in range(min(pieces, _LONGEST_EXCEPTION), 1, -1):
         for first in range(pieces - size + 1):
             left, right = bounds_P1[first], bounds_P1[first + size]
@@ -213,8 +215,8 @@ def _merge(
             exception = _exception(lexicon, text, places_K1, left, right)
             if exception < 0:
                 continue
-            if len(merged_P) == 0:
-                merged_P, again_P1 = np.empty(pieces, np.int64), np.empty(2 * _LONGEST_EXCEPTION + 2, np.int64)
+            if not found:
+                found = True
                 for k in range(pieces):
                     merged_P[k] = _ALONE
             same = _pieces(lexicon, text, places_K1, codes_K, flags_K, left, right, seen, none, again_P1) == size
@@ -223,18 +225,38 @@ def _merge(
             if same:
                 for k in range(first, first + size):
                     merged_P[k] = exception if k == first else _INSIDE
-    return merged_P
+    return found
+
+
+@borrowing
+def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
+    """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
+    if lexicon.rows_R[_U(row), CHARS] > len(lexicon.splitting.codes_K):
+        return _split_long(lexicon, text, start, row)
+    return _split(lexicon, text, start, row, lexicon.splitting)
 
 
 @kernel
-def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
-    """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
+def _split_long(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
+    chars = lexicon.rows_R[row, CHARS]
+    splitting = Splitting(
+        np.empty(chars + 1, np.int64),
+        np.empty(chars, np.int32),
+        np.empty(chars, np.uint16),
+        np.empty(2 * chars + 2, np.int64),
+        np.empty(chars, np.int64),
+        lexicon.splitting.again_P1,
+    )
+    return _split(lexicon, text, start, row, splitting)
+
+
+@borrowing
+def _split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int, splitting: Splitting) -> int:
     rows_R, tokens_T, flags_C = lexicon.rows_R, lexicon.tokens_T, lexicon.flags_C
     chars, stop = wide(rows_R[row, CHARS]), start + rows_R[row, LENGTH]
     num_tokens = lexicon.used[NUM_TOKENS]
-    places_K1 = np.empty(chars + 1, np.int64)
-    codes_K = np.empty(chars, np.int32)
-    flags_K = np.empty(chars, np.uint16)
+    places_K1, merged_P = splitting.places_K1, splitting.merged_P
+    codes_K, flags_K = splitting.codes_K[:chars], splitting.flags_K[:chars]
     plain, alone, seen = True, False, 0
     i = start
     for k in range(chars):
@@ -254,15 +276,15 @@ def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> in
         tokens_T[num_tokens] = row
         summarise(lexicon, row, num_tokens, wide(1))
         return 0
-    bounds_P1 = np.empty(2 * chars + 2, np.int64)
+    bounds_P1 = splitting.bounds_P1[: 2 * chars + 2]
     if alone:
         pieces = _pieces_by_character(lexicon, text, places_K1, codes_K, flags_K, seen, bounds_P1)
     else:
         pieces = _pieces(lexicon, text, places_K1, codes_K, flags_K, wide(0), chars, seen, wide(1), bounds_P1)
-    merged_P = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces, seen)
+    merged = _merge(lexicon, text, places_K1, codes_K, flags_K, bounds_P1, pieces, seen, merged_P, splitting.again_P1)
     count = k = 0
     while k < pieces:
-        exception = merged_P[k] if len(merged_P) else _ALONE
+        exception = merged_P[k] if merged else _ALONE
         size = rows_R[exception, TOKENS] if exception >= 0 else 1
         if num_tokens + count + size > len(tokens_T):
             return -NUM_TOKENS

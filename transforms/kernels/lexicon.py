@@ -44,6 +44,17 @@ _LOW = np.uint64(0xFFFFFFFF)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
+class Splitting(NamedTuple):
+    """Room for one chunk of at most so many characters while it is split; see `chunks`."""
+
+    places_K1: NDArray[np.int64]
+    codes_K: NDArray[np.int32]
+    flags_K: NDArray[np.uint16]
+    bounds_P1: NDArray[np.int64]
+    merged_P: NDArray[np.int64]
+    again_P1: NDArray[np.int64]  # for an exception, which has less than 16 characters
+
+
 class Lexicon(NamedTuple):
     """The arrays of a lexicon. `used` counts documents measured, and rows, bytes and tokens in use."""
 
@@ -54,6 +65,7 @@ class Lexicon(NamedTuple):
     used: NDArray[np.int64]
     flags_C: NDArray[np.uint16]
     lengths_F: NDArray[np.uint16]  # by first and last character: bit n is set if an exception has n characters
+    splitting: Splitting
 
 
 @borrowing

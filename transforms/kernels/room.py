@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import character_table
 from transforms.kernels.english import EXCEPTIONS
-from transforms.kernels.lexicon import COLUMNS, NUM_BYTES, NUM_ROWS, NUM_TOKENS, Lexicon, rehash, seed
+from transforms.kernels.lexicon import COLUMNS, NUM_BYTES, NUM_ROWS, NUM_TOKENS, Lexicon, Splitting, rehash, seed
 from transforms.kernels.lines import DOC_TOKENS, L_COLUMNS, Tables, Units
 from transforms.kernels.quality import Room
 from transforms.kernels.repetition import Scratch
@@ -16,6 +16,7 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 # As many rows as a memory holds before it starts afresh, and a batch adds: what is not used takes no memory, and
 # growing would copy. 2**20 are 100 MB.
 _ROWS, _ROW_BYTES, _DOC = 1 << 20, 12, 1 << 14
+_CHUNK = 256  # characters of chunks that are split without an allocation
 
 
 def new_lexicon(flags_C: NDArray[np.uint16] | None = None, *, num_rows: int = _ROWS) -> Lexicon:
@@ -31,6 +32,14 @@ def new_lexicon(flags_C: NDArray[np.uint16] | None = None, *, num_rows: int = _R
         used=np.zeros(4, np.int64),
         flags_C=character_table() if flags_C is None else flags_C,
         lengths_F=np.zeros(1 << 14, np.uint16),
+        splitting=Splitting(
+            places_K1=np.zeros(_CHUNK + 1, np.int64),
+            codes_K=np.zeros(_CHUNK, np.int32),
+            flags_K=np.zeros(_CHUNK, np.uint16),
+            bounds_P1=np.zeros(2 * _CHUNK + 2, np.int64),
+            merged_P=np.zeros(_CHUNK, np.int64),
+            again_P1=np.zeros(32, np.int64),
+        ),
     )
     exceptions = [*((word,) for word in STOP_WORDS), *EXCEPTIONS.values()]
     pieces = [piece.encode() for exception in exceptions for piece in exception]
