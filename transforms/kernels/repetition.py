@@ -4,6 +4,8 @@ Rae et al., Scaling Language Models (2021), table A1, as datatrove implements it
 occurrence. An n-gram can only repeat if both of its (n-1)-grams do, so each n looks at those positions only. That is
 exact, and on English prose all tables for n = 3 to 10 together hold less than the one for n = 2.
 
+The loops write where a branch would ask first whether a token or an n-gram is new: the processor cannot guess that.
+
 Shapes: T tokens, U units (lines or paragraphs), S slots of a hash table, G different n-grams, R rows of the lexicon.
 """
 
@@ -85,28 +87,25 @@ def measure_tokens(
         How many positions begin a token that occurs more than once.
     """
     chars_T, seen_R, at_T, gram_T = scratch.chars_T, scratch.seen_R, scratch.at_T, scratch.gram_T
-    word_T, count_T, length_T = scratch.word_T, scratch.count_T, scratch.first_T
+    word_T, count_T = scratch.word_T, scratch.count_T
     total = words = 0
     for t in range(num_tokens):
         token = _U(tokens_T[_U(t)] & TOKEN_ROW)
         seen = seen_R[token]
-        word = seen & 0xFFFFFFFF
-        if seen >> 32 != document:
-            word = words
-            seen_R[token] = document << 32 | word
-            count_T[_U(word)], length_T[_U(word)] = 0, rows_R[token, CHARS]
-            words += 1
+        new = seen >> 32 != document
+        word = words if new else seen & 0xFFFFFFFF
+        seen_R[token] = document << 32 | word
+        count_T[_U(word)] = 1 if new else count_T[_U(word)] + 1
+        words += new
         word_T[_U(t)] = word
-        count_T[_U(word)] += 1
         chars_T[_U(t)] = total
-        total += length_T[_U(word)]
+        total += rows_R[token, CHARS]
     chars_T[_U(num_tokens)] = total
     found = 0
     for t in range(num_tokens):
         word = word_T[_U(t)]
-        if count_T[_U(word)] > 1:
-            at_T[_U(found)], gram_T[_U(found)] = t, word
-            found += 1
+        at_T[_U(found)], gram_T[_U(found)] = t, word
+        found += count_T[_U(word)] > 1
     return found
 
 
@@ -128,9 +127,8 @@ def extend(n: int, found: int, num_tokens: int, scratch: Scratch) -> tuple[int, 
     candidates = 0
     for c in range(found - 1):  # both (n-1)-grams repeat if the next position is in the list too
         at = at_T[_U(c)]
-        if at_T[_U(c + 1)] == at + 1 and at + n <= num_tokens:
-            at_T[_U(candidates)], gram_T[_U(candidates)] = at, gram_T[_U(c)]
-            candidates += 1
+        at_T[_U(candidates)], gram_T[_U(candidates)] = at, gram_T[_U(c)]
+        candidates += (at_T[_U(c + 1)] == at + 1) & (at + n <= num_tokens)
     shift = _U(_clear(keys_S, candidates))
     mask = (_U(1) << (_U(64) - shift)) - _U(1)
     grams = 0
@@ -140,19 +138,18 @@ def extend(n: int, found: int, num_tokens: int, scratch: Scratch) -> tuple[int, 
         slot = (key * _FACTOR) >> shift
         while keys_S[slot] != _EMPTY and keys_S[slot] != key:
             slot = (slot + _U(1)) & mask
-        if keys_S[slot] == _EMPTY:
-            keys_S[slot], values_S[slot] = key, grams
-            count_T[_U(grams)], first_T[_U(grams)] = 0, at
-            grams += 1
-        gram = values_S[slot]
-        count_T[_U(gram)] += 1
+        new = keys_S[slot] == _EMPTY
+        gram = grams if new else int(values_S[slot])
+        keys_S[slot], values_S[slot] = key, gram
+        first_T[_U(gram)] = at if new else first_T[_U(gram)]
+        count_T[_U(gram)] = 1 if new else count_T[_U(gram)] + 1
+        grams += new
         gram_T[_U(c)] = gram
     repeated = 0
     for c in range(candidates):
         gram = gram_T[_U(c)]
-        if count_T[_U(gram)] > 1:
-            at_T[_U(repeated)], gram_T[_U(repeated)] = at_T[_U(c)], gram
-            repeated += 1
+        at_T[_U(repeated)], gram_T[_U(repeated)] = at_T[_U(c)], gram
+        repeated += count_T[_U(gram)] > 1
     return repeated, grams
 
 
