@@ -8,6 +8,7 @@
     dedup-links       one unit a partition     slice p of the band runs, without copies -> work/edges: verified pairs
     dedup-clusters    one unit                 all edges -> work/survivors: the survivor of every document
     dedup-ngrams ...  only for decontaminate: see `decontamination.py`
+    dedup-takedown    only for takedown: see `dedup_takedown.py`
     dedup-lines ...   only for lines and substrings: see `dedup_spans.py`
     dedup             one unit a clean unit    -> deletions/, clusters/, rejected/, cuts/
     dedup-superseded  one unit an earlier one  only for policy: new: -> superseded/: what this run replaces there
@@ -28,6 +29,7 @@ from pipeline.decontamination import find_contaminated
 from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
 from pipeline.dedup_spans import find_repeats
+from pipeline.dedup_takedown import find_taken_down, list_hash
 from pipeline.dedup_units import (
     SURVIVOR_TABLE,
     DedupContext,
@@ -43,8 +45,6 @@ from pipeline.dedup_units import (
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
-from pipeline.sections import Dedup
-from transforms import storage
 from transforms.commit import Record, load_records, map_table
 from transforms.dedup import PREFIX_BITS
 from transforms.fingerprint import check_metadata
@@ -59,6 +59,7 @@ _PARTITION_ENTRIES = 1 << 22  # 36 bytes an entry while it is linked: 150 MB a w
 def run(context: RunContext) -> None:
     """Bring deletions/ to the state that the configuration asks for."""
     config = context.config.dedup
+    listed = list_hash(config.takedown)
     records = load_records(context.out, "clean")
     earlier = [load_earlier(out, config, context.out) for out in config.against]
     dedup = _number(context, records, earlier)
@@ -95,11 +96,16 @@ def run(context: RunContext) -> None:
         shingles = context.run_job(STAGE, Job("dedup-shingles", graph_shingles, dedup), units)
         jobs += [candidates, shingles]
         order = content_key(order, upstream_key(shingles, "work/shingles"))
+    else:
+        _remove(context, "dedup-candidates", "dedup-shingles")
     links_graph = dedup_shuffle.graph_links if dedup.shuffle else graph_links
     links = context.run_job(STAGE, Job("dedup-links", links_graph, dedup), _partitions(dedup, order))
     key = content_key(order, upstream_key(links, "work/edges"))
     if dedup.shuffle:
         jobs += _shuffled_clusters(context, dedup, key)
+    else:
+        _remove_stars(context, 0)
+        _remove(context, "dedup-twins")
     clusters = context.run_job(STAGE, Job("dedup-clusters", graph_clusters, dedup), [WorkUnit("all", 0, key)])
     jobs += [links, clusters]
 
@@ -113,18 +119,25 @@ def run(context: RunContext) -> None:
                 name: content_key(record.tables["contaminated"].hash, upstream_key(jobs[-3], "work/examples"))
                 for name, record in jobs[-2].items()
             }
+    else:
+        _remove(context, "dedup-ngrams", "dedup-contaminated", "dedup-evaluation")
+    dedup, taken_down = find_taken_down(context, dedup, survivors, listed)
     alive = {
-        signed.label: content_key(settings, signed.contents, survivors, signed.first_dense, contaminated[signed.label])
+        signed.label: content_key(
+            settings,
+            signed.contents,
+            survivors,
+            signed.first_dense,
+            contaminated[signed.label],
+            taken_down[signed.label],
+        )
         for signed in dedup.units
         if signed.run is None
     }
     spans, repeated = find_repeats(context, dedup, alive)
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
-    taken_down = _takedown_key(config)
-    dedup = dataclasses.replace(dedup, takedown=config.takedown)
     # Twins and similarities are of other units: the ids of their documents and their signatures are stored.
-    units = [WorkUnit(signed.label, number,
-                      content_key(alive[signed.label], dedup.contents_key, repeated, *taken_down))
+    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], dedup.contents_key, repeated))
              for number, signed in own]  # fmt: skip
     units.sort(key=lambda unit: records[unit.name].number)
     units = [unit._replace(number=records[unit.name].number) for unit in units]
@@ -143,6 +156,8 @@ def run(context: RunContext) -> None:
         superseded = context.run_job(STAGE, Job("dedup-superseded", graph_superseded, dedup), units)
         entry["counts"] |= summarise(superseded.values())["counts"]
         jobs.append(superseded)
+    else:
+        _remove(context, "dedup-superseded")
     entry["counts"] |= (
         clusters["all"].counts | summarise(identity.values())["counts"] | summarise(links.values())["counts"]
     )
@@ -150,13 +165,17 @@ def run(context: RunContext) -> None:
     context.set_stage(STAGE, entry)
 
 
-def _takedown_key(config: Dedup) -> list[str]:
-    if config.takedown is None:
-        return []
-    try:
-        return [storage.file_hash(config.takedown)[1]]
-    except OSError as error:
-        raise UserError(f"dedup.takedown: cannot read {config.takedown}: {error.strerror}") from None
+def _remove(context: RunContext, *stages: str) -> None:
+    """Remove what jobs left that this configuration does not have."""
+    for stage in stages:
+        context.run_job(STAGE, Job(stage, graph_runs, None), [])
+
+
+def _remove_stars(context: RunContext, number: int) -> None:
+    """Remove the rounds from `number` on: other edges were stable later."""
+    while load_records(context.out, f"dedup-stars-{number}"):
+        _remove(context, f"dedup-stars-{number}")
+        number += 1
 
 
 def _shuffled_clusters(context: RunContext, dedup: DedupContext, key: str) -> list[dict[str, Record]]:
@@ -172,6 +191,7 @@ def _shuffled_clusters(context: RunContext, dedup: DedupContext, key: str) -> li
         counts = summarise(jobs[-1].values())["counts"]
         now = (counts["edges"], counts["checksum"] % (1 << 32))
         if now == before:
+            _remove_stars(context, number + 1)
             break
         job, table, before = own_job, own_table, now
     twins = Job("dedup-twins", dedup_shuffle.graph_twins, (dedup, own_job, own_table))

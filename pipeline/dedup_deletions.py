@@ -9,16 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.dedup_spans import cuts_of_unit
+from pipeline.dedup_takedown import taken_down_deletions
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, evidence, signatures_of
 from transforms.commit import Record, UnitWriter, load_record, map_table, read_batches, read_table
 from transforms.decontamination import worst
 from transforms.dedup import deletions
 from transforms.each_unit import EachUnit
-from transforms.page_url import normalised_urls
 from transforms.schema import DELETIONS, REJECTED
 from transforms.spans import CUTS
 from transforms.unit import WorkUnit
-from transforms.word_lists import read_list
 
 CLUSTERS = pa.schema(
     [
@@ -44,8 +43,8 @@ def _write_deletions(unit: WorkUnit, context: DedupContext) -> None:
     counts: dict[str, Any] = {}
     if context.drop_contaminated:
         deleted = _joined(deleted, _contaminated(context, signed))
-    if context.takedown is not None:
-        deleted = _joined(deleted, _taken_down(context.takedown, context, record))
+    if context.takedown:
+        deleted = _joined(deleted, taken_down_deletions(context, signed))
     writer = UnitWriter(context.out, STAGE, unit)
     if context.lines or context.substrings:
         emptied = _write_cuts(writer, context, signed, deleted, counts)
@@ -75,19 +74,6 @@ def _joined(deleted: pa.Table, more: pa.Table) -> pa.Table:
 def _others(rows: pa.Table, deleted: pa.Table) -> pa.Table:
     """Return the rows of documents that are not deleted."""
     return rows.filter(pc.invert(pc.is_in(rows.column("doc_id"), deleted.column("doc_id"))))
-
-
-def _taken_down(path: str, context: DedupContext, record: Record) -> pa.Table:
-    """Return DELETIONS of the documents whose address, in normal form, is on a list; each is its own twin."""
-    listed = normalised_urls(pa.array(read_list(path), pa.string()))
-    found = [
-        batch.column("doc_id").filter(pc.is_in(normalised_urls(batch.column("url")), listed))
-        for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url"))
-    ]
-    doc_id = pa.chunked_array(found, pa.int64()).combine_chunks()
-    size = len(doc_id)
-    columns = [doc_id, pa.array(["takedown"] * size), doc_id, pa.nulls(size, pa.string()), pa.nulls(size, pa.float32())]
-    return pa.table(columns, schema=DELETIONS)
 
 
 def _write_cuts(

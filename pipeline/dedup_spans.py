@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pipeline import dedup_shuffle
 from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_takedown import taken_down
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition, signatures_of
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
@@ -91,9 +92,11 @@ def find_repeats(
     settings_of: dict[Kind, Lines | Substrings | None]
     settings_of = {"line": dedup.lines, "anchor": dedup.substrings, "window": dedup.substrings}
     for kind, settings in settings_of.items():
-        if settings is None:
-            continue
         given = SpanContext(dedup=own, kind=kind)
+        if settings is None:
+            for stage in (given.job, given.repeats_job):  # what an earlier configuration left
+                context.run_job(STAGE, Job(stage, _graph_runs, given), [])
+            continue
         before = found if kind == "window" else ""
         keys = [
             content_key(kind, settings.model_dump(), before, signed.documents, survivors[signed.label])
@@ -158,6 +161,7 @@ def _surviving_texts(context: DedupContext, signed: Signed) -> Iterator[tuple[ND
     """Yield rows and texts of the documents that nothing else deletes."""
     survivors = map_table(context.out, load_record(context.out, "dedup-clusters", "all"), SURVIVOR_TABLE)
     alive_n = survivors.column("size").slice(signed.first_dense, signed.num_documents).to_numpy() > 0
+    alive_n[taken_down(context, signed)[0] - np.uint32(signed.first_dense)] = False
     gone = np.empty(0, np.int64)
     if context.drop_contaminated:
         record = load_record(context.out, "dedup-contaminated", signed.label)

@@ -80,7 +80,7 @@ class DedupContext:
     contents_key: str  # of all signatures and their order, so that a process may keep them mapped between units
     num_partitions: int = 1
     drop_contaminated: bool = False
-    takedown: str | None = None  # path of a list of addresses
+    takedown: str = ""  # key of the documents that are taken down, see `dedup_takedown.py`
     lines: Lines | None = None
     substrings: Substrings | None = None
 

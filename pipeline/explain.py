@@ -150,7 +150,7 @@ def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:
         return
     yield _line("dedup", f"deleted: {_verdict(rejection)}")
     twin_id, twin_run = rejection["twin_id"], rejection["twin_run"]
-    if rejection["rule"] == "takedown":
+    if rejection["rule"] == "takedown" and twin_id == doc_id:
         return
     if twin_run is not None and twin_run.startswith("evaluation:"):
         yield _line("", f"it shares words with example {twin_id} of the evaluation set {twin_run.partition(':')[2]}")

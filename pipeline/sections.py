@@ -241,7 +241,7 @@ class Dedup(Section):
     """Exact and near-duplicate removal; `minhash: null` leaves the exact one alone.
 
     `against` names the directories of earlier runs; `policy` says whose documents survive, theirs or this run's.
-    `takedown` is a file of addresses whose pages are deleted, and with them the copies that they stood for.
+    `takedown` is a file of addresses whose pages are deleted, with them their copies and what they are copies of.
     """
 
     exact: bool = True
@@ -257,7 +257,7 @@ class Dedup(Section):
     decontaminate: Decontaminate | None = None
     """Documents that overlap with evaluation sets."""
     takedown: str | None = None
-    """A file of addresses, one a line: their pages are deleted, and with them the copies that they stood for."""
+    """A file of addresses, one a line: their pages are deleted, with them their copies and what they are copies of."""
     lines: Lines | None = None
     """Cut lines that repeat over the corpus."""
     substrings: Substrings | None = None

@@ -36,6 +36,17 @@ def normalised_urls(urls: pa.Array) -> pa.Array:
     return pc.utf8_rtrim(bare, "/")
 
 
+def lower_host(urls: pa.Array) -> pa.Array:
+    """Return N addresses (string) with scheme and host, which have no case, in small letters; null stays null.
+
+    Not part of the normal form of duplicates, which is that of C4.
+    """
+    parts = pc.extract_regex(urls, r"(?s)^(?P<host>(?:[A-Za-z][A-Za-z0-9+.-]*://)?[^/?#]*)(?P<rest>.*)$")
+    return pc.binary_join_element_wise(
+        pc.ascii_lower(pc.struct_field(parts, "host")), pc.struct_field(parts, "rest"), ""
+    )
+
+
 def timestamps(metadata: pa.Array) -> NDArray[np.int64]:
     """Return int64 [N]: the timestamp in each JSON object as its first fourteen digits, -1 where there is none.
 

@@ -71,9 +71,10 @@ def caught_jobs(path, **options):
     """Run, and return the jobs by stage."""
     caught = []
 
-    def remember(engine, out, job, *others):
-        caught.append(job)
-        return original(engine, out, job, *others)
+    def remember(engine, out, job, units, *others):
+        if units:  # a job that the configuration does not have is brought to none
+            caught.append(job)
+        return original(engine, out, job, units, *others)
 
     import pipeline.context
 

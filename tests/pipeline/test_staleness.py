@@ -61,6 +61,31 @@ def test_a_table_that_the_new_key_does_not_make_is_removed(directory):
     assert not list((out / "work" / "bands").glob("*.arrow"))
 
 
+def test_options_that_are_switched_off_leave_nothing(directory):
+    """Tables and records of jobs that the configuration does not have look as if they were of this run."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    before = {file.relative_to(out) for file in out.rglob("*") if file.is_file()}
+    old = write_config(directory, output=str(directory / "old"))
+    run_stages(old, last="dedup")
+    write_config(directory)
+    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
+    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
+    options = [
+        f"dedup.against=[{directory / 'old'}]",
+        "dedup.policy=new",
+        f"dedup.decontaminate={{sets: [{evaluation}], action: mark}}",
+        f"dedup.takedown={directory / 'takedown.txt'}",
+        "dedup.lines={}",
+        "dedup.substrings={}",
+    ]
+    run_stages(path, last="dedup", overrides=options)
+    run_stages(path, last="dedup", overrides=["dedup.minhash.verify=jaccard"])
+    run_stages(path, last="dedup", overrides=["dedup.shuffle=true"])
+    run_stages(path)
+    assert {file.relative_to(out) for file in out.rglob("*") if file.is_file()} == before
+
+
 KEYS = [
     ("dedup", f"dedup.takedown={__file__}"),
     ("clean", "clean.unicode=nfkc"),

@@ -85,3 +85,44 @@ def test_nothing_is_cut_from_a_page_that_is_taken_down(tmp_path):
     assert [row["url"][-1] for row in rows] == ["0", "1", "2", "4", "5"]
     assert len(read_table(str(out), record, "cuts")) == 4 * 3
     assert counts(out)["dedup"]["rejected"] == {"takedown": 1}
+
+
+@pytest.mark.parametrize("kind", ["lines", "substrings"])
+def test_what_is_taken_down_holds_no_line(tmp_path, kind):
+    """The lines stay in the first document that is left, not in none."""
+    (tmp_path / "corpus").mkdir()
+    lines = "\n".join(f"this is line number {number} of several that repeat" for number in range(3))
+    records = [{"text": f"{lines}\nthe text of page {n} alone", "url": f"https://a.org/{n}"} for n in range(4)]
+    (tmp_path / "corpus" / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "takedown.txt").write_text("# nothing yet\n")
+    settings = {"lines": {"unit": "line"}} if kind == "lines" else {"substrings": {"min_length": 60}}
+    dedup = {"minhash": None, **settings, "takedown": str(tmp_path / "takedown.txt")}
+    path = write_config(tmp_path, dedup=dedup)
+    run_stages(path, last="dedup")
+    (tmp_path / "takedown.txt").write_text("https://a.org/0\n")
+    run_stages(path, last="dedup")
+    [rows] = survivors(tmp_path / "out").values()
+    assert [row["url"][-1] for row in rows] == ["1", "2", "3"]
+    assert [row["text"].count("several that repeat") for row in rows] == [3, 0, 0]
+
+
+def test_the_survivor_of_a_listed_copy_goes_too(tmp_path):
+    """Its text is that of the listed page; scheme and host are compared in any case, paths are not."""
+    (tmp_path / "corpus").mkdir()
+    texts = ["the same text under two addresses " * 3, "another text of a page " * 3]
+    urls = [["https://a.org/first", "https://A.org/Second"], ["https://b.org/third", "https://b.org/Fourth"]]
+    for number, name in enumerate("ab"):  # the copy is in another unit than its survivor
+        records = [{"text": text, "url": pair[number]} for text, pair in zip(texts, urls, strict=True)]
+        (tmp_path / "corpus" / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "takedown.txt").write_text("HTTP://www.a.ORG/Second\nhttps://b.org/fourth\n")
+    path = write_config(tmp_path, unit_bytes=1024, dedup={"takedown": str(tmp_path / "takedown.txt")})
+    run_stages(path, last="dedup")
+    out = tmp_path / "out"
+    assert [row["url"] for rows in survivors(out).values() for row in rows] == ["https://b.org/third"]
+    assert counts(out)["dedup"]["rejected"] == {"exact": 2, "takedown": 1}
+    records = load_records(str(out), "dedup").values()
+    deleted = [row for record in records for row in read_table(str(out), record, "deletions").to_pylist()]
+    [gone] = [row for row in deleted if row["reason"] == "takedown"]
+    [copy] = [row for row in deleted if row["twin_id"] == gone["doc_id"]]
+    assert gone["twin_id"] == copy["doc_id"]
+    assert any("A.org/Second" in line for line in explain(str(out), gone["doc_id"]))

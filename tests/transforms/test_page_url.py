@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.page_url import newest, normalised_urls, timestamps, url_rows
+from transforms.page_url import lower_host, newest, normalised_urls, timestamps, url_rows
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ from transforms.page_url import newest, normalised_urls, timestamps, url_rows
 def test_normal_form_of_c4(url, expected):
     """The three steps of TFDS, in its order; case is left alone, as there."""
     assert normalised_urls(pa.array([url], pa.string())).to_pylist() == [expected]
+
+
+def test_hosts_have_no_case():
+    """Scheme and host in small letters, the rest as it was, with a scheme and without."""
+    urls = ["HTTP://WWW.E.Org/A?Q", "E.Org", "E.Org:80/A//B\nC", "https://E.Org?Q=http://X", "", None]
+    lower = ["http://www.e.org/A?Q", "e.org", "e.org:80/A//B\nC", "https://e.org?Q=http://X", "", None]
+    assert lower_host(pa.array(urls)).to_pylist() == lower
 
 
 @pytest.mark.parametrize(

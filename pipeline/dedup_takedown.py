@@ -1,0 +1,135 @@
+"""Takedown: the addresses on the list of `dedup.takedown`, and the survivors that stand for their pages.
+
+    dedup-takedown  one unit a clean unit  addresses of documents -> work/takedown: survivors, also of other units
+
+A listed page that was deleted as a copy leaves its text under the address of its survivor, which goes too. Everything
+that depends on who is left (lines, substrings, the last job) leaves the documents of `taken_down` out.
+"""
+
+import dataclasses
+import functools
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
+from pipeline.errors import UserError
+from pipeline.job import Job, content_key
+from transforms import storage
+from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.each_unit import EachUnit
+from transforms.page_url import lower_host, normalised_urls
+from transforms.schema import DELETIONS
+from transforms.unit import WorkUnit
+from transforms.word_lists import read_list
+
+_JOB, _TABLE = "dedup-takedown", "work/takedown"
+_FOUND = pa.schema(
+    [
+        pa.field("dense", pa.uint32(), nullable=False),  # the survivor
+        pa.field("listed", pa.uint32(), nullable=False),  # the document whose address is on the list
+    ]
+)
+
+
+def list_hash(path: str | None) -> str:
+    """Return the hash of the list, empty without one.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        return storage.file_hash(path)[1]
+    except OSError as error:
+        raise UserError(f"dedup.takedown: cannot read {path}: {error.strerror}") from None
+
+
+def find_taken_down(
+    context: RunContext, dedup: DedupContext, survivors: str, listed: str
+) -> tuple[DedupContext, dict[str, str]]:
+    """Run the job; without a list it has no units.
+
+    Args:
+        context: of the run.
+        dedup: of all runs; the pages of this one alone are looked at, earlier runs may have no documents any more.
+        survivors: hash of the survivors' table.
+        listed: see `list_hash`.
+
+    Returns:
+        `dedup` with the key of what is found, and for each unit of this run a key of its documents among that.
+    """
+    own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
+    path = context.config.dedup.takedown
+    units = [WorkUnit(signed.label, number, content_key(listed, signed.documents, survivors, signed.first_dense))
+             for number, signed in own if path is not None]  # fmt: skip
+    records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path)), units)
+    if not records:
+        return dedup, {signed.label: "" for _, signed in own}
+    dedup = dataclasses.replace(dedup, takedown=upstream_key(records, _TABLE))
+    return dedup, {signed.label: content_key(*(x.tolist() for x in taken_down(dedup, signed))) for _, signed in own}
+
+
+def taken_down(context: DedupContext, signed: Signed) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return `(dense_D, listed_D)`: the documents of a unit that are taken down, ascending, and whom they stand for."""
+    dense_D, listed_D = _all_taken_down(context)
+    start, stop = np.searchsorted(dense_D, [signed.first_dense, signed.first_dense + signed.num_documents])
+    return dense_D[start:stop], listed_D[start:stop]
+
+
+def taken_down_deletions(context: DedupContext, signed: Signed) -> pa.Table:
+    """Return DELETIONS of the documents that are taken down: the listed document is the twin, often the same one."""
+    dense_D, listed_D = taken_down(context, signed)
+    doc_id_D, twin_id_D = (signatures_of(context).doc_id(column) for column in (dense_D, listed_D))
+    size = len(dense_D)
+    columns = [doc_id_D, ["takedown"] * size, twin_id_D, pa.nulls(size, pa.string()), pa.nulls(size, pa.float32())]
+    return pa.table(columns, schema=DELETIONS)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_taken_down(context: DedupContext) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the documents of all units, each once: it is its own twin if it is listed itself."""
+    found = [
+        read_table(context.out, record, _TABLE)
+        for record in (load_records(context.out, _JOB).values() if context.takedown else ())
+        if record.counts["listed"]
+    ]
+    joined = pa.concat_tables([_FOUND.empty_table(), *found])
+    dense_D, listed_D = (column.to_numpy() for column in joined.columns)
+    order_D = np.lexsort((listed_D, dense_D != listed_D, dense_D))
+    dense_D, listed_D = dense_D[order_D], listed_D[order_D]
+    dense_D, first_D = np.unique(dense_D, return_index=True)
+    return dense_D, listed_D[first_D]
+
+
+def _write_listed(unit: WorkUnit, given: tuple[DedupContext, str]) -> None:
+    context, path = given
+    signed = context.named(unit.name)
+    listed_D = _listed(path, signed, signed.record())
+    survivors = map_table(context.out, load_record(context.out, "dedup-clusters", "all"), SURVIVOR_TABLE)
+    survivor_n = survivors.column("survivor").slice(signed.first_dense, signed.num_documents).to_numpy()
+    writer = UnitWriter(context.out, _JOB, unit)
+    writer.open(_TABLE, _FOUND)
+    columns = [survivor_n[listed_D], (listed_D + signed.first_dense).astype(np.uint32)]
+    writer.write(_TABLE, pa.table(columns, schema=_FOUND))
+    writer.commit({"listed": len(listed_D)})
+
+
+def _listed(path: str, signed: Signed, record: Record) -> NDArray[np.int64]:
+    """Return the rows of the documents whose address is on the list, both in normal form, hosts in any case."""
+    listed = normalised_urls(lower_host(pa.array(read_list(path), pa.string())))
+    found, row = [np.empty(0, np.int64)], 0
+    for batch in read_batches(signed.out, record, "documents", columns=("url",)):
+        hits = pc.is_in(normalised_urls(lower_host(batch.column("url"))), listed)
+        found.append(np.flatnonzero(hits.to_numpy(zero_copy_only=False)) + row)
+        row += batch.num_rows
+    return np.concatenate(found)
+
+
+def _graph(units: beam.PCollection, given: tuple[DedupContext, str]) -> None:
+    units | EachUnit(function=_write_listed, context=given)
