@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +28,11 @@ class _Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1, cutoff=0.4)
             message += f"; did you mean {near[0]!r}?" if near else ""
         raise SystemExit(_complain(message, EXIT_USER))
+
+
+def _place(given: str) -> str:
+    """Take the URL of a local directory as its path."""
+    return given.removeprefix("file://")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--train", required=True, metavar="DATA", help=".jsonl, .csv, .tsv, .parquet, or a dataset as NAME:CONFIG:SPLIT"
     )
     finetune.add_argument("--validation", required=True, metavar="DATA")
-    finetune.add_argument("--to", required=True, metavar="DIR", help="where the classifier is written")
+    finetune.add_argument("--to", required=True, metavar="DIR", type=_place, help="where the classifier is written")
     finetune.add_argument("--lr", type=float, nargs="+", default=[5e-5], help="several are tried, the best is kept")
     finetune.add_argument("--epochs", type=int, default=3)
     finetune.add_argument("--seed", type=int, default=0)
@@ -84,27 +90,27 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--other", help="column of the second text, for pairs")
         command.add_argument("--label", default="label", help="column of the label")
     check = add("check", "measure a finished run against its gates; exit code 1 if one fails", runs=False)
-    check.add_argument("out", metavar="OUT")
+    check.add_argument("out", metavar="OUT", type=_place)
     check.add_argument("--config", metavar="CONFIG", help="use the section checks of this file, not the run's own")
     check.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="checks.KEY=VALUE"
     )
-    check.add_argument("--baseline", metavar="OUT", help="an earlier run: tell what has drifted since")
+    check.add_argument("--baseline", metavar="OUT", type=_place, help="an earlier run: tell what has drifted since")
     explain = add("explain", "tell the life of one document: source, decisions, twin, shard rows", runs=False)
-    explain.add_argument("out", metavar="OUT")
+    explain.add_argument("out", metavar="OUT", type=_place)
     wanted = explain.add_mutually_exclusive_group(required=True)
     wanted.add_argument("doc_id", metavar="DOC_ID", type=int, nargs="?")
     wanted.add_argument("--url", metavar="WORDS", help="find documents with this in their URL")
     wanted.add_argument("--text", metavar="WORDS", help="find documents with this in their text")
     report = add("report", "write OUT/report/index.html again", runs=False)
-    report.add_argument("out", metavar="OUT")
+    report.add_argument("out", metavar="OUT", type=_place)
     export = add("export", "write the surviving documents as Parquet or JSON Lines", runs=False)
-    export.add_argument("out", metavar="OUT")
-    export.add_argument("--to", required=True, metavar="DIR", help="where the files go, one a work unit")
+    export.add_argument("out", metavar="OUT", type=_place)
+    export.add_argument("--to", required=True, metavar="DIR", type=_place, help="where the files go, one a work unit")
     export.add_argument("--format", choices=("parquet", "jsonl"), default="parquet", dest="file_format")
     export.add_argument("--workers", type=int, default=2, metavar="N", help="processes")
     status = add("status", "tell how far a run is, also while it goes on in another terminal", runs=False)
-    status.add_argument("out", metavar="OUT")
+    status.add_argument("out", metavar="OUT", type=_place)
     status.add_argument("--json", action="store_true", help="for programs")
     schema = add("schema", "print the JSON Schema of the configuration, for editors", runs=False)
     schema.add_argument("--markdown", action="store_true", help="every key with its meaning, to be read")
@@ -143,6 +149,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}. The same command resumes.", EXIT_FAILED)
+    except Exception as error:  # noqa: BLE001 - Python's own exit code would be that of a gate
+        if os.environ.get("GRISTMILL_TRACEBACK"):
+            traceback.print_exc()
+        return _complain(
+            f"{type(error).__name__}: {error} (GRISTMILL_TRACEBACK=1 in the environment shows where)", EXIT_FAILED
+        )
 
 
 def _complain(message: str, code: int) -> int:

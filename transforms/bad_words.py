@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +39,7 @@ def list_paths(path: str) -> dict[str, list[str]]:
     Raises:
         ValueError: neither a file nor a directory with such files.
     """
-    if not storage.is_local(path) or Path(path).is_file():
+    if not storage.is_local(path) or storage.local_path(path).is_file():
         return {EVERY: [path]}
     paths: dict[str, list[str]] = {}
     for name in storage.list_names(path):

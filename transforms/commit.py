@@ -294,7 +294,7 @@ def map_table(out: str, record: Record, table: str) -> pa.Table:
     if storage.is_local(path):
         if storage.size(path) != expected.bytes:
             raise RuntimeError(f"{path} does not have its committed {expected.bytes} bytes; {_hint(out, record)}")
-        source = pa.memory_map(path)
+        source = pa.memory_map(str(storage.local_path(path)))
     else:
         try:
             source = pa.BufferReader(_copied(path, expected.bytes, expected.hash))
@@ -346,7 +346,9 @@ def _open_committed(out: str, record: Record, table: str) -> Any:
     check_table(out, record, table)
     path = storage.join(out, record.tables[table].path)
     # OSFile, not mmap: 151 against 664 MB resident per million signatures.
-    return pa.OSFile(path, "rb") if storage.is_local(path) else pa.PythonFile(storage.open_binary(path), "r")
+    if storage.is_local(path):
+        return pa.OSFile(str(storage.local_path(path)), "rb")
+    return pa.PythonFile(storage.open_binary(path), "r")
 
 
 def _batches(source: Any, table: str, columns: Sequence[str] | None) -> Iterable[pa.RecordBatch]:

@@ -11,11 +11,14 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 import xxhash
+
+from transforms.readers.remote import buffered, told_as_os_errors
 
 _CHUNK_BYTES = 1 << 20
 PRIVATE_SUFFIX = ".private"
@@ -26,11 +29,21 @@ def is_local(out: str) -> bool:
     return "://" not in out or out.startswith("file://")
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it; no listing is cached, since other processes write there."""
+def local_path(path: str) -> Path:
+    """Return the path that a local `out`, or a file in it, is: `file:///x` is /x."""
+    return Path(path.removeprefix("file://"))
+
+
+@contextmanager
+def _filesystem(url: str) -> Iterator[tuple[Any, str]]:
+    """Give the file system of a URL and the path in it; what goes wrong there is told as an OSError.
+
+    No listing is cached, since other processes write there.
+    """
     filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     filesystem.invalidate_cache()
-    return filesystem, path
+    with told_as_os_errors(url):
+        yield filesystem, path
 
 
 def join(out: str, *names: str) -> str:
@@ -42,7 +55,7 @@ def private_path(final: str) -> Path:
     """Return a new local path to write before `publish(path, final)`: same directory, so that rename is atomic."""
     name = f".{final.rsplit('/', 1)[-1]}.{uuid.uuid4().hex}{PRIVATE_SUFFIX}"
     if is_local(final):
-        directory = Path(final).parent
+        directory = local_path(final).parent
         directory.mkdir(parents=True, exist_ok=True)
     else:
         directory = Path(tempfile.gettempdir())
@@ -52,14 +65,14 @@ def private_path(final: str) -> Path:
 def publish(private: Path, final: str) -> None:
     """Make the private file visible as `final`, durably and at once."""
     if not is_local(final):
-        filesystem, path = _filesystem(final)
-        filesystem.put_file(str(private), path)
+        with _filesystem(final) as (filesystem, path):
+            filesystem.put_file(str(private), path)
         private.unlink()
         return
     with private.open("rb") as handle:
         os.fsync(handle.fileno())
-    private.replace(final)
-    directory = os.open(Path(final).parent, os.O_RDONLY)
+    private.replace(local_path(final))
+    directory = os.open(local_path(final).parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
@@ -81,9 +94,9 @@ def write_json(path: str, value: Any) -> None:
 def open_binary(path: str) -> IO[bytes]:
     """Open for reading; FileNotFoundError if absent."""
     if is_local(path):
-        return Path(path).open("rb")
-    filesystem, inner = _filesystem(path)
-    return filesystem.open(inner, "rb")
+        return local_path(path).open("rb")
+    with _filesystem(path) as (filesystem, inner):
+        return buffered(path, filesystem.open(inner, "rb"))
 
 
 def read_json(path: str) -> Any:
@@ -105,9 +118,9 @@ def size(path: str) -> int:
     """Return the bytes of a file, -1 if it does not exist."""
     try:
         if is_local(path):
-            return Path(path).stat().st_size
-        filesystem, inner = _filesystem(path)
-        return int(filesystem.size(inner))
+            return local_path(path).stat().st_size
+        with _filesystem(path) as (filesystem, inner):
+            return int(filesystem.size(inner))
     except FileNotFoundError:
         return -1
 
@@ -115,12 +128,12 @@ def size(path: str) -> int:
 def list_names(directory: str) -> list[str]:
     """Return the sorted names of the visible files in `directory`; empty if it does not exist."""
     if is_local(directory):
-        path = Path(directory)
+        path = local_path(directory)
         names = [entry.name for entry in os.scandir(path) if entry.is_file()] if path.is_dir() else []
     else:
-        filesystem, inner = _filesystem(directory)
         try:
-            names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(inner, detail=False)]
+            with _filesystem(directory) as (filesystem, inner):
+                names = [name.rsplit("/", 1)[-1] for name in filesystem.ls(inner, detail=False)]
         except FileNotFoundError:
             names = []
     return sorted(name for name in names if not name.startswith("."))
@@ -129,21 +142,21 @@ def list_names(directory: str) -> list[str]:
 def remove(path: str) -> None:
     """Delete a file if it exists."""
     if is_local(path):
-        Path(path).unlink(missing_ok=True)
+        local_path(path).unlink(missing_ok=True)
         return
-    filesystem, inner = _filesystem(path)
-    if filesystem.exists(inner):
-        filesystem.rm_file(inner)
+    with _filesystem(path) as (filesystem, inner):
+        if filesystem.exists(inner):
+            filesystem.rm_file(inner)
 
 
 def list_directories(directory: str) -> list[str]:
     """Return the sorted names of the directories in `directory`; empty if it does not exist."""
     if is_local(directory):
-        path = Path(directory)
+        path = local_path(directory)
         return sorted(entry.name for entry in os.scandir(path) if entry.is_dir()) if path.is_dir() else []
-    filesystem, inner = _filesystem(directory)
     try:
-        entries = filesystem.ls(inner, detail=True)
+        with _filesystem(directory) as (filesystem, inner):
+            entries = filesystem.ls(inner, detail=True)
     except FileNotFoundError:
         return []
     return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
@@ -152,16 +165,16 @@ def list_directories(directory: str) -> list[str]:
 def remove_directory(directory: str) -> None:
     """Delete a directory with all that is in it, if it exists."""
     if is_local(directory):
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(local_path(directory), ignore_errors=True)
         return
-    filesystem, inner = _filesystem(directory)
-    if filesystem.exists(inner):
-        filesystem.rm(inner, recursive=True)
+    with _filesystem(directory) as (filesystem, inner):
+        if filesystem.exists(inner):
+            filesystem.rm(inner, recursive=True)
 
 
 def remove_private(out: str) -> int:
     """Delete what crashed writers left under a local `out`; the caller holds the lock. Returns how many files."""
-    orphans = [*Path(out).rglob(f".*{PRIVATE_SUFFIX}")] if is_local(out) and Path(out).is_dir() else []
+    orphans = [*local_path(out).rglob(f".*{PRIVATE_SUFFIX}")] if is_local(out) else []
     for orphan in orphans:
         orphan.unlink(missing_ok=True)
     return len(orphans)

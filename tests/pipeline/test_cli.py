@@ -82,3 +82,34 @@ def test_warm_calls_every_kernel(capsys):
     """All stages with kernels run once over a few words; what is compiled is told."""
     assert main(["warm"]) == 0
     assert "kernels compiled" in capsys.readouterr().err
+
+
+def test_an_error_nobody_foresaw_is_no_gate(monkeypatch, capsys):
+    """Exit code 3 and one line with its kind; the traceback is for those who ask for it."""
+    import pipeline.report
+
+    monkeypatch.setattr(pipeline.report, "write_report", lambda out: {}["such a\nthing"])
+    assert main(["report", "nowhere"]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith("gristmill: KeyError: 'such a")
+    assert said.count("\n") == 1
+    monkeypatch.setenv("GRISTMILL_TRACEBACK", "1")
+    assert main(["report", "nowhere"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_output_whose_server_says_no_is_one_line(directory, monkeypatch, capsys):
+    """What the libraries behind a URL raise is told with the URL, and is no exit code of a gate."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class NoCredentialsError(Exception):
+        pass
+
+    def refuse(*args, **kwargs):
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", refuse)
+    assert main(["run", str(write_config(directory, output="memory://closed/out"))]) == 3
+    said = capsys.readouterr().err
+    assert "Unable to locate credentials (memory://closed/out/run.json)" in said
+    assert said.count("\n") == 1

@@ -43,7 +43,12 @@ def open_remote(path: str) -> BinaryIO:
     """
     filesystem, name = filesystem_of(path)
     with told_as_os_errors(path):
-        return cast("BinaryIO", io.BufferedReader(_RemoteFile(path, filesystem.open(name, "rb")), _BUFFER_BYTES))
+        return buffered(path, filesystem.open(name, "rb"))
+
+
+def buffered(path: str, file: Any) -> BinaryIO:
+    """Return a file that fsspec opened as one whose errors are those of the system."""
+    return cast("BinaryIO", io.BufferedReader(_RemoteFile(path, file), _BUFFER_BYTES))
 
 
 _BUFFER_BYTES = 1 << 16  # fsspec holds 5 MB blocks; this only saves calls
