@@ -3,13 +3,14 @@
 Beam counters are not the accounting: a repeated bundle counts twice, and some runners count the last attempt only.
 """
 
+import contextlib
 import errno
 import fcntl
 import importlib.metadata
 import platform
+import time
 import unicodedata
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import IO, Any, Self
 
 import xxhash
@@ -23,6 +24,7 @@ from transforms.commit import Record, check_accounting
 from transforms.write import add_counts, sorted_counts
 
 VERSION = 1
+_LOCK_TRIES, _LOCK_WAIT_S = 10, 0.05  # `gristmill status` holds it for a moment to see whether it is free
 _LIBRARIES = (
     *("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect"),
     *("fasttext-predict", "ftfy", "publicsuffixlist", "resiliparse", "trafilatura", "mwparserfromhell", "torch"),
@@ -146,7 +148,7 @@ def lock(out: str) -> IO[str] | None:
     """
     if not storage.is_local(out):
         return None
-    path = Path(out)
+    path = storage.local_path(out)
     try:
         path.mkdir(parents=True, exist_ok=True)
         handle = (path / ".lock").open("a")
@@ -154,9 +156,10 @@ def lock(out: str) -> IO[str] | None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):  # no mistake of the user's
             raise
         raise UserError(f"cannot write to output {out}: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise UserError(f"another gristmill is working on {out}; wait for it or choose another output") from None
-    return handle
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        time.sleep(_LOCK_WAIT_S)
+    handle.close()
+    raise UserError(f"another gristmill is working on {out}; wait for it or choose another output")

@@ -3,7 +3,6 @@
 import fcntl
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
@@ -31,7 +30,7 @@ def read_status(out: str) -> dict[str, Any]:
 
 def is_locked(out: str) -> bool:
     """Whether a process works on the local directory `out`: it holds the lock."""
-    path = Path(out) / ".lock"
+    path = storage.local_path(out) / ".lock"
     if not path.exists():
         return False
     with path.open("r") as handle:

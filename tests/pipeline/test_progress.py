@@ -1,8 +1,10 @@
 """Progress: what is shown, what is kept on disk for another terminal, and how little that costs."""
 
+import fcntl
 import io
 import json
 import os
+import threading
 
 import pytest
 from rich.console import Console
@@ -114,6 +116,20 @@ def test_status_from_another_terminal(tmp_path, capsys):
     assert main(["status", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "done"
     assert main(["status", str(tmp_path / "nowhere")]) == 2
+
+
+def test_asking_for_the_status_does_not_keep_a_run_from_its_lock(tmp_path):
+    """Who looks whether the lock is free holds it for a moment; a run waits as long, and no longer for another run."""
+    out = str(tmp_path)
+    lock(out).close()
+    with (tmp_path / ".lock").open("r") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        free = threading.Timer(0.1, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        free.start()
+        held = lock(out)
+        free.join()
+    with held, pytest.raises(UserError, match="another gristmill is working"):
+        lock(out)
 
 
 def test_a_run_in_json_and_in_silence(tmp_path, capsys):
