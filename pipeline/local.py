@@ -8,6 +8,7 @@ Spawning each anew took 2.1 s of processor time and 300 MB of its own in each.
 """
 
 import contextlib
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from pipeline.errors import RunFailed
 from pipeline.job import Job, Say
@@ -69,7 +70,7 @@ class LocalEngine:
         self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         self._context.set_forkserver_preload(["pipeline.preload"])
         self._workers: list[_Worker] = []
-        self._scratch = tempfile.mkdtemp(prefix="gristmill-")  # killed workers clean nothing up; we do
+        self._scratch, self._lock = _new_scratch()  # killed workers clean nothing up; we do
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +83,7 @@ class LocalEngine:
             worker.connection.close()
         self._workers.clear()
         shutil.rmtree(self._scratch, ignore_errors=True)
+        self._lock.close()
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
         waiting = deque(units)
@@ -161,6 +163,23 @@ class LocalEngine:
 
 
 _DIED = "worker died"
+_PREFIX = "gristmill-"
+
+
+def _new_scratch() -> tuple[str, IO[bytes]]:
+    """Make a directory for the workers' temporary files, and delete those of killed parents.
+
+    A parent holds the lock in its directory while it lives: process ids say nothing of another container's.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/.lock"):
+        with contextlib.suppress(OSError), left.open("rb") as lock:  # of another user, or gone by now
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+    scratch = tempfile.mkdtemp(prefix=_PREFIX)
+    held = Path(scratch, ".new").open("wb")  # noqa: SIM115 - as long as the engine
+    fcntl.flock(held, fcntl.LOCK_EX)
+    Path(scratch, ".new").rename(Path(scratch, ".lock"))  # locked before anybody can look
+    return scratch, held
 
 
 @contextlib.contextmanager

@@ -170,6 +170,13 @@ class Clean(Section):
     stop_words: str | None = None
     """Words taken out of the text: a language code, or the path of a list; for models of bags of words."""
 
+    @field_validator("pii")
+    @classmethod
+    def _kinds_are_named_once(cls, pii: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(pii)) < len(pii):
+            raise ValueError("a kind of personal data is given twice")  # and would be counted twice
+        return pii
+
 
 class MinHash(Section):
     """Near-duplicate detection: `bands` x `rows` permutations over `ngram`-word shingles.

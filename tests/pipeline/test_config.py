@@ -34,6 +34,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        ({"clean": {"pii": ["email", "ip", "email"]}}, "clean.pii: a kind of personal data is given twice"),
         ({"sauces": []}, "unknown key 'sauces'; did you mean 'sources'?"),
         ({"clean": {"unicod": "nfc"}}, "unknown key 'clean.unicod'; did you mean 'unicode'?"),
         ({"dedup": {"minhash": {"band": 3}}}, "unknown key 'dedup.minhash.band'; did you mean 'bands'?"),

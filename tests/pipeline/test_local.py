@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -63,6 +64,23 @@ def test_a_worker_has_the_memory_that_it_is_given(tmp_path):
     ):
         run_job(engine, str(tmp_path), job, units("large"), print)
     assert len(run(tmp_path, ["large"], workers=1)[0]) == 1
+
+
+def test_what_a_killed_parent_left_is_swept(tmp_path, monkeypatch):
+    """Temporary files of a dead parent go when the next begins; those of a living one, and of others, stay."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "import os; from pipeline.local import LocalEngine; LocalEngine(1, [], print); os._exit(9)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 9
+    (tmp_path / "gristmill-of-others").mkdir()
+    [killed] = {path.name for path in tmp_path.iterdir()} - {"gristmill-of-others"}
+    with LocalEngine(1, [], print):
+        first = {path.name for path in tmp_path.iterdir()}
+        assert killed not in first
+        assert len(first) == 2
+        with LocalEngine(1, [], print):
+            assert first < {path.name for path in tmp_path.iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == ["gristmill-of-others"]
 
 
 def test_a_second_call_runs_nothing_and_a_new_key_runs_the_unit_again(tmp_path):
