@@ -10,6 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline.errors import UserError
+from pipeline.job import content_key
 from pipeline.run_state import VERSION
 from transforms import storage
 from transforms.commit import Record, load_records, map_table, read_batches, read_table
@@ -18,6 +19,7 @@ from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
 from transforms.unit import part_name, planned_name
 
+_KEYS = {"version", "stages", "config", "versions", "plan"}
 SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
 
 
@@ -35,7 +37,7 @@ class Output:
             self.run: dict[str, Any] = storage.read_json(storage.join(out, "run.json"))
         except (NotADirectoryError, ImportError, ValueError):
             self.run = {}
-        if not self.run:
+        if not isinstance(self.run, dict) or not self.run.keys() >= _KEYS:
             raise UserError(f"{out} holds no run.json; give the output directory of a run")
         if self.run["version"] != VERSION:
             raise UserError(f"{out} was made by another version of gristmill; run it again into another output")
@@ -44,10 +46,63 @@ class Output:
         self._records: dict[str, dict[str, Record]] = {}
 
     def records(self, stage: str) -> dict[str, Record]:
-        """Return the commit records of a stage by unit."""
+        """Return the commit records of a stage by unit.
+
+        Raises:
+            RuntimeError: one that run.json counts is gone.
+        """
+        found, expected = self.committed(stage), self.num_units(stage)
+        if len(found) < expected:
+            first = f", first {names[0]}" if (names := self._missing(stage)) else ""
+            raise RuntimeError(
+                f"{self.out}: {expected - len(found)} of {expected} commit records of {stage} are missing{first};"
+                " repeat the run"
+            )
+        return found
+
+    def committed(self, stage: str) -> dict[str, Record]:
+        """Return the commit records that lie there, whether they are all or not.
+
+        Raises:
+            RuntimeError: one cannot be read.
+        """
         if stage not in self._records:
-            self._records[stage] = load_records(self.out, stage)
+            try:
+                self._records[stage] = load_records(self.out, stage)
+            except (TypeError, KeyError, AttributeError):
+                raise RuntimeError(
+                    f"{self.out}/units/{stage} holds a commit record that cannot be read; delete it and repeat the run"
+                ) from None
         return self._records[stage]
+
+    def num_units(self, stage: str) -> int:
+        """Return how many commit records run.json counts for a stage or a directory of shards; 0 where it does not."""
+        entry = self.stages.get(stage) or self.stages.get("shards", {}).get("other_lengths", {}).get(stage, {})
+        return int(entry.get("units", 0))
+
+    def _missing(self, stage: str) -> list[str]:
+        """Return names of units without a record, as far as they can be told: a lost part of a stream is not."""
+        planned = (
+            [unit["name"] for unit in self.run["plan"]["units"]] if stage in ("clean", "dedup", "tokenize") else []
+        )
+        return [name for name in planned if name not in self.committed(stage)]
+
+    def record(self, stage: str, unit: str) -> Record:
+        """Return the commit record of a unit that the stage must have.
+
+        Raises:
+            RuntimeError: it is gone.
+        """
+        if unit not in self.records(stage):
+            raise RuntimeError(f"{self.out}: the commit record of {stage} {unit} is missing; repeat the run")
+        return self.records(stage)[unit]
+
+    @property
+    def state(self) -> str:
+        """A hash of all tables of the stages before training; what was measured of another state says nothing of it."""
+        return content_key(
+            {name: entry.get("column_hashes") for name, entry in self.stages.items() if name != "pretrain"}
+        )
 
     @cached_property
     def shards(self) -> dict[str, dict[str, Any]]:
@@ -74,11 +129,11 @@ class Output:
         """Return the ids that the dedup stage deleted from a unit, ascending."""
         if not self.has("dedup"):
             return np.zeros(0, np.int64)
-        return read_table(self.out, self.records("dedup")[unit], "deletions").column("doc_id").to_numpy()
+        return read_table(self.out, self.record("dedup", unit), "deletions").column("doc_id").to_numpy()
 
     def documents(self, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the batches of `documents/` of a unit, deleted ones included."""
-        return read_batches(self.out, self.records("clean")[unit], "documents", columns=columns)
+        return read_batches(self.out, self.record("clean", unit), "documents", columns=columns)
 
     def surviving(self, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Return the surviving documents of a unit, batch by batch; `columns` must hold doc_id."""
@@ -86,7 +141,7 @@ class Output:
 
     def signatures(self, unit: str) -> pa.Table:
         """Return the signatures of the surviving documents of a unit; mapped while nothing is deleted."""
-        table = map_table(self.out, self.records("clean")[unit], "signatures")
+        table = map_table(self.out, self.record("clean", unit), "signatures")
         kept_N = ~np.isin(table.column("doc_id").to_numpy(), self.deleted(unit), assume_unique=True)
         return table if kept_N.all() else table.filter(pa.array(kept_N))
 

@@ -1,16 +1,18 @@
 """Gate: every committed file is there, is what its record says, and the shards can be read as training reads them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.context import ENTRIES
+from pipeline.escape import printable
 from pipeline.gates.verdict import Example, Verdict, examples
 from pipeline.output import Output
 from transforms import storage
 from transforms.commit import Record, read_table
-from transforms.shards import shard_metadata
+from transforms.shards import SPLITS, shard_metadata
 
 GATE = "files"
 
@@ -20,7 +22,15 @@ def files(output: Output) -> Iterator[Verdict]:
     checked, bad = 0, []
     stages = [stage for stage in ENTRIES if output.has(stage) and stage not in ("pretrain", "shards")]
     for stage in (*stages, *output.shards):
-        for record in output.records(stage).values():
+        try:
+            records = output.committed(stage)
+        except RuntimeError as error:
+            bad.append((f"units/{stage}", printable(str(error)), ""))
+            continue
+        if len(records) != output.num_units(stage):
+            why = f"holds {len(records):,} commit records where run.json counts {output.num_units(stage):,}"
+            bad.append((f"units/{stage}", why, ""))
+        for record in records.values():
             for name, table in record.tables.items():
                 checked += 1
                 path = storage.join(output.out, table.path)
@@ -31,13 +41,43 @@ def files(output: Output) -> Iterator[Verdict]:
                     )
                 elif stage in output.shards and (why := _unreadable(output, record, name)):
                     bad.append((table.path, why, record.unit))
-    if not checked:
+        if stage in output.shards:
+            for path, why in _undescribed(output, stage, list(records.values())):
+                bad.append((path, why, ""))
+    if not checked and not bad:
         yield Verdict.not_measured(GATE, "nothing is committed")
         return
-    what = f"{len(bad):,} of {checked:,} committed files are damaged"
+    what = f"{len(bad):,} faults in {checked:,} committed files"
     if bad:
-        what += f", first {bad[0][0]}: {bad[0][1]}; delete its record in units/ and repeat the run"
+        what += f", first {bad[0][0]}: {bad[0][1]}; delete its record in units/, if there is one, and repeat the run"
     yield Verdict.at_most(GATE, len(bad), 0, what, examples=_documents_of(output, bad[0][2]) if bad else ())
+
+
+def _undescribed(output: Output, directory: str, records: list[Record]) -> Iterator[tuple[str, str]]:
+    """Yield the JSON files by which `datasets` opens the shards that are gone or name other shards, and why."""
+    for split in ("", *SPLITS):
+        tables = [record.tables[f"{directory}/{split}"] for record in records] if split else []
+        files = [{"filename": table.path.rsplit("/", 1)[-1]} for table in tables]
+        lengths = {"name": split, "shard_lengths": [table.rows for table in tables]}
+        expected = {"state.json": ("_data_files", files), "dataset_info.json": ("splits", {split: lengths})}
+        for name, (key, value) in expected.items() if split else [("dataset_dict.json", ("splits", list(SPLITS)))]:
+            path = storage.join(directory, split, name) if split else storage.join(directory, name)
+            try:
+                found = storage.read_json(storage.join(output.out, path))
+            except RuntimeError:
+                yield path, "cannot be read"
+                continue
+            if found is None:
+                yield path, "is missing"
+            elif not isinstance(found, dict) or not _holds(found.get(key), value):
+                yield path, "does not tell of the shards that are there"
+
+
+def _holds(found: Any, expected: Any) -> bool:
+    """Whether `found` has what is expected; dictionaries may hold more."""
+    if isinstance(expected, dict):
+        return isinstance(found, dict) and all(_holds(found.get(name), value) for name, value in expected.items())
+    return bool(found == expected)
 
 
 def _unreadable(output: Output, record: Record, name: str) -> str:
@@ -61,8 +101,8 @@ def _unreadable(output: Output, record: Record, name: str) -> str:
 
 def _documents_of(output: Output, unit: str) -> tuple[Example, ...]:
     """Return documents of the unit whose file is damaged; a shard's are those of the run's first unit."""
-    names = [unit] if unit in output.records("clean") else list(output.records("clean"))
     try:
+        names = [unit] if unit in output.records("clean") else list(output.records("clean"))
         batch = next(output.documents(names[0], ("doc_id", "url")))
     except (RuntimeError, StopIteration, IndexError):
         return ()

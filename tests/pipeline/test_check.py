@@ -208,6 +208,44 @@ def test_files(out, tmp_path):
     assert [(verdict.gate, verdict.value) for verdict in verdicts] == [("files", 2)]
 
 
+def test_missing_commit_records_are_damage(out, tmp_path, capsys):
+    """Of any stage; who reads the run anyway gets one line that names the unit, and exit code 3."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    for stage in ("clean", "dedup", "tokenize", "tokenizer", "shards"):
+        record = next((copy / "units" / stage).glob("*.json"))
+        text = record.read_text()
+        record.unlink()
+        failed = only(files(Output(str(copy))))
+        assert (failed.status, failed.value >= 1) == ("failed", True)
+        assert f"units/{stage}: holds" in failed.message
+        capsys.readouterr()
+        assert main(["report", str(copy)]) == (0 if stage == "shards" else 3)
+        told = capsys.readouterr().err
+        assert (f"first {record.stem}" in told) == (stage in ("clean", "dedup", "tokenize"))
+        record.write_text("{")
+        assert only(files(Output(str(copy)))).status == "failed"
+        record.write_text(text)
+    assert only(files(Output(str(copy)))).status == "passed"
+
+
+@pytest.mark.parametrize("name", ["dataset_dict.json", "train/state.json", "validation/dataset_info.json"])
+def test_shards_that_cannot_be_opened_are_damage(out, tmp_path, name):
+    """The JSON files of `datasets` are gone, damaged, or name other files."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    path = copy / "shards" / name
+    other = path.read_text().replace("00000-of", "00007-of").replace('"validation"', '"test"')
+    for text in (None, "{", "{}", "[]", other):
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+        failed = only(files(Output(str(copy))))
+        assert (failed.status, failed.value) == ("failed", 1)
+        assert f"shards/{name}" in failed.message
+
+
 def test_drift(run, sample):
     """Nothing drifts against itself; longer documents and other languages do, each statistic by itself."""
     assert {verdict.status for verdict in drift(sample, sample, 0.25)} == {"passed"}
