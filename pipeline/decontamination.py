@@ -9,7 +9,7 @@ With `action: drop` the stage's last job adds the documents to deletions/: reaso
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -28,8 +28,10 @@ from transforms.readers.listing import list_files
 from transforms.readers.source import Source
 from transforms.schema import alive_mask
 from transforms.unit import Slice, WorkUnit
+from transforms.write import add_counts
 
 STAGE = "dedup"
+_NGRAMS_VERSION = 2  # raised when work/examples or its counts change for the same sets
 
 REPORT = pa.schema(
     [
@@ -54,15 +56,16 @@ def find_contaminated(context: RunContext, dedup: DedupContext, survivors: str) 
     """Run the three jobs; `survivors` is the hash of the survivors' table.
 
     Raises:
-        UserError: an evaluation set cannot be found.
+        UserError: an evaluation set cannot be found, or none of its examples can be.
     """
     settings = context.config.dedup.decontaminate
     assert settings is not None
     files = tuple(_files(settings))
     given = DecontaminationContext(dedup=dedup, sets=settings.sets, files=files, ngram=settings.ngram)
     options = [dataclasses.asdict(source) for source in settings.sets]
-    key = content_key(files, options, settings.ngram)
+    key = content_key(_NGRAMS_VERSION, files, options, settings.ngram)
     ngrams = context.run_job(STAGE, Job("dedup-ngrams", _graph_ngrams, given), [WorkUnit("all", 0, key)])
+    _check_sets(settings, ngrams["all"].counts["evaluation_sets"])
     key = content_key(upstream_key(ngrams, "work/ngrams"), survivors, settings.ngram)
     units = [
         WorkUnit(signed.label, number, content_key(key, signed.documents, signed.first_dense))
@@ -86,12 +89,25 @@ def _files(settings: Decontaminate) -> Iterator[Slice]:
         )
 
 
+def _check_sets(settings: Decontaminate, counts_by_set: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse a set without a single n-gram: nothing would ever be found, and a gate would call that clean."""
+    for source in settings.sets:
+        counts = counts_by_set[source.name]
+        if counts["read"] == counts["unreadable"] + counts["too_short"]:
+            raise UserError(
+                f"dedup.decontaminate {source.name}: no example can be used; {counts['read']:,} records read,"
+                f" {counts['unreadable']:,} without text in the field {source.text!r},"
+                f" {counts['too_short']:,} shorter than {settings.ngram} words (ngram)"
+            )
+
+
 def _write_ngrams(unit: WorkUnit, context: DecontaminationContext) -> None:
     writer = UnitWriter(context.dedup.out, "dedup-ngrams", unit)
     writer.open("work/ngrams", NGRAMS)
     writer.open("work/examples", EXAMPLES)
     sources, row = {source.name: source for source in context.sets}, 0
     numbers = dict.fromkeys(sources, 0)
+    counts_by_set = {name: {"read": 0, "unreadable": 0, "too_short": 0} for name in sources}
     for part in context.files:
         for batch in read_slice(sources[part.source], part):
             number_N = np.arange(numbers[part.source], numbers[part.source] + batch.num_rows)
@@ -99,11 +115,13 @@ def _write_ngrams(unit: WorkUnit, context: DecontaminationContext) -> None:
             alive_N = alive_mask(batch)
             batch, number_N = batch.filter(pa.array(alive_N)), number_N[alive_N]  # noqa: PLW2901
             ngrams, count_N = ngram_table(batch.column("text"), row, context.ngram)
+            found = {"read": len(alive_N), "unreadable": (~alive_N).sum(), "too_short": (count_N == 0).sum()}
+            add_counts(counts_by_set[part.source], {name: int(count) for name, count in found.items()})
             row += batch.num_rows
             writer.write("work/ngrams", ngrams)
             columns = [batch.column("source"), number_N, batch.column("location"), count_N]
             writer.write("work/examples", pa.table(columns, schema=EXAMPLES))
-    writer.commit({"examples": row})
+    writer.commit({"examples": row, "evaluation_sets": counts_by_set})
 
 
 def _graph_ngrams(units: beam.PCollection, context: DecontaminationContext) -> None:

@@ -154,6 +154,9 @@ def test_contamination(run, monkeypatch):
     ids = [example.doc_id for example in failed.examples]
     monkeypatch.setattr(Output, "deleted", lambda *_: np.array(ids))
     assert only(contamination(run, 0.0)).status == "passed"
+    monkeypatch.setattr("pipeline.gates.contamination.read_table", lambda *_: pa.table({"ngrams": np.zeros(2)}))
+    unusable = only(contamination(run, 0.0))
+    assert (unusable.status, "2 are too short" in unusable.message) == ("not measured", True)
     run.config["dedup"]["decontaminate"] = None
     assert only(contamination(run, 0.0)).status == "not measured"
 

@@ -11,6 +11,8 @@ import pytest
 
 from pipeline import dedup, dedup_shuffle
 from pipeline.errors import UserError
+from pipeline.gates.contamination import contamination
+from pipeline.output import Output
 from tests.pipeline.corpus import WORDS, column_hashes, counts, run_stages
 from transforms.commit import load_records, read_table
 
@@ -346,7 +348,34 @@ def test_contaminated_documents_are_dropped(contaminated, tmp_path):
     found = counts(out)["dedup"]
     assert found["rejected"] == {"contaminated": 2, "exact": 1}
     assert (found["examples"], found["examples_found"], found["examples_too_short"]) == (6, 2, 1)
+    assert found["evaluation_sets"] == {"quiz": {"read": 6, "unreadable": 0, "too_short": 1}}
+    [verdict] = contamination(Output(str(out)), 0.0)
+    assert verdict.what.startswith("0 of 5 evaluation examples")
+    assert verdict.what.endswith("; 1 are too short")
     assert read(out, "dedup", "clusters") == []  # the cluster of 4 and 20 is gone as a whole
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"text": "query"}, "6 records read, 6 without text in the field 'query', 0 shorter"),
+        ({"path": "short.jsonl"}, "1 records read, 0 without text in the field 'question', 1 shorter than 13 words"),
+        ({"path": "empty.jsonl"}, "1 records read, 1 without text"),
+    ],
+)
+def test_an_evaluation_set_without_examples_is_a_mistake(contaminated, tmp_path, change, told):
+    """Nothing could ever be found by it; the set and its field are named, the first time and again."""
+    write(tmp_path / "short.jsonl", [{"question": "too short to be found"}])
+    (tmp_path / "empty.jsonl").write_text("")
+    if "path" in change:
+        change = {"path": str(tmp_path / change["path"])}
+    unusable = {**contaminated["sets"][0], "name": "other", **change}
+    settings = {"sets": [*contaminated["sets"], unusable]}
+    path = configure(tmp_path, "out", {"decontaminate": settings}, crawl=tmp_path / "crawl.jsonl")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"dedup\.decontaminate other: no example") as found:
+            run_stages(path, last="dedup")
+        assert told in str(found.value)
 
 
 def test_contaminated_documents_are_marked(contaminated, tmp_path):
