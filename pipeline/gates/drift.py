@@ -52,20 +52,42 @@ def drift(sample: pa.Table, before: pa.Table, limit: float) -> Iterator[Verdict]
     edges_q = np.linspace(0, 1, min(10, smaller // _BIN_DOCUMENTS) + 1)[1:-1]
     then, now = statistics(before), statistics(sample)
     for name, then_N in then.items():
-        now_N, then_N = now[name], then_N[~np.isnan(then_N)]  # noqa: PLW2901
-        if not len(then_N) or np.isnan(now_N).all():
+        now_N = now[name]
+        if np.isnan(then_N).all() and np.isnan(now_N).all():
             yield Verdict.not_measured("drift", "no document has it", name)
             continue
-        edges = np.unique(np.quantile(then_N, edges_q))
-        counts_B = [
-            np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
-            for known in (then_N, now_N[~np.isnan(now_N)])
-        ]
+        edges = _edges(then_N[~np.isnan(then_N)], edges_q)
+        bins = [_bins(values_N, edges) for values_N in (then_N, now_N)]
+        counts_B = [np.bincount(bin_N, minlength=len(edges) + 2) for bin_N in bins]
         value = stability_index(*counts_B)
-        what = f"median {np.nanmedian(now_N):.4g} where the baseline has {np.median(then_N):.4g}"
-        shown = _grown(sample, np.searchsorted(edges, now_N, side="right"), *counts_B) if value > limit else ()
+        (mean_then, zero_then), (mean_now, zero_now) = (_mean(values_N) for values_N in (then_N, now_N))
+        what = f"mean {mean_now} where the baseline has {mean_then}, median {zero_now} where it has {zero_then}"
+        shown = _grown(sample, bins[1], *counts_B) if value > limit else ()
         yield Verdict.at_most("drift", value, limit, what, subject=name, examples=shown)
     yield _languages(sample, before, limit)
+
+
+def _edges(then_N: NDArray[np.float64], edges_q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where the bins of known values begin: quantiles of the baseline, tied values having a bin of their own.
+
+    Most documents have 0 of what rules reject, and all quantiles are 0: without a bin for 0 nothing could ever drift.
+    """
+    if not len(then_N):
+        return then_N
+    quantile_Q, times_Q = np.unique(np.quantile(then_N, edges_q), return_counts=True)
+    tied = quantile_Q[(times_Q > 1) | (quantile_Q == then_N.min())]
+    return np.unique(np.concatenate([quantile_Q, np.nextafter(tied, np.inf)]))
+
+
+def _bins(values_N: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin of each value; documents without one have the last."""
+    return np.where(np.isnan(values_N), len(edges) + 1, np.searchsorted(edges, values_N, side="right"))
+
+
+def _mean(values_N: NDArray[np.float64]) -> tuple[str, str]:
+    """Return mean and median of the values there are, as words."""
+    known = values_N[~np.isnan(values_N)]
+    return (f"{known.mean():.4g}", f"{np.median(known):.4g}") if len(known) else ("none", "none")
 
 
 def _grown(sample: pa.Table, bin_N: NDArray[Any], then_B: NDArray[Any], now_B: NDArray[Any]) -> tuple[Any, ...]:

@@ -264,6 +264,19 @@ def test_drift(run, sample):
     assert only(drift(sample.slice(0, 20), sample, 0.25)).status == "not measured"
 
 
+def test_drift_of_what_most_documents_lack(sample):
+    """A statistic that is 0 in nearly all of the baseline drifts when it is not, also where none had it."""
+    lines = [text.replace("\n", " ... ...\n") for text in sample.column("text").to_pylist()]
+    verdicts = {verdict.subject: verdict for verdict in drift(with_texts(sample, lines), sample, 0.25)}
+    assert verdicts["ellipsis_line_ratio"].status == "failed"
+    score = sample.schema.get_field_index("language_score")
+    none = sample.set_column(score, sample.schema.field(score), pa.nulls(sample.num_rows, pa.float32()))
+    for now, before in ((none, sample), (sample, none)):
+        verdicts = {verdict.subject: verdict for verdict in drift(now, before, 0.25)}
+        assert verdicts["language_score"].status == "failed"
+    assert {v.subject: v for v in drift(none, none, 0.25)}["language_score"].status == "not measured"
+
+
 def test_stability_index_by_hand():
     """Half and half against a quarter and three quarters: (1/4) ln 3, whatever the direction."""
     one, other = np.array([2, 2]), np.array([1, 3])
