@@ -20,7 +20,8 @@ from transforms.fingerprint import exact_words, signature_rows
 
 GATE = "duplicates_left"
 _MOST_ENTRIES = 1 << 24  # keys in memory; of more documents only those of a share of all keys are compared
-_CHUNK = 1 << 16
+_CHUNK = 1 << 12  # pairs, whose texts are in memory with verify: jaccard
+_NEIGHBOURS = 4  # before a document in its bucket that it is compared with, and the first
 
 
 def duplicates_left(output: Output, limit: float) -> Iterator[Verdict]:
@@ -47,9 +48,7 @@ def duplicates_left(output: Output, limit: float) -> Iterator[Verdict]:
     _exact(chunks, alive_N, parts, twin_N)
     minhash = output.config["dedup"]["minhash"]
     if minhash is not None:
-        _near(chunks, alive_N, parts, minhash, rows, twin_N)
-        if minhash["verify"] == "jaccard":
-            _keep_true(output, rows, minhash, twin_N)
+        _near(chunks, alive_N, parts, minhash, _Comparison(output, rows, minhash), twin_N)
     found = np.flatnonzero(twin_N >= 0)
     value = len(found) / num_alive
     shown = _examples(output, rows, found) if value > limit else ()
@@ -84,11 +83,10 @@ def _near(
     alive_N: Any,
     parts: int,
     minhash: dict[str, Any],
-    rows: SignatureRows,
+    comparison: "_Comparison",
     twin_N: NDArray[np.int64],
 ) -> None:
     bands, width = minhash["bands"], minhash["rows"]
-    least = least_equal(minhash["threshold"], bands * width)
     factors = (np.arange(width, dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     for band in range(bands):
         keys, dense = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
@@ -108,32 +106,57 @@ def _near(
         same_C[1:] = key_C[1:] == key_C[:-1]
         start_C = np.maximum.accumulate(np.where(same_C, 0, np.arange(len(key_C))))  # first of the bucket
         place = np.flatnonzero(same_C)
-        for other in (place - 1, start_C[place]):
-            _compare(rows, dense_C[place], dense_C[other], least, twin_N)
+        for back in range(1, _NEIGHBOURS + 1):
+            near = place[place - back > start_C[place]]
+            comparison.note(dense_C[near], dense_C[near - back], twin_N)
+        comparison.note(dense_C[place], dense_C[start_C[place]], twin_N)
 
 
-def _compare(
-    rows: SignatureRows, a_L: NDArray[np.int64], b_L: NDArray[np.int64], least: int, twin_N: NDArray[np.int64]
-) -> None:
-    """Note the smaller document as the twin of the larger one wherever enough signature values are equal."""
-    for start in range(0, len(a_L), _CHUNK):
-        a_l, b_l = a_L[start : start + _CHUNK], b_L[start : start + _CHUNK]
-        new = twin_N[a_l] < 0
-        a_l, b_l = a_l[new], b_l[new]
-        equal_l = (rows.minhash(a_l.astype(np.uint32)) == rows.minhash(b_l.astype(np.uint32))).sum(axis=1)
-        twin_N[a_l[equal_l >= least]] = b_l[equal_l >= least]
+class _Comparison:
+    """Compares candidates as the stage is configured to: by their signatures, and by their texts if it verified so."""
 
+    def __init__(self, output: Output, rows: SignatureRows, minhash: dict[str, Any]) -> None:
+        self._output, self._rows, self._minhash = output, rows, minhash
+        self._least = least_equal(minhash["threshold"], minhash["bands"] * minhash["rows"])
+        self._refused: set[tuple[int, int]] = set()  # several bands find the same pair
 
-def _keep_true(output: Output, rows: SignatureRows, minhash: dict[str, Any], twin_N: NDArray[np.int64]) -> None:
-    """Forget pairs whose Jaccard similarity is below the threshold: the stage verified by it, not by the estimate."""
-    for dense in np.flatnonzero(twin_N >= 0).tolist():
-        pair = rows.doc_id(np.array([dense, twin_N[dense]], np.uint32)).tolist()
-        found = output.find(pair)
-        texts = pa.array([found[doc_id]["text"] for doc_id in pair], pa.string())
-        lists = shingle_rows(texts, np.arange(2, dtype=np.uint32), minhash["ngram"]).column("shingles")
-        one, other = (set(shingles) for shingles in lists.to_pylist())
-        if texts[0] != texts[1] and len(one & other) < minhash["threshold"] * len(one | other):
-            twin_N[dense] = -1
+    def note(self, a_L: NDArray[np.int64], b_L: NDArray[np.int64], twin_N: NDArray[np.int64]) -> None:
+        """Note the smaller document as the twin of the larger one wherever they are near-duplicates.
+
+        A pair that is none leaves the document to its other candidates.
+        """
+        for start in range(0, len(a_L), _CHUNK):
+            a_l, b_l = a_L[start : start + _CHUNK], b_L[start : start + _CHUNK]
+            new = twin_N[a_l] < 0
+            a_l, b_l = a_l[new], b_l[new]
+            sig_a, sig_b = (self._rows.minhash(dense_l.astype(np.uint32)) for dense_l in (a_l, b_l))
+            near = (sig_a == sig_b).sum(axis=1) >= self._least
+            a_l, b_l = a_l[near], b_l[near]
+            if self._minhash["verify"] == "jaccard":
+                true = self._have_similar_texts(a_l, b_l)
+                a_l, b_l = a_l[true], b_l[true]
+            twin_N[a_l] = b_l
+
+    def _have_similar_texts(self, a_L: NDArray[np.int64], b_L: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the Jaccard similarity of each pair reaches the threshold: the estimate is often above it."""
+        pairs = list(zip(a_L.tolist(), b_L.tolist(), strict=True))
+        true = np.array([pair not in self._refused for pair in pairs], np.bool_)
+        dense = sorted({dense for pair, asked in zip(pairs, true, strict=True) if asked for dense in pair})
+        if not dense:
+            return true
+        ids = self._rows.doc_id(np.array(dense, np.uint32)).tolist()
+        found = self._output.find(ids)
+        texts = pa.array([found[doc_id]["text"] for doc_id in ids], pa.string())
+        lists = shingle_rows(texts, np.arange(len(ids), dtype=np.uint32), self._minhash["ngram"]).column("shingles")
+        at = {number: place for place, number in enumerate(dense)}
+        for place, (a, b) in enumerate(pairs):
+            if true[place]:
+                one, other = (set(lists[at[number]].as_py()) for number in (a, b))
+                equal = texts[at[a]] == texts[at[b]]
+                true[place] = equal or len(one & other) >= self._minhash["threshold"] * len(one | other)
+                if not true[place]:
+                    self._refused.add((a, b))
+        return true
 
 
 def _examples(output: Output, rows: SignatureRows, found: NDArray[np.int64]) -> tuple[Example, ...]:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.check import check
 from pipeline.cli import main
 from pipeline.errors import UserError
+from pipeline.gates import duplicates
 from pipeline.gates.contamination import contamination
 from pipeline.gates.drift import drift, stability_index, tokens_changed
 from pipeline.gates.duplicates import duplicates_left
@@ -131,6 +132,39 @@ def test_duplicates_left(run, monkeypatch, verify):
     exact = only(duplicates_left(run, 0.001))
     assert 0.001 < exact.value < failed.value
     assert "exactly" in exact.message
+
+
+class _Signatures:
+    def __init__(self, minhash_NK):
+        self.minhash_NK = minhash_NK
+
+    def minhash(self, dense):
+        return self.minhash_NK[dense]
+
+    def doc_id(self, dense):
+        return dense.astype(np.int64)
+
+
+class _Texts:
+    def __init__(self, texts):
+        self.texts = texts
+
+    def find(self, ids):
+        return {doc_id: {"text": self.texts[doc_id], "url": None} for doc_id in ids}
+
+
+def test_a_false_candidate_does_not_hide_a_true_one():
+    """With verify: jaccard each document goes on to its other candidates when the texts of one differ."""
+    one = " ".join("abcdefghijklmnop")
+    texts = [one, "q r s t u v w x y z aa bb cc", f"{one} q", "q r s t u v w x y z aa bb cc dd"]
+    sig_NK = np.zeros((4, 112), np.uint32)  # the estimate calls all of them equal
+    columns = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.ravel()), 112)
+    minhash = {"bands": 14, "rows": 8, "threshold": 0.75, "ngram": 5, "verify": "jaccard"}
+    twin_N = np.full(4, -1, np.int64)
+    comparison = duplicates._Comparison(_Texts(texts), _Signatures(sig_NK), minhash)
+    batch = pa.RecordBatch.from_arrays([columns], ["minhash"])
+    duplicates._near([(batch, 0)], np.ones(4, np.bool_), 1, minhash, comparison, twin_N)
+    assert twin_N.tolist() == [-1, -1, 0, 1]
 
 
 def test_pii_left(run, sample):
