@@ -1,5 +1,6 @@
 """The dataset card: README.md of the output, with the YAML header that the Hugging Face hub reads."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,7 +83,7 @@ def _header(output: Output) -> dict[str, Any]:
     stages = output.stages
     kept = stages.get("dedup", stages.get("clean", {})).get("counts", {}).get("kept", 0)
     counts = stages.get("clean", {}).get("counts", {}).get("languages", {})
-    labels = sorted({name.partition("-")[0] for name in counts if name != "unknown"})
+    labels = sorted({re.split("[-_]", name)[0] for name in counts if name != "unknown"})
     header: dict[str, Any] = {
         "pretty_name": output.config["name"],
         "language": labels or ["und"],

@@ -50,7 +50,9 @@ def check(
     for verdict in _verdicts(output, limits, before):
         tell(verdict)
         verdicts.append(verdict)
-    storage.write_json(storage.join(out, "check.json"), [as_json(verdict) for verdict in verdicts])
+    storage.write_json(
+        storage.join(out, "check.json"), {"state": output.state, "verdicts": [as_json(verdict) for verdict in verdicts]}
+    )
     storage.write_text(storage.join(out, "check.md"), as_markdown(output.config["name"], verdicts))
     storage.write_text(storage.join(out, "check.xml"), as_junit(verdicts))
     return verdicts

@@ -33,7 +33,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Checks(Section):
-    """Limits of the gates of `gristmill check`; null leaves one out. None is part of what a stage makes.
+    """Limits of the gates of `gristmill check`. None is part of what a stage makes.
+
+    Null leaves a gate out, but for `pii_left`, where it means 0.001 if `clean.pii` masks something.
 
     Least values: the kept ones, `language_purity`, `row_fill`. All others are the most that is allowed.
     """
@@ -101,7 +103,7 @@ class Config(Section):
     rejected: Rejected = Rejected()
     """The ledger of rejected documents."""
     checks: Checks = Checks()
-    """Limits of `gristmill check`; null leaves a gate out."""
+    """Limits of `gristmill check`; null leaves a gate out, but for `pii_left`."""
     runner: Runner = Runner()
     """Where it runs."""
 

@@ -68,7 +68,7 @@ def render(output: Output) -> str:
         config_text=yaml.safe_dump(output.config, sort_keys=False, allow_unicode=True),
         versions=output.run["versions"],
         stages=output.stages,
-        checks=storage.read_json(storage.join(output.out, "check.json")),
+        checks=_verdicts(output),
         funnel=funnel(output),
         volume=volume(output),
         edits=edits(output.stages),
@@ -87,6 +87,15 @@ def render(output: Output) -> str:
         policy="default-src 'none'; base-uri 'none'; form-action 'none'"
         f"; script-src {_source_hash(script)}; style-src {_source_hash(style)}",
     )
+
+
+def _verdicts(output: Output) -> list[dict[str, Any]]:
+    """Return what `gristmill check` found of what lies there now; of an earlier state nothing is shown."""
+    try:
+        found = storage.read_json(storage.join(output.out, "check.json"))
+    except RuntimeError:
+        return []
+    return found["verdicts"] if isinstance(found, dict) and found.get("state") == output.state else []
 
 
 def _source_hash(text: str) -> str:
@@ -245,7 +254,8 @@ def licences(sample: pa.Table | None) -> list[tuple[str, str, int]]:
 def _training_log(out: str) -> list[dict[str, Any]]:
     try:
         with storage.open_binary(storage.join(out, "pretrain", "log.jsonl")) as handle:
-            return [json.loads(line) for line in handle]
+            # A line without its end was cut when its writer was killed; the trainer writes it again.
+            return [json.loads(line) for line in handle if line.endswith(b"\n")]
     except FileNotFoundError:
         return []
 

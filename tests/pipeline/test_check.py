@@ -334,7 +334,7 @@ def test_the_command(out, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "failed        kept_source[broken]: 0, limit 0.01: 0 of 4" in shown
-    verdicts = json.loads((Path(out) / "check.json").read_text())
+    verdicts = json.loads((Path(out) / "check.json").read_text())["verdicts"]
     status = [verdict["status"] for verdict in verdicts]
     assert "drift" in {verdict["gate"] for verdict in verdicts if verdict["status"] == "passed"}
     suite = ET.parse(f"{out}/check.xml").getroot().find("testsuite")
@@ -358,7 +358,7 @@ def test_a_run_that_is_not_finished_is_measured_as_far_as_it_goes(tmp_path, caps
     run_stages(path, last="clean")
     assert main(["check", str(tmp_path / "out"), "--config", str(path)]) == 0
     capsys.readouterr()
-    verdicts = json.loads((tmp_path / "out" / "check.json").read_text())
+    verdicts = json.loads((tmp_path / "out" / "check.json").read_text())["verdicts"]
     status = {verdict["gate"]: verdict["status"] for verdict in verdicts}
     assert {gate for gate, found in status.items() if found == "passed"} == {"files", "kept_source"}
     assert status["duplicates_left"] == status["row_fill"] == status["fertility"] == "not measured"

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import ClassVar
 
 import datasets
 import numpy as np
 import pytest
 import yaml
 
-from pipeline.card import card_lines, write_card
+from pipeline.card import _header, card_lines, write_card
 from pipeline.charts import Threshold, bar, curves, histogram, short
 from pipeline.cli import main
 from pipeline.gates.tokens import token_lengths
@@ -179,6 +180,42 @@ def test_a_fault_in_the_page_does_not_fail_the_run(tmp_path, monkeypatch):
     _, said = run_stages(write_config(tmp_path), last="clean")
     [line] = said
     assert line.startswith("the report could not be written (ZeroDivisionError: strange document); gristmill report ")
+
+
+def test_a_cut_line_of_the_log_is_left_out(out, tmp_path):
+    """As it is when the trainer was killed while it wrote."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    with (copy / "pretrain" / "log.jsonl").open("a") as handle:
+        handle.write('{"step": 21, "lo')
+    assert main(["report", str(copy)]) == 0
+    assert "loss over steps" in (copy / "report" / "index.html").read_text()
+
+
+def test_verdicts_of_an_earlier_state_are_not_shown(out, tmp_path):
+    """What `check` found of other tables says nothing of these."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    write_report(str(copy))
+    page = copy / "report" / "index.html"
+    assert 'id="gates"' in page.read_text()
+    path = copy / "run.json"
+    run = json.loads(path.read_text())
+    run["stages"]["dedup"]["column_hashes"]["deletions"]["doc_id"] = "of another run"
+    path.write_text(json.dumps(run))
+    write_report(str(copy))
+    assert 'id="gates"' not in page.read_text()
+
+
+def test_the_languages_of_the_card():
+    """Labels of every detector give the hub's two or three letters."""
+
+    class Run:
+        config: ClassVar = {"name": "x"}
+        stages: ClassVar = {"clean": {"counts": {"kept": 1, "languages": {"deu_Latn": 3, "zh-cn": 1, "unknown": 2}}}}
+        shards: ClassVar = {}
+
+    assert _header(Run())["language"] == ["deu", "zh"]
 
 
 def test_charts():
