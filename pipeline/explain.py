@@ -155,7 +155,10 @@ def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:
     if twin_run is not None and twin_run.startswith("evaluation:"):
         yield _line("", f"it shares words with example {twin_id} of the evaluation set {twin_run.partition(':')[2]}")
         return
-    twin = (Output(twin_run) if twin_run is not None else output).find([twin_id]).get(twin_id)
+    try:
+        twin = (Output(twin_run) if twin_run is not None else output).find([twin_id]).get(twin_id)
+    except (UserError, RuntimeError):
+        twin = None  # the earlier run is gone
     yield _line("twin", str(twin_id), f"of the earlier run {twin_run}" if twin_run is not None else "")
     if twin is None:
         yield _line("", "its text is no longer there")

@@ -1,6 +1,7 @@
 """`gristmill explain`: every step of a document's life is told, and nothing in it reaches the terminal as a command."""
 
 import json
+import shutil
 
 import datasets
 import pytest
@@ -149,3 +150,12 @@ def test_the_earlier_run_is_asked_for_its_twin(out, tmp_path, capsys):
     assert "deleted: exact" in life
     assert f"of the earlier run {out}" in life
     assert "the texts are equal" in life
+    earlier = tmp_path / "earlier"
+    shutil.copytree(out, earlier)
+    path = write_config(tmp_path, sources=config["sources"], clean=config["clean"], dedup={"against": [str(earlier)]})
+    run_stages(path, last="dedup")
+    earlier.rename(tmp_path / "moved")
+    assert main(["explain", str(tmp_path / "out"), "0"]) == 0
+    life = capsys.readouterr().out
+    assert f"of the earlier run {earlier}" in life
+    assert "its text is no longer there" in life
