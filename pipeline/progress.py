@@ -99,6 +99,7 @@ class Progress:
         self._out: str | None = None
         self._jobs: list[JobProgress] = []
         self._note = ""
+        self._has_begun = False
         self._started, self._written, self._began = datetime.now(UTC), 0.0, 0.0
 
     def say(self, line: str) -> None:
@@ -107,7 +108,7 @@ class Progress:
 
     def note(self, line: str) -> None:
         """Show and keep a line of a stage that counts in other units: the trainer's steps."""
-        self._note = line
+        self._note, self._has_begun = line, True
         self.display.note(line)
         self._keep("running")
 
@@ -118,7 +119,7 @@ class Progress:
         state = "failed"
         try:
             yield
-            state = "done"
+            state, self._note = "done", ""
         except KeyboardInterrupt:
             state = "stopped"
             raise
@@ -134,7 +135,7 @@ class Progress:
         """Show a job from its beginning to its end."""
         job = JobProgress(name=name, units=units)
         self._jobs.append(job)
-        self._note, self._began = "", time.monotonic()
+        self._note, self._began, self._has_begun = "", time.monotonic(), True
         self.display.show(job)
         try:
             yield
@@ -164,7 +165,7 @@ class Progress:
         )
 
     def _keep(self, state: str, *, at_once: bool = False) -> None:
-        if self._out is None or not (self._jobs or self._note):
+        if self._out is None or not self._has_begun:
             return
         every_s = _LOCAL_EVERY_S if storage.is_local(self._out) else _REMOTE_EVERY_S
         if not at_once and time.monotonic() - self._written < every_s:

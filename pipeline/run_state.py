@@ -88,7 +88,7 @@ class RunState:
             stored = storage.read_json(storage.join(self.out, "run.json")) or {}
         except (ImportError, ValueError) as error:  # a protocol that fsspec does not know, or whose package is missing
             raise UserError(f"output {self.out}: {' '.join(str(error).split())}") from None
-        if stored and stored["version"] != VERSION:
+        if stored and (not isinstance(stored, dict) or stored.get("version") != VERSION):
             raise UserError(f"{self.out} was made by another version of gristmill; choose another output")
         self._stages: dict[str, Any] = stored.get("stages", {})
         self.plan = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN

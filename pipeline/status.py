@@ -23,6 +23,10 @@ def read_status(out: str) -> dict[str, Any]:
         found = None
     if found is None:
         raise UserError(f"{out} holds no {FILE}; give the output directory of a run that has begun")
+    try:
+        list(status_lines(found))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{storage.join(out, FILE)} is not what gristmill writes there") from None
     if found["state"] == "running" and storage.is_local(out) and not is_locked(out):
         found["state"] = "killed"
     return found

@@ -84,6 +84,34 @@ def test_how_a_run_ended_is_kept(tmp_path, error, state):
         read_status(str(tmp_path / "nowhere"))
 
 
+def test_a_refused_command_leaves_the_state_alone(tmp_path):
+    """What fails before its first job is no run; a run that is done has no note of its trainer any more."""
+    run = Progress(PlainDisplay(lambda _: None))
+    with run.of(str(tmp_path)), run.job("pretrain", 1):
+        run.note("step 9 of 10")
+    assert read_status(str(tmp_path))["note"] == ""
+
+    def refuse():
+        with Progress(PlainDisplay(lambda _: None)).of(str(tmp_path)):
+            raise UserError("clean is not complete")
+
+    before = (tmp_path / "progress.json").read_bytes()
+    with pytest.raises(UserError):
+        refuse()
+    assert (tmp_path / "progress.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ['{"a":1}', "[1]", "3", '{"state": "done", "started": 1}'])
+@pytest.mark.parametrize(("name", "command"), [("progress.json", "status"), ("run.json", "check")])
+def test_a_file_of_somebody_else_is_one_line(tmp_path, capsys, text, name, command):
+    """Exit code 2."""
+    (tmp_path / name).write_text(text)
+    assert main([command, str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert name in told
+    assert told.count("\n") == 1
+
+
 def test_a_full_disk_does_not_end_a_run_here(tmp_path, monkeypatch):
     """What cannot be kept is not kept; the tables tell of a full disk."""
 
