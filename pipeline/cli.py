@@ -244,15 +244,20 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         print("\n".join(suggest(config, options.gpu_hours)))
         return EXIT_DONE
     if command == "plan":
+        from pipeline.errors import UserError  # noqa: PLC0415
         from pipeline.estimate import describe_plan  # noqa: PLC0415
+
+        if options.price is not None and not 0 <= options.price < float("inf"):
+            raise UserError(f"--price {options.price:g}: give what a core costs for an hour, 0 or more")
 
         print(describe_plan(config, options.price))
         return EXIT_DONE
     if command == "try":
+        from pipeline.escape import printable_json  # noqa: PLC0415
         from pipeline.trial import try_documents  # noqa: PLC0415
 
         for verdict in try_documents(config, options.input):
-            print(json.dumps(verdict, ensure_ascii=False))
+            print(printable_json(verdict))
         return EXIT_DONE
 
     from pipeline.displays import chosen_display  # noqa: PLC0415

@@ -1,18 +1,34 @@
 """Strangers' text where it is shown: on a terminal or in Markdown it is text, and nothing in it is obeyed."""
 
+import json
+import re
 import unicodedata
+from typing import Any
 
 _KEPT = frozenset("\u200c\u200d")  # joiners: Persian and emoji are wrong without them
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_MARKDOWN = str.maketrans({character: f"&#{ord(character)};" for character in "<>&|`*[]\\!#@"})
+_MARKDOWN = str.maketrans(
+    {character: f"&#{ord(character)};" for character in "<>&|`*_~[]\\!#:"} | {"@": "&#64;&#8288;"}
+)  # a word joiner: an e-mail address is found behind entities too
+
+_WWW = re.compile(r"(www)\.", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
     """Return `text` on one line, with everything that a terminal could obey (ANSI, bidi overrides) as an escape."""
+    return "".join(_escaped(character) if _is_hidden(character) else character for character in text)
+
+
+def printable_json(value: Any) -> str:
+    """Return JSON on one line in which such characters are JSON's own escapes: it is read back as it was."""
     return "".join(
-        character if character in _KEPT or unicodedata.category(character) not in _HIDDEN else _escaped(character)
-        for character in text
+        json.dumps(character)[1:-1] if _is_hidden(character) else character
+        for character in json.dumps(value, ensure_ascii=False)
     )
+
+
+def _is_hidden(character: str) -> bool:
+    return character not in _KEPT and unicodedata.category(character) in _HIDDEN
 
 
 def _escaped(character: str) -> str:
@@ -21,4 +37,4 @@ def _escaped(character: str) -> str:
 
 def markdown(text: str) -> str:
     """Return `text` on one line that Markdown and the HTML in it show as it is; addresses do not become links."""
-    return printable(text).translate(_MARKDOWN).replace("://", ":&#47;&#47;")
+    return _WWW.sub(r"\1&#46;", printable(text).translate(_MARKDOWN))

@@ -51,8 +51,8 @@ def export(out: str, to: str, *, file_format: str, engine: Engine, say: Say) -> 
     Raises:
         UserError: `out` is no run, or one that has not come to the end of dedup.
     """
-    if storage.is_local(to) and storage.is_local(out) and Path(to).resolve() == Path(out).resolve():
-        raise UserError(f"--to {to} is the run itself; name another directory")
+    if storage.is_local(to) and storage.is_local(out) and Path(to).resolve().is_relative_to(Path(out).resolve()):
+        raise UserError(f"--to {to} is the run itself or inside it; name another directory")
     _check_complete(out)
     held = lock(to)
     try:
@@ -87,7 +87,7 @@ def _check_complete(out: str) -> None:
         run = storage.read_json(storage.join(out, "run.json"))
     except NotADirectoryError:
         run = None
-    if run is None:
+    if not isinstance(run, dict) or "stages" not in run:
         raise UserError(f"{out} holds no run.json; give the output directory of a run")
     for stage in ("clean", "dedup"):
         told = run["stages"].get(stage, {}).get("column_hashes")

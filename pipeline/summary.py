@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from pipeline.escape import printable
 from pipeline.silent_rules import silent_rules
 from transforms import storage
 
@@ -114,8 +115,8 @@ def _training(summary: Mapping[str, Any]) -> Iterator[str]:
             f"the unigram entropy (a model without context) is {summary['unigram_entropy']:.2f}"
         )
     for example in summary["fill_mask"]:
-        guesses = ", ".join(guess["token"] for guess in example["predictions"])
-        yield f"            {' '.join(example['text'].split())}  ->  {guesses}"
+        guesses = ", ".join(printable(guess["token"]) for guess in example["predictions"])
+        yield f"            {printable(' '.join(example['text'].split()))}  ->  {guesses}"
 
 
 def _size(num_bytes: int) -> str:

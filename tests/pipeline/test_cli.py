@@ -30,6 +30,13 @@ def test_plan_shows_units_and_writes_nothing(directory, capsys):
     assert not (directory / "out").exists()
 
 
+@pytest.mark.parametrize("price", ["-1", "nan", "inf"])
+def test_a_price_is_an_amount_of_money(directory, capsys, price):
+    """Exit code 2 and one line."""
+    assert main(["plan", str(write_config(directory)), "--price", price]) == 2
+    assert f"--price {price}: " in capsys.readouterr().err
+
+
 def test_try_tells_the_fate_of_each_document(directory, capsys):
     """JSONL with keep, rule, value, threshold and the text that would be kept; a broken line is told too."""
     sample = directory / "sample.jsonl"

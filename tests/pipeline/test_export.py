@@ -184,6 +184,7 @@ def test_mistakes_are_one_line(out, tmp_path, capsys):
     """No run, a run that stopped early, a run that was changed half way, the run itself, a file in the way."""
     assert main(["export", str(tmp_path), "--to", str(tmp_path / "to")]) == 2
     assert main(["export", str(out), "--to", str(out)]) == 2
+    assert main(["export", str(out), "--to", str(out / "documents")]) == 2
     (tmp_path / "file").write_text("")
     assert main(["export", str(out), "--to", str(tmp_path / "file")]) == 2
     assert main(["export", str(out), "--to", str(tmp_path / "to"), "--workers", "0"]) == 2
@@ -192,7 +193,14 @@ def test_mistakes_are_one_line(out, tmp_path, capsys):
     (out / "run.json").write_text(json.dumps(run))
     assert main(["export", str(out), "--to", str(tmp_path / "to")]) == 2
     lines = capsys.readouterr().err.splitlines()
-    told = ["holds no run.json", "is the run itself", "cannot write to", "at least 1", "dedup is not complete"]
+    told = [
+        "holds no run.json",
+        "is the run itself",
+        "inside it",
+        "cannot write to",
+        "at least 1",
+        "dedup is not complete",
+    ]
     assert len(lines) == len(told)
     for line, words in zip(lines, told, strict=True):
         assert words in line
