@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pipeline.context import RunContext, upstream_key
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
 from pipeline.pretrain.display import RELAYED
+from pipeline.pretrain.settings import Settings
 from pipeline.progress import Progress
 from transforms import storage
 from transforms.commit import load_records
@@ -56,6 +58,8 @@ def run(context: RunContext) -> None:
         raise UserError("pretrain is not complete for this configuration; run `gristmill pretrain` first")
     context.num_units_run += 1
     if state and state["key"] != key:
+        if not (out / _ASIDE / key).exists():  # else it has begun already, and is only taken back
+            _check(settings, out, context.progress)  # a mistake must not take a finished model away
         aside = out / _ASIDE / state["key"]
         context.say(f"pretrain: settings or shards changed; what was trained before lies in {aside}")
         storage.write_json(str(state_path), {**state, "done": False})  # until the next line is through, nothing is done
@@ -85,8 +89,20 @@ def _move(source: Path, target: Path) -> None:
             (source / name).rename(target / name)
 
 
-def _train(settings: Path, out: Path, progress: Progress) -> None:
-    command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out), "--relay"]
+def _check(settings: Settings, out: Path, progress: Progress) -> None:
+    """Raise UserError if the trainer would refuse to start."""
+    if settings.init_from and Path(settings.init_from).resolve() == (out / "model").resolve():
+        raise UserError(
+            f"pretrain.init_from: {settings.init_from} is the run's own model; give the second run an output"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "settings.json"
+        path.write_text(json.dumps(dataclasses.asdict(settings)), encoding="utf-8")
+        _train(path, out, progress, "--check")
+
+
+def _train(settings: Path, out: Path, progress: Progress, mode: str = "--relay") -> None:
+    command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out), mode]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         last = ""

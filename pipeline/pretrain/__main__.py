@@ -1,6 +1,7 @@
 """`python -m pipeline.pretrain SETTINGS.json OUT`: train on OUT/shards with the settings of a JSON file.
 
-With `--relay` after them, progress is marked for the process that reads it and has the terminal.
+With `--relay` after them, progress is marked for the process that reads it and has the terminal; with `--check`, only
+what would be refused is told.
 
 Under `torchrun -m pipeline.pretrain ...` each process takes its share of every batch.
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from pipeline.pretrain.display import Display
 from pipeline.pretrain.settings import settings_from_dict
-from pipeline.pretrain.train import train
+from pipeline.pretrain.train import check_start, train
 from pipeline.pretrain.watch import TrainingStoppedError
 from pipeline.pretrain.world import join_world, leave_world
 
@@ -24,9 +25,9 @@ DONE, MISTAKE, STOPPED = 0, 2, 3
 
 def main(arguments: list[str]) -> int:
     """Return the exit code."""
-    relays = arguments[2:] == ["--relay"]
+    relays, checks = arguments[2:] == ["--relay"], arguments[2:] == ["--check"]
     display = Display(sys.stderr, terminal=sys.stderr.isatty() and not relays, relays=relays)
-    if len(arguments) != 2 + relays:
+    if len(arguments) != 2 + (relays or checks):
         display.say("usage: python -m pipeline.pretrain SETTINGS.json OUT")
         return MISTAKE
     signals: list[int] = []
@@ -38,6 +39,9 @@ def main(arguments: list[str]) -> int:
         except (OSError, ValueError) as error:
             raise ValueError(f"{arguments[0]}: not readable as JSON ({error})") from None
         settings = settings_from_dict(values)
+        if checks:
+            check_start(settings, Path(arguments[1]))
+            return DONE
         world = join_world()
         summary = train(
             settings,

@@ -9,6 +9,7 @@ import torch
 from pipeline.pretrain.execution import usual_threads
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.pretrained import read_pretrained, take_weights
+from pipeline.pretrain.pretrained_config import told_as
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
@@ -33,18 +34,21 @@ def evaluate_masked_lm(
         `uniform_entropy` (blind guessing, ln V), and `nats_below_unigram`.
 
     Raises:
-        ValueError: model and shards do not fit, or there are no validation rows.
+        ValueError: another rate, model and shards do not fit, or there are no validation rows.
     """
+    if not 0 < mask_rate < 1:
+        raise ValueError(f"--mask-rate {mask_rate} must lie between 0 and 1")
     held_out = Rows(out / "shards" / "validation")
     metadata = held_out.metadata
     if not len(held_out):
         raise ValueError(f"{held_out.directory}: no rows to evaluate on")
-    architecture, tensors = read_pretrained(
-        model, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=False
-    )
-    torch.set_num_threads(usual_threads(architecture))
-    network = build_model(architecture, seed=0)
-    take_weights(network, tensors)
+    with told_as("--model"):
+        architecture, tensors = read_pretrained(
+            model, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=False
+        )
+        torch.set_num_threads(usual_threads(architecture))
+        network = build_model(architecture, seed=0)
+        take_weights(network, tensors)
     vocabulary = read_vocabulary(metadata, out / "tokenizer" / "tokenizer.json")
     settings = Settings(mask_rate=mask_rate, validation_rows=rows, seed=seed)
     batches = validation_batches(held_out, settings=settings, micro_rows=min(len(held_out), 16), vocabulary=vocabulary)

@@ -20,6 +20,7 @@ from pipeline.pretrain.labelled import Labelled
 from pipeline.pretrain.metrics import classification_report, confusion_matrix
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
 from pipeline.pretrain.order import permute
+from pipeline.pretrain.pretrained_config import told_as
 from pipeline.pretrain.schedule import lr_share
 from pipeline.pretrain.splitmix import fold
 
@@ -68,6 +69,8 @@ def finetune(
     """
     if epochs < 1:
         raise ValueError(f"finetune: {epochs} epochs; at least 1")
+    if not all(0 < lr < math.inf for lr in lrs):
+        raise ValueError(f"finetune: learning rates {', '.join(map(str, lrs))}; each must be above 0")
     to = check_target(to)  # not after the training
     if to == model.resolve():
         raise ValueError(f"finetune: {to} is the pretrained model itself; name a new directory")
@@ -81,7 +84,8 @@ def finetune(
     weights: dict[str, Tensor] = {}
     for lr in lrs:
         torch.manual_seed(seed)
-        classifier, _ = load_classifier(model, classes)
+        with told_as("--model"):
+            classifier, _ = load_classifier(model, classes)
         torch.set_num_threads(usual_threads(classifier.architecture))
         classifier.to(device)
         encoded = _encode(tokenizer, train, classifier.architecture.positions)
@@ -121,7 +125,8 @@ def evaluate_directory(model: Path, examples: Labelled, *, batch_rows: int = 64)
     Raises:
         ValueError: the model has learned no classes, or not those of `examples`.
     """
-    classifier, classes = load_classifier(model)
+    with told_as("--model"):
+        classifier, classes = load_classifier(model)
     torch.set_num_threads(usual_threads(classifier.architecture))
     if unknown := sorted(set(examples.labels) - set(classes)):
         raise ValueError(f"evaluate: label {unknown[0]!r} is none of the {len(classes)} that {model} has learned")
@@ -175,6 +180,9 @@ def _tokenizer(model: Path) -> Tokenizer:
     path = model / "tokenizer.json"
     if not path.exists():
         raise ValueError(f"{model}: no tokenizer.json beside the model")
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exceptions
+        raise ValueError(f"{path}: not readable as a tokenizer ({error})") from None
     tokenizer.no_padding()
     return tokenizer

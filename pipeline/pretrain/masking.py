@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.pretrain.settings import LONGEST_ROW
 from pipeline.pretrain.splitmix import fold, shift_right, signed, splitmix_tensor
 from pipeline.pretrain.vocabulary import Vocabulary
 
 # Of the chosen tokens 80% become [MASK], 10% a random token, 10% stay (Devlin et al. 2019, section 3.1).
 MASKED_FRAC, RANDOM_FRAC = 0.8, 0.1
 _UNIT = 1 << 24
-_POSITION_BITS = 14
-LONGEST_ROW = 1 << _POSITION_BITS
+_POSITION_BITS = (LONGEST_ROW - 1).bit_length()
 
 
 class Masked(NamedTuple):

@@ -14,6 +14,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 ATTENTIONS = ("auto", "sdpa", "varlen", "flex")
 COMPILES = ("auto", "model", "block", "no")
 
+LONGEST_ROW = 1 << 14  # tokens; a position has 14 bits in the hash that draws the masks
+
 # Changing one of these changes no weight, so a run may be resumed with another value.
 WATCHING = frozenset(
     (

@@ -19,16 +19,16 @@ from pipeline.pretrain.execution import choose_execution, compute_dtype
 from pipeline.pretrain.export import check_target, export_model
 from pipeline.pretrain.fill_mask import encode_prompts, fill_prompts, fill_rows
 from pipeline.pretrain.log import Log, read_log
-from pipeline.pretrain.masking import LONGEST_ROW
 from pipeline.pretrain.model import build_model, compile_blocks
 from pipeline.pretrain.objective import losses_with, read_microbatch
 from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
 from pipeline.pretrain.order import rows_at
-from pipeline.pretrain.pretrained import find_pretrained, read_pretrained, refuse_other_tokenizer, take_weights
+from pipeline.pretrain.pretrained import read_pretrained, refuse_other_tokenizer, take_weights
+from pipeline.pretrain.pretrained_config import find_pretrained, told_as
 from pipeline.pretrain.resume import finished_summary, last_checkpoint
 from pipeline.pretrain.rows import Rows, ShardMetadata
 from pipeline.pretrain.schedule import lr_share
-from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.settings import LONGEST_ROW, Settings
 from pipeline.pretrain.sharding import shard_model
 from pipeline.pretrain.splitmix import fold
 from pipeline.pretrain.step import take_step
@@ -75,17 +75,8 @@ def train(
     settings.check()
     first, device = world.rank == 0, world.device
     say, progress = (say, progress) if first else (_silence, _silence)
-    shards = out / settings.shards
-    rows, held_out = Rows(shards / "train"), Rows(shards / "validation")
+    rows, held_out = _open_rows(settings, out)
     metadata = rows.metadata
-    if not held_out.metadata.agrees_with(metadata):
-        raise ValueError(f"{shards}: train and validation were made differently; run tokenize again")
-    if not len(rows):
-        raise ValueError(f"{rows.directory}: no rows to train on")
-    if settings.objective == "mlm+nsp" and not rows.are_pairs:
-        raise ValueError("pretrain.objective: mlm+nsp needs sentence pairs, but the shards hold packed documents")
-    if metadata.seq_length > LONGEST_ROW:
-        raise ValueError(f"{rows.directory}: rows of {metadata.seq_length} tokens, at most {LONGEST_ROW} are possible")
     identity = {"settings": settings.trajectory(), "shards": [rows.fingerprint, held_out.fingerprint]}
     if summary := finished_summary(out, identity):
         say(f"already trained: {summary['steps']} steps, validation loss {summary['validation_loss']}")
@@ -110,7 +101,8 @@ def train(
 
     model = build_model(architecture, seed=fold(settings.seed, 0) >> 1)
     if weights:
-        take_weights(model, weights)
+        with told_as("pretrain.init_from"):
+            take_weights(model, weights)
     model.to(device)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     if execution.compile == "block":
@@ -233,6 +225,41 @@ def train(
     return summary
 
 
+def check_start(settings: Settings, out: Path) -> None:
+    """Raise the ValueError with which `train` would refuse to start afresh; nothing is written or trained."""
+    rows, held_out = _open_rows(settings.check(), out)
+    tokenizer_json = out / "tokenizer" / "tokenizer.json"
+    architecture, weights = _start(settings, rows.metadata, tokenizer_json)
+    model = build_model(architecture, seed=0)
+    if weights:
+        with told_as("pretrain.init_from"):
+            take_weights(model, weights)
+    vocabulary = read_vocabulary(rows.metadata, tokenizer_json)
+    encode_prompts(tokenizer_json, settings.prompts, vocabulary.mask_id, architecture.positions)
+    validation_batches(held_out, settings=settings, micro_rows=1, vocabulary=vocabulary)
+
+
+def _open_rows(settings: Settings, out: Path) -> tuple[Rows, Rows]:
+    """Return the rows to train and to validate on.
+
+    Raises:
+        ValueError: there are none, or not such as the settings need.
+    """
+    shards = out / settings.shards
+    rows, held_out = Rows(shards / "train"), Rows(shards / "validation")
+    if not held_out.metadata.agrees_with(rows.metadata):
+        raise ValueError(f"{shards}: train and validation were made differently; run tokenize again")
+    if not len(rows):
+        raise ValueError(f"{rows.directory}: no rows to train on")
+    if settings.objective == "mlm+nsp" and not rows.are_pairs:
+        raise ValueError("pretrain.objective: mlm+nsp needs sentence pairs, but the shards hold packed documents")
+    if rows.metadata.seq_length > LONGEST_ROW:
+        raise ValueError(
+            f"{rows.directory}: rows of {rows.metadata.seq_length} tokens, at most {LONGEST_ROW} are possible"
+        )
+    return rows, held_out
+
+
 def _start(
     settings: Settings, metadata: ShardMetadata, tokenizer_json: Path
 ) -> tuple[Architecture, dict[str, Tensor] | None]:
@@ -250,11 +277,12 @@ def _start(
             next_sentence=next_sentence,
         )
         return architecture, None
-    directory = find_pretrained(settings.init_from)
-    refuse_other_tokenizer(directory, tokenizer_json)
-    return read_pretrained(
-        directory, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=next_sentence
-    )
+    with told_as("pretrain.init_from"):
+        directory = find_pretrained(settings.init_from)
+        refuse_other_tokenizer(directory, tokenizer_json)
+        return read_pretrained(
+            directory, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=next_sentence
+        )
 
 
 def _any(flag: bool, world: World) -> bool:

@@ -44,6 +44,17 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
     assert main(["run", path]) == 0
     assert "nothing to do" in capfd.readouterr().out
     weights = (out / "model" / "model.safetensors").read_bytes()
+    before = sorted(out.rglob("*"))
+    whole = "pretrain.width=null"
+    for wrong, words in (
+        (["pretrain.heads=5"], "5 heads do not divide"),
+        ([f"pretrain.init_from={out}", whole], "no config.json"),
+        ([f"pretrain.init_from={out / 'model'}", whole], "own model"),
+    ):
+        assert main(["run", path, *(word for change in wrong for word in ("--set", change))]) == 2
+        assert words in capfd.readouterr().err
+    assert [file for file in before if not file.exists()] == []
+    assert not (out / "superseded").exists()
     shorter = ["pretrain.steps=10", "pretrain.shards=shards-32", "tokenize.seq_length=[64, 32]"]
     assert main(["run", path, *(word for change in shorter for word in ("--set", change))]) == 0
     assert summary(out)["steps"] == 10

@@ -150,3 +150,24 @@ def test_a_wrong_target_or_epochs_are_told_before_training(out, to, epochs, word
         finetune(model, _examples(8, 1), _examples(8, 2), out / to, epochs=epochs, say=lines.append)
     assert lines == []
     assert sorted(out.rglob("*")) == before
+
+
+def test_the_wrong_model_is_told_by_its_option(out):
+    """Each command names --model, which is how the user gave it, and no key of a configuration."""
+    model = _pretrained(out, "bert-tiny")
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-40])
+    for call in (
+        lambda: evaluate_masked_lm(model, out),
+        lambda: evaluate_directory(model, _examples(4, 1)),
+        lambda: finetune(model, _examples(8, 1), _examples(8, 2), out / "to", say=print),
+    ):
+        with pytest.raises(ValueError, match=r"^--model: .*model\.safetensors is damaged"):
+            call()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 2.0, float("nan")])
+def test_a_mask_rate_that_is_no_share_is_refused(out, rate):
+    """Nothing can be predicted of no token, nor from none."""
+    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+        evaluate_masked_lm(out / "model", out, mask_rate=rate)

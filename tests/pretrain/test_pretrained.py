@@ -11,7 +11,8 @@ from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import layout_of
 from pipeline.pretrain.export import export_model
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.pretrained import find_pretrained, read_pretrained, take_weights
+from pipeline.pretrain.pretrained import read_pretrained, take_weights
+from pipeline.pretrain.pretrained_config import find_pretrained
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.train import train
 from tests.pretrain.shards import IDS, MAX_PIECES, SEQ_LENGTH, SPECIAL_IDS, make_rows, write_split, write_tokenizer
@@ -103,6 +104,24 @@ def test_what_does_not_fit_is_refused(tmp_path, name, config, shards, words):
     path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
     with pytest.raises(ValueError, match=words):
         _read(tmp_path, **shards)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("config.json", "{", "not readable as JSON"),
+        ("config.json", "[1]", "no configuration"),
+        ("config.json", '{"model_type": "bert"}', "has no vocab_size"),
+        ("model.safetensors", "x" * 40, "damaged or incomplete"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, text, words):
+    """A file that is no configuration, or cut weights: one line with the name of the file."""
+    _theirs("bert", tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        _read(tmp_path)
+    assert str(tmp_path / name) in str(caught.value)
 
 
 def test_modernbert_takes_longer_rows(tmp_path):
