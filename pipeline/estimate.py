@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.clean import check_names, minhash_parameters
-from pipeline.config import Config
+from pipeline.config import STAGES, Config
+from pipeline.inputs import check_inputs
 from pipeline.plan import Plan, PlannedUnit, make_plan
 from pipeline.pretrain.architecture import PRESETS
 from transforms.fingerprint import probability
@@ -78,8 +79,9 @@ def _text_ratio(kind: str, unit: PlannedUnit) -> float:
 
 
 def describe_plan(config: Config, price: float | None = None) -> str:
-    """Return the plan as text; nothing is written and no file is opened. `price` is that of one core for an hour."""
+    """Return the plan as text; nothing is written and no source is opened. `price` is that of one core for an hour."""
     check_names(config)
+    check_inputs(config, STAGES)
     plan = make_plan(config.sources, config.unit_bytes)
     return "\n".join([*_inputs(config, plan), *_needs(config, estimate(config, plan), price), *_choices(config)])
 

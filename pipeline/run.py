@@ -10,6 +10,7 @@ from pipeline.context import RunContext
 from pipeline.dedup import run as run_dedup
 from pipeline.engine import BeamEngine, check_options, checked_runner
 from pipeline.errors import UserError
+from pipeline.inputs import check_inputs
 from pipeline.job import Say
 from pipeline.local import LocalEngine
 from pipeline.pretrain_stage import run as run_pretrain
@@ -68,6 +69,7 @@ def run(
     if config.pretrain is None and first == last == "pretrain":
         raise UserError("the configuration has no section pretrain")
     stages = [stage for stage in STAGES[: stop + 1] if stage != "pretrain" or config.pretrain is not None]
+    check_inputs(config, [stage for stage in stages if STAGES.index(stage) >= start])
     progress = progress or Progress(PlainDisplay(say))
     with (
         RunState(config) as state,

@@ -1,0 +1,61 @@
+"""What a run is given beside its sources, looked at before anything is read: a mistake is told at once."""
+
+from collections.abc import Sequence
+
+from pipeline.config import Config
+from pipeline.dedup_earlier import load_earlier
+from pipeline.errors import UserError
+from pipeline.pretrain.pretrained_config import find_pretrained, read_architecture, told_as
+from pipeline.pretrain.settings import LONGEST_ROW
+from transforms import storage
+from transforms.readers.listing import list_files
+from transforms.tokenizer import load_tokenizer, special_ids
+
+
+def check_inputs(config: Config, stages: Sequence[str]) -> None:
+    """Refuse what one of `stages` would refuse hours later.
+
+    Raises:
+        UserError: an earlier run, a list, an evaluation set, a tokenizer or a checkpoint that is not there or does not
+            fit, or rows longer than the trainer takes.
+    """
+    if "dedup" in stages:
+        _check_dedup(config)
+    try:
+        if "tokenize" in stages and config.tokenize.tokenizer.load is not None:
+            with told_as("tokenize.tokenizer.load"):
+                special_ids(load_tokenizer(config.tokenize.tokenizer.load))
+        if "pretrain" in stages:
+            _check_pretrain(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _check_dedup(config: Config) -> None:
+    for out in config.dedup.against:
+        load_earlier(out, config.dedup)
+    try:
+        if config.dedup.takedown is not None:
+            storage.file_hash(config.dedup.takedown)
+    except OSError as error:
+        raise UserError(f"dedup.takedown: cannot read {config.dedup.takedown}: {error.strerror}") from None
+    for source in config.dedup.decontaminate.sets if config.dedup.decontaminate else ():
+        try:
+            list_files(source)
+        except (ValueError, OSError) as error:
+            raise UserError(f"dedup.decontaminate {source.name}: {error}") from None
+
+
+def _check_pretrain(config: Config) -> None:
+    settings = config.pretrain
+    if settings is None:
+        return
+    length = int(settings.shards.removeprefix("shards-")) if "-" in settings.shards else config.tokenize.seq_lengths[0]
+    if length > LONGEST_ROW:
+        raise ValueError(
+            f"tokenize.seq_length: rows of {length} tokens, at most {LONGEST_ROW} are possible for pretrain"
+        )
+    if settings.init_from:
+        with told_as("pretrain.init_from"):
+            directory = find_pretrained(settings.init_from, ["config.json"])
+            read_architecture(directory, vocab_size=0, seq_length=length, next_sentence=False)

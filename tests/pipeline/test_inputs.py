@@ -1,0 +1,54 @@
+"""Mistakes that can be known at once are told before anything is read."""
+
+import json
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.errors import UserError
+from pipeline.estimate import describe_plan
+from tests.pipeline.corpus import run_stages, write_config, write_corpus
+
+BERT = {
+    "model_type": "bert", "vocab_size": 512, "max_position_embeddings": 32, "hidden_size": 32,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+}  # fmt: skip
+SETS = '[{"name": "exam", "format": "jsonl", "path": "/no/such.jsonl"}]'
+
+
+@pytest.fixture
+def path(tmp_path):
+    write_corpus(tmp_path / "corpus", files=1, per_file=10)
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(BERT))
+    return write_config(tmp_path, pretrain={"model": "bert-tiny", "steps": 1, "batch_rows": 1})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("dedup.against=[/no/such]", "dedup.against /no/such: no finished dedup there"),
+        ("dedup.takedown=/no/such.txt", "dedup.takedown: cannot read /no/such.txt"),
+        (f"dedup.decontaminate.sets={SETS}", "dedup.decontaminate exam: "),
+        ("tokenize.tokenizer={load: /no/such}", "tokenize.tokenizer.load: no tokenizer at /no/such"),
+        ("tokenize.tokenizer={load: PATH/decoder.json}", "lacks special tokens"),
+        ("pretrain.init_from=/no/such", "pretrain.init_from: '/no/such' is no directory"),
+        ("pretrain.init_from=PATH", "has no config.json"),
+        ("pretrain.init_from=PATH/bert", "32 positions, the rows 64 tokens"),
+        ("tokenize.seq_length=32768", "rows of 32768 tokens, at most 16384"),
+    ],
+)
+def test_told_before_anything_is_read(path, tmp_path, change, words):
+    """By the run and by its plan; a run that ends before that stage has no need of it."""
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.BPE()).save(str(tmp_path / "decoder.json"))
+    change = change.replace("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=words) as caught:
+        run_stages(path, last="pretrain", overrides=[change])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=words):
+        describe_plan(load_config(str(path), [change]))
+    if change.startswith("dedup.against"):  # one of them, for the time it takes
+        run_stages(path, last="clean", overrides=[change])
