@@ -33,7 +33,7 @@ def check_inputs(config: Config, stages: Sequence[str]) -> None:
 
 def _check_dedup(config: Config) -> None:
     for out in config.dedup.against:
-        load_earlier(out, config.dedup)
+        load_earlier(out, config.dedup, config.output)
     try:
         if config.dedup.takedown is not None:
             storage.file_hash(config.dedup.takedown)
