@@ -30,7 +30,7 @@ def load_earlier(out: str, dedup: Dedup, own: str) -> EarlierRun:
     if _resolved(out) == _resolved(own):
         raise UserError(f"dedup.against {out}: this is the output of the run itself, every document would be a copy")
     run = storage.read_json(storage.join(out, "run.json"))
-    if run is None or "dedup" not in run["stages"]:
+    if not isinstance(run, dict) or "dedup" not in run.get("stages", {}):
         raise UserError(
             f"dedup.against {out}: no finished dedup there; run `gristmill dedup` on its configuration first"
         )

@@ -194,6 +194,8 @@ def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path, monkeypatch)
         return str(caught.value)
 
     assert "no finished dedup there" in refusal({"minhash": SMALL, "against": [str(tmp_path)]})
+    (tmp_path / "run.json").write_text('{"a": 1}')  # of another program
+    assert "no finished dedup there" in refusal({"minhash": SMALL, "against": [str(tmp_path)]})
     run_stages(configure(tmp_path, "second", {"minhash": SMALL}, new=new), last="dedup")
     (tmp_path / "link").symlink_to(tmp_path / "second")
     for name in ("second", "first/../second/", "link"):
