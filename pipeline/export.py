@@ -51,9 +51,9 @@ def export(out: str, to: str, *, file_format: str, engine: Engine, say: Say) -> 
     Raises:
         UserError: `out` is no run, or one that has not come to the end of dedup.
     """
+    _check_complete(out)
     if storage.is_local(to) and storage.is_local(out) and Path(to).resolve().is_relative_to(Path(out).resolve()):
         raise UserError(f"--to {to} is the run itself or inside it; name another directory")
-    _check_complete(out)
     held = lock(to)
     try:
         storage.remove_private(to)
