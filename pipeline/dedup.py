@@ -28,6 +28,7 @@ from pipeline.context import RunContext, upstream_key
 from pipeline.decontamination import find_contaminated
 from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
+from pipeline.dedup_runs import graph_runs
 from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_takedown import find_taken_down, list_hash
 from pipeline.dedup_units import (
@@ -39,7 +40,6 @@ from pipeline.dedup_units import (
     graph_identity,
     graph_links,
     graph_origins,
-    graph_runs,
     graph_shingles,
 )
 from pipeline.errors import UserError

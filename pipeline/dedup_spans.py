@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from pipeline import dedup_shuffle
 from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_runs import SEGMENT, RunWriter
 from pipeline.dedup_takedown import taken_down
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition, signatures_of
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
-from transforms.dedup import PREFIX_BITS, by_prefix
+from transforms.dedup import PREFIX_BITS
 from transforms.each_unit import EachUnit
 from transforms.schema import DELETIONS
 from transforms.spans import (
@@ -48,8 +49,6 @@ from transforms.spans import (
     window_spans,
 )
 from transforms.unit import WorkUnit
-
-SEGMENT = 1 << 22  # entries of a run that are sorted together, and entries of a partition
 
 Kind = Literal["line", "anchor", "window"]
 _RUNS = {"line": LINE_RUN, "anchor": ANCHOR_RUN, "window": WINDOW_RUN}
@@ -120,20 +119,12 @@ def _write_run(unit: WorkUnit, context: SpanContext) -> None:
     dedup, signed = context.dedup, context.dedup.named(unit.name)
     table = f"work/{context.kind}s"
     writer = UnitWriter(dedup.out, context.job, unit)
-    writer.open(table, _RUNS[context.kind])
+    run = RunWriter(writer, table, _RUNS[context.kind], SEGMENT)
     repeated_R = _repeated(dedup, signed) if context.kind == "window" else np.empty(0, np.uint64)
-    held: list[pa.Table] = []
-    num_held = num_spans = 0
     for row_N, texts in _surviving_texts(dedup, signed):
-        held.append(_spans(context, texts, row_N, repeated_R))
-        num_held += held[-1].num_rows
-        num_spans += held[-1].num_rows
-        if num_held >= SEGMENT:
-            writer.write(table, by_prefix(pa.concat_tables(held).combine_chunks()))
-            held, num_held = [], 0
-    if num_held:
-        writer.write(table, by_prefix(pa.concat_tables(held).combine_chunks()))
-    writer.commit({"spans": num_spans})
+        run.write(_spans(context, texts, row_N, repeated_R))
+    run.flush()
+    writer.commit({"spans": run.num_entries})
 
 
 def _spans(

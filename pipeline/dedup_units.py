@@ -14,13 +14,10 @@ from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
     EDGES,
-    band_run,
-    by_prefix,
     cluster_counts,
     cluster_size,
     components,
     edge_table,
-    exact_run,
     link_exact,
     link_minhash,
     origins,
@@ -30,8 +27,8 @@ from transforms.dedup import (
 )
 from transforms.each_unit import EachUnit
 from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
-from transforms.fingerprint import MinHashParameters, check_metadata
-from transforms.page_url import URL_RUN, newest, url_rows
+from transforms.fingerprint import MinHashParameters
+from transforms.page_url import newest
 from transforms.unit import WorkUnit
 
 SURVIVOR_TABLE = "work/survivors"
@@ -95,35 +92,6 @@ class DedupContext:
             if not starts or starts[-1][1] != signed.run:
                 starts.append((signed.first_dense, signed.run))
         return starts or [(0, None)]
-
-
-def _write_runs(unit: WorkUnit, context: DedupContext) -> None:
-    signed = context.named(unit.name)
-    signatures = read_table(signed.out, signed.record(), "signatures")
-    check_metadata(signatures.schema, context.parameters)
-    tables = {}
-    if context.exact:
-        tables["exact"] = exact_run(signatures)
-    if context.parameters is not None:
-        tables["bands"] = band_run(signatures, context.parameters)
-    if context.url:
-        tables["url"] = _url_run(signed)
-    writer = UnitWriter(context.out, "dedup-runs", unit)
-    for name, run in tables.items():
-        writer.write(f"work/{name}", run)
-    writer.commit({name: tables[name].num_rows if name in tables else 0 for name in ("exact", "bands", "url")})
-
-
-def _url_run(signed: Signed) -> pa.Table:
-    parts, row = [URL_RUN.empty_table()], 0
-    for batch in read_batches(signed.out, signed.record(), "documents", columns=("url", "metadata")):
-        parts.append(url_rows(batch.column("url"), batch.column("metadata"), row))
-        row += batch.num_rows
-    return by_prefix(pa.concat_tables(parts).combine_chunks())
-
-
-def graph_runs(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_runs, context=context)
 
 
 def _write_identity(unit: WorkUnit, context: DedupContext) -> None:

@@ -59,14 +59,18 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-def exact_run(signatures: pa.Table) -> pa.Table:
-    """Return the content hashes of a unit, as EXACT_RUN ordered by the prefix of the key, then by row."""
+def exact_run(signatures: pa.Table, first_row: int = 0) -> pa.Table:
+    """Return the content hashes of a unit, as EXACT_RUN ordered by the prefix of the key, then by row.
+
+    `first_row` is that of `signatures` in its unit, if they are a part of it; so it is in `band_run`.
+    """
     exact_N = exact_words(_one_chunk(signatures.column("exact")))
     order_N = _order_by_prefix(exact_N[:, 0])
-    return pa.table([exact_N[order_N, 0], exact_N[order_N, 1], order_N.astype(np.uint32)], schema=EXACT_RUN)
+    row_N = (order_N + first_row).astype(np.uint32)
+    return pa.table([exact_N[order_N, 0], exact_N[order_N, 1], row_N], schema=EXACT_RUN)
 
 
-def band_run(signatures: pa.Table, parameters: MinHashParameters) -> pa.Table:
+def band_run(signatures: pa.Table, parameters: MinHashParameters, first_row: int = 0) -> pa.Table:
     """Return the band keys of a unit, as BAND_RUN ordered by the prefix of the key, then by row.
 
     Documents without a signature have no entry. 12 bytes an entry, `bands` entries a document; 0.3 us a document.
@@ -76,6 +80,7 @@ def band_run(signatures: pa.Table, parameters: MinHashParameters) -> pa.Table:
     key_E = np.empty(len(row_D) * parameters.bands, np.uint64)
     band_keys(sig_NK, row_D, parameters.bands, parameters.rows, key_E)
     order_E = _order_by_prefix(key_E)
+    row_D += first_row
     return pa.table([key_E[order_E], row_D.astype(np.uint32)[order_E // parameters.bands]], schema=BAND_RUN)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dedup, dedup_shuffle
+from pipeline import dedup, dedup_runs, dedup_shuffle
 from pipeline.errors import UserError
 from pipeline.gates.contamination import contamination
 from pipeline.output import Output
 from tests.pipeline.corpus import WORDS, column_hashes, counts, run_stages
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records, map_table, read_batches, read_table
 
 
 def long_text(rng):
@@ -253,6 +253,29 @@ def test_one_page_of_a_url_is_kept(tmp_path):
     run_stages(path, last="dedup", overrides=["sources.1.priority=0"])
     rows = [row for row in read(tmp_path / "out", "dedup", "deletions") if row["reason"] == "url"]
     assert {place[row["doc_id"]]: place[row["twin_id"]] for row in rows} == {0: 7, 1: 7, 6: 5}
+
+
+def test_runs_in_segments_give_the_same(crawls, tmp_path, monkeypatch):
+    """However few entries are sorted together, the tables that others read are the same."""
+    settings = {"url": True, "minhash": SMALL}
+    run_stages(configure(tmp_path, "whole", settings, old=crawls / "old.jsonl"), last="dedup")
+
+    def few_rows(*args, **options):
+        for batch in read_batches(*args, **options):
+            yield from (batch.slice(row, 7) for row in range(0, batch.num_rows, 7))
+
+    monkeypatch.setattr(dedup_runs, "read_batches", few_rows)
+    path = configure(tmp_path, "segments", settings, old=crawls / "old.jsonl")
+    run_stages(path, last="dedup")
+    for table in ("work/exact", "work/bands", "work/url"):  # one segment: to the byte
+        assert read(tmp_path / "segments", "dedup-runs", table) == read(tmp_path / "whole", "dedup-runs", table)
+    shutil.rmtree(tmp_path / "segments")
+    monkeypatch.setattr(dedup_runs, "SEGMENT", 50)
+    monkeypatch.setattr(dedup, "_PARTITION_ENTRIES", 64)
+    run_stages(path, last="dedup")
+    record = next(iter(load_records(str(tmp_path / "segments"), "dedup-runs").values()))
+    assert map_table(str(tmp_path / "segments"), record, "work/bands").column("key").num_chunks > 5
+    assert column_hashes(tmp_path / "segments") == column_hashes(tmp_path / "whole")
 
 
 def test_jaccard_reads_the_text_of_candidates_only(crawls, tmp_path):
