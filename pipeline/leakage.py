@@ -17,7 +17,7 @@ from transforms.commit import Record, UnitWriter, load_record, load_records, map
 from transforms.each_unit import EachUnit
 from transforms.fingerprint import MinHashParameters
 from transforms.leakage import BANDS, NEAR, bands_of, near_documents
-from transforms.shards import is_validation, validation_threshold
+from transforms.shards import MIN_VALIDATION_DOCUMENTS, is_validation, validation_threshold
 from transforms.unit import WorkUnit
 
 LEAKAGE_VERSION = 1  # raised when other documents are found for the same signatures and configuration
@@ -42,8 +42,11 @@ def validation_bound(context: RunContext, tokens: dict[str, Record]) -> int:
     num_documents = sum(record.counts["kept"] for record in tokens.values())
     if fraction * num_documents > _PLENTY:
         return validation_threshold(fraction, np.zeros(0, np.uint64), num_documents)
-    columns = [map_table(context.out, record, "tokens").column("content_hash").to_numpy() for record in tokens.values()]
-    return validation_threshold(fraction, np.concatenate(columns), num_documents)
+    smallest = np.zeros(0, np.uint64)
+    for record in tokens.values():  # not all of them: a fraction of 1e-9 is small for a corpus of 10^11 too
+        own = map_table(context.out, record, "tokens").column("content_hash").to_numpy()
+        smallest = np.sort(np.concatenate((smallest, own)))[:MIN_VALIDATION_DOCUMENTS]
+    return validation_threshold(fraction, smallest, num_documents)
 
 
 def find_near(context: RunContext, tokens: dict[str, Record], threshold: int) -> dict[str, str]:

@@ -8,11 +8,13 @@ import fsspec
 import pyarrow as pa
 import pytest
 
+from pipeline import leakage
 from pipeline.errors import UserError
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config, write_corpus
 from transforms import shards as shards_module
 from transforms import storage
 from transforms.commit import load_records, read_table
+from transforms.shards import validation_threshold
 
 
 @pytest.fixture
@@ -218,3 +220,22 @@ def test_packed_documents_and_pairs_have_their_own_tokens(directory):
     assert "next_sentence_label" in column_hashes(out)["shards"]["shards/train"]
     run_stages(path)
     assert column_hashes(out) == packed
+
+
+def test_a_tiny_fraction_holds_few_hashes(tmp_path, monkeypatch):
+    """Of all content hashes the smallest 20 are kept, and the split is that of all of them."""
+    write_corpus(tmp_path / "corpus", files=2, per_file=60)
+    tokenize = {"tokenizer": {"train": "wordpiece", "vocab_size": 400}, "seq_length": 64, "validation": 0.000001}
+    given = []
+
+    def remember(fraction, hashes, num_documents):
+        given.append(hashes)
+        return validation_threshold(fraction, hashes, num_documents)
+
+    monkeypatch.setattr(leakage, "validation_threshold", remember)
+    run_stages(write_config(tmp_path, tokenize=tokenize))
+    out = str(tmp_path / "out")
+    tables = [read_table(out, record, "tokens") for record in load_records(out, "tokenize").values()]
+    hashes = [value for table in tables for value in table.column("content_hash").to_pylist()]
+    assert len(hashes) > 40
+    assert [held.tolist() for held in given] == [sorted(hashes)[:20]] * len(given) != []
