@@ -80,8 +80,8 @@ def _text_ratio(kind: str, unit: PlannedUnit) -> float:
 
 def describe_plan(config: Config, price: float | None = None) -> str:
     """Return the plan as text; nothing is written and no source is opened. `price` is that of one core for an hour."""
+    check_inputs(config, STAGES)  # before the names: it tells the key
     check_names(config)
-    check_inputs(config, STAGES)
     plan = make_plan(config.sources, config.unit_bytes)
     return "\n".join([*_inputs(config, plan), *_needs(config, estimate(config, plan), price), *_choices(config)])
 
