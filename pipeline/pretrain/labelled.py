@@ -104,7 +104,11 @@ def _json_rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
+_MAX_FIELD = 1 << 30  # csv's own limit of 128 Ki characters is less than a book
+
+
 def _csv_rows(path: Path, text: str, suffix: str) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(_MAX_FIELD)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",")
     try:
         yield from reader
