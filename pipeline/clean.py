@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 
 from pipeline.config import Config, read_yaml
 from pipeline.context import RunContext
@@ -21,12 +20,12 @@ from transforms.detector import open_detector
 from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.quality import STATISTICS
-from transforms.language import LabelLanguage, label_language, named_languages
+from transforms.language import LabelLanguage, named_languages
 from transforms.ledger import CleanSplit
-from transforms.normalise import Normalise, normalise
-from transforms.pii import MaskPii, mask_pii
+from transforms.normalise import Normalise
+from transforms.pii import MaskPii
 from transforms.presets import Choice, ThresholdRule, language_values
-from transforms.quality import FilterQuality, filter_quality
+from transforms.quality import FilterQuality
 from transforms.read import ReadUnits
 from transforms.repair import RepairText
 from transforms.signing import Sign
@@ -107,43 +106,43 @@ def _list_paths(config: Config) -> list[str]:
     return paths
 
 
-def steps(config: Config) -> tuple[list[BatchFunction], list[BatchFunction]]:
-    """Return what is done to each batch before everything else, and behind the quality rules."""
+def steps(config: Config) -> list[BatchFunction]:
+    """Return what is done to each batch between reader and signature, in order.
+
+    Raises:
+        ValueError: a language, preset, statistic, kind or value that there is not.
+    """
     clean = config.clean
-    first: list[BatchFunction] = []
-    last: list[BatchFunction] = []
+    found: list[BatchFunction] = []
     if clean.url_filter is not None:
-        first.append(FilterUrls(**clean.url_filter.model_dump()))
+        found.append(FilterUrls(**clean.url_filter.model_dump()))
     if clean.repair:
-        first.append(RepairText(what=clean.repair))
+        found.append(RepairText(what=clean.repair))
+    found.append(Normalise(unicode=clean.unicode))
+    if clean.language is not None:
+        found.append(LabelLanguage(**clean.language.options))
+    if quality := quality_options(config):
+        found.append(FilterQuality(**quality))
     if clean.bad_words is not None:
-        last.append(FilterBadWords(**clean.bad_words.model_dump()))
+        found.append(FilterBadWords(**clean.bad_words.model_dump()))
     if clean.classifier is not None:
-        last.append(Classify(**clean.classifier.model_dump()))
-    return first, last
+        found.append(Classify(**clean.classifier.model_dump()))
+    if clean.pii:
+        found.append(MaskPii(kinds=clean.pii))
+    if clean.stop_words is not None:
+        found.append(RemoveStopWords(words=clean.stop_words))
+    return found
 
 
 def graph(units: beam.PCollection, context: CleanContext) -> None:
-    """Read, normalise, filter by language and quality, mask personal data, sign, write."""
+    """Read, take the steps, sign, write."""
     config = context.config
     sign = Sign(parameters=minhash_parameters(config))
-    first, last = steps(config)
     batches = units | ReadUnits(
         sources={source.name: source for source in config.sources}, out=context.out, stage=STAGE
     )
-    for function in first:
-        batches |= EachBatch(function=function)
-    batches |= Normalise(unicode=config.clean.unicode)
-    if config.clean.language is not None:
-        batches |= LabelLanguage(**config.clean.language.options)
-    if quality := quality_options(config):
-        batches |= FilterQuality(**quality)
-    for function in last:
-        batches |= EachBatch(function=function)
-    if config.clean.pii:
-        batches |= MaskPii(kinds=config.clean.pii)
-    if config.clean.stop_words is not None:
-        batches |= EachBatch(function=RemoveStopWords(words=config.clean.stop_words))
+    for step in steps(config):
+        batches |= EachBatch(function=step)
     batches |= sign
     split = CleanSplit(
         stage=STAGE,
@@ -152,25 +151,6 @@ def graph(units: beam.PCollection, context: CleanContext) -> None:
         statistics=statistics_kept(config),
     )
     batches | WriteUnits(out=context.out, stage=STAGE, split=split)
-
-
-def decide(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
-    """Return a batch of schema IN_FLIGHT as it would reach the writer: what the graph does, for `try`."""
-    first, last = steps(config)
-    for function in first:
-        batch = function(batch)
-    batch = normalise(batch, unicode=config.clean.unicode)
-    if config.clean.language is not None:
-        batch = label_language(batch, **config.clean.language.options)
-    if quality := quality_options(config):
-        batch = filter_quality(batch, **quality)
-    for function in last:
-        batch = function(batch)
-    if config.clean.pii:
-        batch = mask_pii(batch, kinds=config.clean.pii)
-    if config.clean.stop_words is not None:
-        batch = RemoveStopWords(words=config.clean.stop_words)(batch)
-    return batch
 
 
 def stage_key(config: Config) -> str:
@@ -201,17 +181,15 @@ def check_names(config: Config) -> None:
             raise UserError(f"source {source.name} needs {package}; pip install 'gristmill[{package}]'")
     try:
         if config.clean.language is not None:
-            LabelLanguage(**config.clean.language.options)
             labels = open_detector(config.clean.language.model).labels
             for chosen in config.clean.quality:
                 if isinstance(chosen, QualityPreset):
                     named_languages(labels, tuple(chosen.languages))  # a label that never comes would do nothing
-        if quality := quality_options(config):
-            FilterQuality(**quality)
+        for step in steps(config):
+            if isinstance(step, Classify):
+                step.check()
         for path in _list_paths(config):
             read_list(path)
-        if config.clean.classifier is not None:
-            Classify(**config.clean.classifier.model_dump()).check()
         if config.dedup.takedown is not None:
             read_list(config.dedup.takedown)  # of the next stage, but nobody waits for this one to learn it
     except ValueError as error:

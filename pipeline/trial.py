@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.clean import check_names, decide, statistics_kept
+from pipeline.clean import check_names, statistics_kept, steps
 from pipeline.config import Config
 from pipeline.errors import UserError
 from transforms.readers.dispatch import read_slice
@@ -22,7 +22,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
         UserError: there is no such file.
     """
     check_names(config)
-    measured = statistics_kept(config)
+    chosen, measured = steps(config), statistics_kept(config)
     like = next((source for source in config.sources if source.format == "jsonl"), config.sources[0])
     source = Source(name="try", format="jsonl", path=path, text=like.text, url=like.url)
     try:
@@ -32,9 +32,10 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
     for file, entry in enumerate(entries):
         part = Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)
         for batch in read_slice(source, part):
-            decided = decide(batch, config)
-            edits = edit_columns(decided)
-            for number, row in enumerate(decided.to_pylist()):
+            for step in chosen:
+                batch = step(batch)  # noqa: PLW2901 - as the graph does
+            edits = edit_columns(batch)
+            for number, row in enumerate(batch.to_pylist()):
                 verdict = {"keep": row["rule"] is None, **{name: row[name] for name in ("rule", "value", "threshold")}}
                 yield {
                     **verdict,

@@ -1,4 +1,4 @@
-"""A step of the clean stage that is one function of a batch and remembers nothing: the function as a Beam transform."""
+"""A step of the clean stage is a function of a batch; here it becomes a Beam transform."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,18 +1,14 @@
 """The language of each document: a label, a score, and the rule that keeps some languages."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
-from transforms.batch import BatchKey
 from transforms.detector import Detector, open_detector
 from transforms.schema import SECOND_LANGUAGE, alive_mask, reject, set_column
 
@@ -106,30 +102,9 @@ def thresholds_by_label(detector: Detector, threshold: float, thresholds: Mappin
     return threshold_L
 
 
-class _LabelLanguage(beam.DoFn):
-    def __init__(self, options: "LabelLanguage") -> None:
-        self._options: dict[str, Any] = {
-            "keep": options.keep,
-            "threshold": options.threshold,
-            "thresholds": options.thresholds,
-            "model": options.model,
-        }
-        self._model = options.model
-        self._rejected = Metrics.counter("language", "rejected")
-
-    def setup(self) -> None:
-        open_detector(self._model)
-
-    def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        key, batch = element
-        out = label_language(batch, **self._options)
-        self._rejected.inc(batch.column("rule").null_count - out.column("rule").null_count)
-        yield key, out
-
-
-@dataclass(kw_only=True, eq=False)
-class LabelLanguage(beam.PTransform):
-    """Keyed batches to keyed batches; see `label_language`."""
+@dataclass(frozen=True, kw_only=True)
+class LabelLanguage:
+    """The step of the clean stage; see `label_language`, whose mistakes it tells when it is made."""
 
     keep: tuple[str, ...] = ()
     threshold: float = 0.65
@@ -141,6 +116,7 @@ class LabelLanguage(beam.PTransform):
         named_languages(detector.labels, self.keep)
         thresholds_by_label(detector, self.threshold, self.thresholds)
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        label = beam.ParDo(_LabelLanguage(self))
-        return batches | label.with_output_types(tuple[BatchKey, pa.RecordBatch])
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return label_language(
+            batch, keep=self.keep, threshold=self.threshold, thresholds=self.thresholds, model=self.model
+        )

@@ -5,18 +5,14 @@ joiners and U+200B stay, because Persian, Indic scripts, Thai and emoji need the
 """
 
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
-from transforms.batch import BatchKey
 from transforms.kernels.normalise import clean, composing_table, may_compose
 from transforms.kernels.strings import string_array, string_views
 from transforms.schema import alive_mask, reject, set_column
@@ -81,23 +77,11 @@ def composed(text: pa.Array, *, form: Literal["NFC", "NFKC"], where_N: NDArray[n
     )
 
 
-class _Normalise(beam.DoFn):
-    def __init__(self, unicode: UnicodeForm) -> None:
-        self._unicode = unicode
-        self._empty = Metrics.counter("normalise", EMPTY_RULE)
-
-    def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        key, batch = element
-        out = normalise(batch, unicode=self._unicode)
-        self._empty.inc(batch.column("rule").null_count - out.column("rule").null_count)
-        yield key, out
-
-
-@dataclass(kw_only=True, eq=False)
-class Normalise(beam.PTransform):
-    """Keyed batches to keyed batches; see `normalise`."""
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    """The step of the clean stage; see `normalise`."""
 
     unicode: UnicodeForm = "nfc"
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        return batches | beam.ParDo(_Normalise(self.unicode)).with_output_types(tuple[BatchKey, pa.RecordBatch])
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return normalise(batch, unicode=self.unicode)

@@ -6,15 +6,13 @@ of the documents. IPv6, `phone`, `card` and `iban` are ours.
 """
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.batch import BatchKey
 from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, NUM_KINDS, PHONE, find_pii, replace_pii, word_table
 from transforms.kernels.strings import string_array, string_views
 from transforms.schema import alive_mask, count_edits, set_column
@@ -111,23 +109,14 @@ def personal_data(texts: pa.Array, *, kinds: Sequence[str]) -> list[tuple[int, s
     return [(row, words.decode()) for row, words in found if words not in _TOKENS]
 
 
-class _MaskPii(beam.DoFn):
-    def __init__(self, kinds: tuple[str, ...]) -> None:
-        self._kinds = kinds
-
-    def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        key, batch = element
-        yield key, mask_pii(batch, kinds=self._kinds)
-
-
-@dataclass(kw_only=True, eq=False)
-class MaskPii(beam.PTransform):
-    """Keyed batches to keyed batches; see `mask_pii`."""
+@dataclass(frozen=True, kw_only=True)
+class MaskPii:
+    """The step of the clean stage; see `mask_pii`, whose mistakes it tells when it is made."""
 
     kinds: tuple[str, ...]
 
     def __post_init__(self) -> None:
         chosen_kinds(self.kinds)
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        return batches | beam.ParDo(_MaskPii(tuple(self.kinds))).with_output_types(tuple[BatchKey, pa.RecordBatch])
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return mask_pii(batch, kinds=self.kinds)

@@ -3,19 +3,15 @@
 Presets are those of `transforms.presets`; tokens are those of `transforms.kernels.tokens`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
-from transforms.batch import BatchKey
 from transforms.kernels.c4 import NUM_CUTS, pack
 from transforms.kernels.characters import by_character_table, character_table
 from transforms.kernels.lexicon import NUM_ROWS, intern_all
@@ -250,35 +246,14 @@ def _reject_by_statistics(
     return batch
 
 
-# Memories of this process that no bundle uses. A local worker runs a pipeline for each unit, and what has been seen in
+# Memories of this process that no batch uses. A local worker runs a pipeline for each unit, and what has been seen in
 # one unit comes again in the next: with a new memory for each unit of 16 MB the rules took twice the time.
 _SPARE: list[Memory] = []
 
 
-class _FilterQuality(beam.DoFn):
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        self._rejected = Metrics.counter("quality", "rejected")
-
-    def start_bundle(self) -> None:
-        try:
-            self._memory = _SPARE.pop()
-        except IndexError:
-            self._memory = Memory()
-
-    def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        key, batch = element
-        out = filter_quality(batch, **self._options, memory=self._memory)
-        self._rejected.inc(batch.column("rule").null_count - out.column("rule").null_count)
-        yield key, out
-
-    def finish_bundle(self) -> None:
-        _SPARE.append(self._memory)
-
-
-@dataclass(kw_only=True, eq=False)
-class FilterQuality(beam.PTransform):
-    """Keyed batches to keyed batches; see `filter_quality`."""
+@dataclass(frozen=True, kw_only=True)
+class FilterQuality:
+    """The step of the clean stage; see `filter_quality`, whose mistakes it tells when it is made."""
 
     presets: tuple[str | Choice, ...] = ()
     rules: tuple[ThresholdRule, ...] = ()
@@ -288,7 +263,13 @@ class FilterQuality(beam.PTransform):
         chosen_presets(self.presets)
         check_rules(self.rules, STATISTIC_NAMES)
 
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        options = {"presets": self.presets, "rules": self.rules, "keep_statistics": self.keep_statistics}
-        quality = beam.ParDo(_FilterQuality(options))
-        return batches | quality.with_output_types(tuple[BatchKey, pa.RecordBatch])
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            memory = _SPARE.pop()
+        except IndexError:
+            memory = Memory()
+        out = filter_quality(
+            batch, presets=self.presets, rules=self.rules, keep_statistics=self.keep_statistics, memory=memory
+        )
+        _SPARE.append(memory)
+        return out

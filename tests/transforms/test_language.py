@@ -3,16 +3,12 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from apache_beam.testing.util import assert_that
 
 from tests.transforms.batches import batch_of
 from tests.transforms.kernels.test_language import TEXTS
-from transforms.batch import BatchKey
 from transforms.detector import open_detector, sample
 from transforms.language import LabelLanguage, label_language, named_languages
 from transforms.ledger import mixed_counts
@@ -78,23 +74,15 @@ def test_slices_and_empty_batches():
     assert label_language(whole.slice(0, 0)).num_rows == 0
 
 
-def test_transform_keeps_keys_and_counts():
-    """The PTransform hands on each key with its batch, typed, and counts what it rejects."""
-    key = BatchKey("u", 0, "k", 0, 2, last=True)
-    pipeline = beam.Pipeline(runner="FnApiRunner")
-    out = pipeline | beam.Create([(key, batch_of([TEXTS["en"], TEXTS["ru"]]))]) | LabelLanguage(keep=("ru",))
-    assert out.element_type == beam.typehints.Tuple[BatchKey, pa.RecordBatch]
-
-    def check(elements):
-        [(out_key, batch)] = elements
-        assert out_key == key
-        assert batch.column("language").to_pylist() == ["en", "ru"]
-
-    assert_that(out, check)
-    result = pipeline.run()
-    result.wait_until_finish()
-    [counter] = result.metrics().query(beam.metrics.MetricsFilter().with_name("rejected"))["counters"]
-    assert counter.committed == 1
+def test_the_step_does_what_the_function_does():
+    """Each option of the step reaches the function."""
+    batch = batch_of([TEXTS["en"], TEXTS["ru"], TEXTS["de"] * 20 + TEXTS["en"] * 8])
+    seen = []
+    for options in ({}, {"keep": ("de",)}, {"keep": ("de",), "threshold": 1.0}, {"thresholds": {"de": 0.9}}):
+        out = LabelLanguage(**options)(batch)
+        assert out == label_language(batch, **options)
+        seen.append([rule is None for rule in out.column("rule").to_pylist()])
+    assert seen == [[True] * 3, [False, False, True], [False] * 3, [True, True, False]]
 
 
 def test_thresholds_by_language():

@@ -2,15 +2,11 @@
 
 import unicodedata
 
-import apache_beam as beam
-import pyarrow as pa
 import pytest
-from apache_beam.testing.util import assert_that
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.batches import batch_of
-from transforms.batch import BatchKey
 from transforms.normalise import Normalise, normalise
 from transforms.schema import IN_FLIGHT
 
@@ -62,20 +58,8 @@ def test_output_is_normal_and_stable(form, texts):
     assert again.column("text").to_pylist() == out.column("text").to_pylist()
 
 
-def test_transform_keeps_keys_and_counts():
-    """The PTransform hands on each key with its batch, typed, and counts the empty documents."""
-    key = BatchKey("u", 0, "k", 0, 2, last=True)
-    pipeline = beam.Pipeline(runner="FnApiRunner")
-    out = pipeline | beam.Create([(key, batch_of(["", "a "]))]) | Normalise(unicode="nfc")
-    assert out.element_type == beam.typehints.Tuple[BatchKey, pa.RecordBatch]
-
-    def check(elements):
-        [(out_key, batch)] = elements
-        assert out_key == key
-        assert batch.column("text").to_pylist() == ["", "a"]
-
-    assert_that(out, check)
-    result = pipeline.run()
-    result.wait_until_finish()
-    [counter] = result.metrics().query(beam.metrics.MetricsFilter().with_name("empty"))["counters"]
-    assert counter.committed == 1
+def test_the_step_does_what_the_function_does():
+    """Normalise with its form is the function with that form."""
+    batch = batch_of(["", "a ", "\ufb01"])
+    assert Normalise(unicode="nfkc")(batch) == normalise(batch, unicode="nfkc")
+    assert Normalise()(batch) == normalise(batch, unicode="nfc") != normalise(batch, unicode="nfkc")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.reference import quality as twin
 from tests.transforms.batches import batch_of
 from transforms.batch import BatchKey
+from transforms.each_batch import EachBatch
 from transforms.kernels.lexicon import NUM_ROWS
 from transforms.kernels.quality import STATISTICS
 from transforms.kernels.room import new_room
@@ -282,11 +283,11 @@ def test_slices_and_empty_batches():
 
 
 def test_transform_keeps_keys_and_counts():
-    """The PTransform hands on each key with its batch, typed; lines cut are counted beside the rows."""
+    """The step in a graph hands on each key with its batch, typed; lines cut are counted beside the rows."""
     key = BatchKey("u", 0, "k", 0, 2, last=True)
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         batches = pipeline | beam.Create([(key, batch_of([GOOD + "\nx\nwe use cookies", "short"]))])
-        out = batches | FilterQuality(presets=("c4-fineweb", "gopher-quality"))
+        out = batches | EachBatch(function=FilterQuality(presets=("c4-fineweb", "gopher-quality")))
         assert out.element_type == beam.typehints.Tuple[BatchKey, pa.RecordBatch]
 
         def check(elements):
@@ -311,7 +312,8 @@ def test_a_unit_begins_with_what_the_one_before_has_seen():
     seen, rows = [], []
     for _ in range(2):
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
-            _ = pipeline | beam.Create([(key, batch)]) | FilterQuality(presets=("gopher-quality",))
+            step = FilterQuality(presets=("gopher-quality",))
+            _ = pipeline | beam.Create([(key, batch)]) | EachBatch(function=step)
         seen.append(_SPARE[-1])
         rows.append(int(_SPARE[-1].lexicon.used[NUM_ROWS]))
     assert seen[0] is seen[1]
