@@ -1,5 +1,6 @@
 # make demo   real text to shards and a small trained model, in runs/quickstart
 # make test   linters, types and the whole test suite
+# make fuzz   the property tests with new random examples, ROUNDS times
 # make warm   compile all kernels once for this machine
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -7,13 +8,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test warm lint clean
+ROUNDS ?= 10
+
+.PHONY: demo test fuzz warm lint clean
 
 demo: $(STAMP)
 	$(BIN)/gristmill run configs/quickstart.yaml
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz: $(STAMP)
+	for round in $$(seq $(ROUNDS)); do \
+		GRISTMILL_EXAMPLES=fuzz $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis || exit 1; \
+	done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -5,10 +5,16 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+# `make test` draws the same examples every time: a red build is about the change. `make fuzz` draws new ones.
+settings.register_profile("test", derandomize=True, database=None)
+settings.register_profile("fuzz", print_blob=True)
+settings.load_profile(os.environ.get("GRISTMILL_EXAMPLES", "test"))
 
 ROOT = Path(__file__).resolve().parent.parent
 _connect = socket.socket.connect

@@ -152,12 +152,15 @@ def window_cuts(
         return np.empty(0, np.int64), start_W, stop_W, twin_W
     inner_W = twin_W == dense_W
     start_W = np.where(inner_W, np.maximum(start_W, twin_start_W + np.uint32(length)), start_W)
+    # Stops ascend, but a start that was moved may lie behind a later one. That window covers this: take its start.
+    place_W = dense_W.astype(np.uint64) << np.uint64(32) | start_W
+    start_W = np.minimum.accumulate(place_W[::-1])[::-1].astype(np.uint32)
     new_W = np.ones(len(dense_W), np.bool_)
     new_W[1:] = (dense_W[1:] != dense_W[:-1]) | (start_W[1:] > stop_W[:-1])
     first_S = np.flatnonzero(new_W)
     last_S = np.append(first_S[1:], len(dense_W)) - 1
     row_S = dense_W[first_S].astype(np.int64) - first_dense
-    start_S, stop_S = np.minimum.reduceat(start_W, first_S).astype(np.int64), stop_W[last_S].astype(np.int64)
+    start_S, stop_S = start_W[first_S].astype(np.int64), stop_W[last_S].astype(np.int64)
     offsets_N1, bytes_M = string_views(texts)
     padded_M = np.append(bytes_M[: offsets_N1[-1]], np.uint8(0))
     base_S = offsets_N1[row_S].astype(np.int64)

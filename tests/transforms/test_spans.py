@@ -93,6 +93,13 @@ def test_substrings_against_brute_force(texts, length, data):
     cut_texts(array, row_S, start_S, stop_S).validate(full=True)
 
 
+def test_spans_that_touch_are_one():
+    """Also where a window between them starts behind the next, since what it shares with its twin stays."""
+    text = "baaaabaaaaaaaab"
+    row_S, start_S, stop_S, _ = window_cuts(window_repeats([text], length=5), pa.array([text]), 0, length=5)
+    assert list(zip(row_S.tolist(), start_S.tolist(), stop_S.tolist(), strict=True)) == [(0, 5, 15)]
+
+
 def test_a_row_of_dots_keeps_one_window():
     """What a window shares with the one that it repeats stays."""
     texts = ["." * 1000, "." * 20]

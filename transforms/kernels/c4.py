@@ -41,6 +41,7 @@ from transforms.kernels.lines import (
     NUM_COUNTS,
     OTHER_END,
     PADDED,
+    RETURNS,
     THREE_CHUNKS,
     TOKEN_ROW,
     Tables,
@@ -269,7 +270,7 @@ def cut_lines(
             out_counts[DOC_LINES] += 1
             out_counts[DOC_FLAGS] |= flags & CHUNK_MASK
             sentences += _sentences(out_tables.tokens_T, out_first, num_tokens, False, rows_R)
-        out_lines_L[new, L_FLAGS] &= ~(OTHER_END | NO_END)
+        out_lines_L[new, L_FLAGS] &= ~(OTHER_END | NO_END | RETURNS)
         out_lines_L[new, L_END] = 0x0A
     if o > start and not edited:
         out_lines_L[out_counts[DOC_LINES] - 1, L_FLAGS] |= NO_END

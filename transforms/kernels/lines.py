@@ -46,6 +46,7 @@ BULLET, TRAILS_OFF, TERMINAL_LINE = 1 << 16, 1 << 17, 1 << 18
 PADDED = 1 << 19  # white space around the text
 OTHER_END, NO_END = 1 << 21, 1 << 22  # ended by something else than a line feed, or by nothing
 NOT_BLANK, THREE_CHUNKS = 1 << 23, 1 << 24  # at least one chunk, at least three
+RETURNS = 1 << 25  # a carriage return stands before its line feed
 
 # A token is the row of a string, and this bit where more or other than one space stands before it in its line.
 AFTER_GAP = 1 << 30
@@ -141,7 +142,10 @@ def scan(
                     end = i
                     i += width
                     break
-                line_hash = hash_step(line_hash, _U(code))
+                if code == 0x0D:  # before a line feed; `feed_lines` adds it to the hash where units are lines
+                    flags |= RETURNS
+                else:
+                    line_hash = hash_step(line_hash, _U(code))
                 white += 1
                 last_white = code
                 chars += 1
@@ -265,6 +269,8 @@ def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
         else:
             units.hashes_L[unit], units.chars_L[unit] = hashes_L[line], lines_L[line, L_CHARS]
             units.flags_L[unit] = flags
+        if lines_L[line, L_FLAGS] & RETURNS:  # as if it had ended the line, and an empty one had followed
+            units.hashes_L[unit] = hash_step(hash_step(units.hashes_L[unit], _U(0x0D)), _BASIS)
         joined = lines_L[line, L_FLAGS] & OTHER_END != 0
         if joined:
             units.hashes_L[unit] = hash_step(units.hashes_L[unit], _U(lines_L[line, L_END]))
