@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from transforms.readers.codec import suffix_codec
 from transforms.readers.remote import filesystem_of, is_url, told_as_os_errors
 from transforms.readers.source import Source
-from transforms.readers.stream import suffix_codec
 from transforms.schema import MAX_PARTS
 from transforms.unit import Slice
 

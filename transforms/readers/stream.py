@@ -5,32 +5,33 @@ Damage does not raise: all bytes before it come out, then a `Damage`, and where 
 member, zstd or lz4 frame, bzip2 or xz stream) the rest of the file follows.
 """
 
-import bz2
-import lzma
 import re
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
-import lz4.frame
 import zstandard
-from zlib_ng import zlib_ng
 
+from transforms.readers.codec import (
+    CHUNK_BYTES,
+    CODECS,
+    START_BYTES,
+    ZSTD_WINDOW,
+    Codec,
+    DecodeError,
+    Decoder,
+    decode,
+    looks_like_text,
+    suffix_codec,
+)
 from transforms.readers.remote import is_url, open_remote
 
-CHUNK_BYTES = 1 << 20
 # Bytes read at once from a compressed file. bz2 and lzma keep the output of a call that fails to themselves, so a call
 # is kept small; gzip at 64 KiB is as fast as at 256 KiB.
 _INPUT_BYTES = 1 << 16
-# What a decoder may allocate because a header of a few bytes says so: xz -9 needs 65 MiB, zstd --ultra 128 MiB, and the
-# command line of zstd, too, refuses more unless told otherwise.
-_XZ_MEMORY = 256 << 20
-_ZSTD_WINDOW = 128 << 20
 # A member, or a file, whose output passes both is a bomb, and the rest of it is not decompressed. Text reaches 10:1,
 # logs 100:1. Deflate ends at 1032:1, but the others make a terabyte of a few MB.
 BOMB_RATIO = 1000
 BOMB_BYTES = 1 << 30
-
 
 _TOO_MUCH_MEMORY = "decompression_memory"
 
@@ -44,65 +45,6 @@ class Damage(NamedTuple):
     rule: str
     offset: int
     between: bool = False
-
-
-class _Decoder(Protocol):
-    """What bz2, lzma, lz4 and our gzip have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes | None: ...
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
-
-
-class _GzipDecoder:
-    """One gzip member, with the interface of bz2 and lzma.
-
-    WARC with a member for each page: zlib-ng 795 MB/s, zlib 460, isal 920; but isal cannot copy its state, and without
-    a copy what a damaged call could still decode is lost.
-    """
-
-    def __init__(self) -> None:
-        self._zlib = zlib_ng.decompressobj(wbits=31)
-        self._rest = b""
-        self._silent = 0  # bytes of input without output
-        self.eof = False
-        self.needs_input = True
-        self.unused_data = b""
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        self._silent += len(data)
-        if self._silent > _GZIP_SILENT:
-            raise _DecodeError
-        data = self._rest + data if self._rest else data
-        before = self._zlib.copy()  # 40 KB: not measurable beside decoding 64 KiB
-        try:
-            out = self._zlib.decompress(data, max_length)
-        except zlib_ng.error:
-            raise _DecodeError(_salvage(before, data, max_length)) from None
-        if out:
-            self._silent = 0
-        self._rest = self._zlib.unconsumed_tail
-        self.eof, self.unused_data = self._zlib.eof, self._zlib.unused_data
-        # A full output may hide more of it in the window even where all input is taken.
-        self.needs_input = not self._rest and len(out) < max_length
-        return out
-
-
-def _salvage(decoder: Any, data: bytes, max_length: int) -> bytes:
-    """Repeat a call that failed on a copy of its decoder, byte by byte, and return what comes out before the damage."""
-    good = bytearray()
-    for position in range(len(data)):
-        try:
-            good += decoder.decompress(decoder.unconsumed_tail + data[position : position + 1], max_length - len(good))
-        except zlib_ng.error:
-            break
-        if len(good) >= max_length:
-            break
-    return bytes(good)
 
 
 class _BombError(Exception):
@@ -141,52 +83,6 @@ class _EndError(Exception):
     """The file ends within a member or frame."""
 
 
-class _DecodeError(Exception):
-    """The stream is damaged, or asks for too much memory; `good` is what the failing call could still decode."""
-
-    def __init__(self, good: bytes = b"", *, is_memory: bool = False) -> None:
-        super().__init__()
-        self.good = good
-        self.is_memory = is_memory
-
-
-def _decode(decoder: _Decoder, data: bytes) -> bytes:
-    try:
-        return decoder.decompress(data, CHUNK_BYTES)
-    except (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError) as error:  # bz2: OSError, lz4: RuntimeError
-        raise _DecodeError(is_memory="Memory usage limit" in str(error)) from error  # lzma has no class for it
-
-
-class _Codec(NamedTuple):
-    name: str
-    suffixes: tuple[str, ...]
-    start: bytes  # pattern of a member's first bytes
-    restart: bytes  # the same, strict enough to find a member behind damage
-    decoder: Callable[[], _Decoder] | None
-
-
-# Method 8, no reserved flag, and XFL and OS bytes that writers use (19: zlib on macOS): one false hit in 10^12 bytes of
-# noise.
-_GZIP_RESTART = rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04][\x00-\x13\xff]"
-_GZIP_SILENT = 1 << 18  # the longest header takes 64 KiB; one with a flipped bit may go on to the end of the file
-_BZIP2_START = rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"  # of a stream with blocks, of an empty one
-_XZ_START = rb"\xfd7zXZ\x00"
-_LZ4_START = rb"\x04\x22\x4d\x18"
-_ZSTD_START = rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"  # a frame, a skippable frame
-_CODECS = (
-    _Codec("gzip", (".gz", ".gzip"), rb"\x1f\x8b\x08", _GZIP_RESTART, _GzipDecoder),
-    _Codec("bzip2", (".bz2",), _BZIP2_START, _BZIP2_START, bz2.BZ2Decompressor),
-    _Codec("xz", (".xz",), _XZ_START, _XZ_START, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
-    _Codec("lz4", (".lz4",), _LZ4_START, _LZ4_START, lz4.frame.LZ4FrameDecompressor),
-    _Codec("zstd", (".zst", ".zstd"), _ZSTD_START, _ZSTD_START, None),
-)
-_START_BYTES = 10  # longest member start
-
-
-def _starts(codec: _Codec, data: bytes) -> bool:
-    return re.match(codec.start, data, re.DOTALL) is not None
-
-
 def open_path(path: str) -> BinaryIO:
     """Open a local path or an fsspec URL as stored, seekable.
 
@@ -197,12 +93,6 @@ def open_path(path: str) -> BinaryIO:
         ValueError: nobody knows the protocol, or the package that does is not installed.
     """
     return open_remote(path) if is_url(path) else open(path, "rb")  # noqa: PTH123
-
-
-def suffix_codec(path: str) -> str | None:
-    """Return the compression that the name of a file promises, or None."""
-    suffix = PurePath(path.partition("?")[0] if is_url(path) else path).suffix.lower()
-    return next((codec.name for codec in _CODECS if suffix in codec.suffixes), None)
 
 
 def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
@@ -220,7 +110,7 @@ def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
     """
     with open_path(path) as file:
         raw = _Raw(file)
-        codec = _codec(raw, path)
+        codec = codec_of(raw, path)
         if codec is None:
             yield from _plain(file, start, head=raw.ahead(0))
         else:
@@ -231,26 +121,16 @@ def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
 def is_compressed(path: str) -> bool:
     """True if `decompressed` would not give the bytes as stored. Opens the file."""
     with open_path(path) as file:
-        return _codec(_Raw(file), path) is not None
+        return codec_of(_Raw(file), path) is not None
 
 
-def _codec(raw: "_Raw", path: str) -> _Codec | None:
-    head = raw.ahead(_START_BYTES)
-    codec = next((codec for codec in _CODECS if _starts(codec, head)), None)
+def codec_of(raw: "_Raw", path: str) -> Codec | None:
+    head = raw.ahead(START_BYTES)
+    codec = next((codec for codec in CODECS if codec.starts(head)), None)
     promised = suffix_codec(path)
-    if codec is None and promised and head and not _looks_like_text(raw.ahead(_INPUT_BYTES)):
-        return next(codec for codec in _CODECS if codec.name == promised)
+    if codec is None and promised and head and not looks_like_text(raw.ahead(_INPUT_BYTES)):
+        return next(codec for codec in CODECS if codec.name == promised)
     return codec
-
-
-def _looks_like_text(head: bytes) -> bool:
-    if b"\0" in head:
-        return False
-    try:
-        head.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # a character cut by the end of the sample
-    return True
 
 
 def _plain(file: BinaryIO, start: int, *, head: bytes) -> Iterator[bytes]:
@@ -288,27 +168,27 @@ class _Raw:
         self.offset -= len(data)
         self._ahead = data + self._ahead
 
-    def seek_member(self, codec: _Codec) -> bool:
+    def seek_member(self, codec: Codec) -> bool:
         """Move to the next member start; False at the end of the file."""
-        while len(ready := self.ahead(_INPUT_BYTES)) >= _START_BYTES:
+        while len(ready := self.ahead(_INPUT_BYTES)) >= START_BYTES:
             if found := re.search(codec.restart, ready, re.DOTALL):
                 self.skip(found.start())
                 return True
-            self.skip(len(ready) - _START_BYTES + 1)
+            self.skip(len(ready) - START_BYTES + 1)
         return False
 
 
-def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> Iterator[bytes | Damage]:
+def _members(raw: _Raw, codec: Codec, new_decoder: Callable[[], Decoder]) -> Iterator[bytes | Damage]:
     """Decode gzip members, bzip2 or xz streams that follow each other; zeros between them are padding."""
     fresh = True  # something good came out since the last damage: one damaged place is one Damage
     meter = _Meter(raw)
-    while ready := raw.ahead(_START_BYTES):
+    while ready := raw.ahead(START_BYTES):
         if ready[0] == 0:
             raw.skip(len(ready) - len(ready.lstrip(b"\0")))
             continue
-        if not _starts(codec, ready):
+        if not codec.starts(ready):
             if fresh:
-                kind = "corrupt" if len(ready) >= _START_BYTES else "truncated"
+                kind = "corrupt" if len(ready) >= START_BYTES else "truncated"
                 yield Damage(f"{kind}_{codec.name}", raw.offset, between=True)
                 fresh = False
             if not raw.seek_member(codec):
@@ -325,12 +205,12 @@ def _members(raw: _Raw, codec: _Codec, new_decoder: Callable[[], _Decoder]) -> I
                     more = _need(raw, 1, most=_INPUT_BYTES)
                     raw.skip(len(more))
                     held = held + more if is_first else more
-                if out := _decode(decoder, more):
+                if out := decode(decoder, more):
                     fresh, is_first = True, False
                     yield out
                     meter.add(len(out))
             raw.push_back(decoder.unused_data or b"")  # lz4 says None
-        except _DecodeError as error:
+        except DecodeError as error:
             if error.good:
                 fresh, is_first = True, False
                 yield error.good
@@ -372,7 +252,7 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
     Feeding one block at a time bounds the output to 128 KiB a call, at 1321 MB/s. Of zstandard's own objects one has no
     limit, and the other (1423 MB/s) keeps to itself what it decoded before an error.
     """
-    codec = _CODECS[-1]
+    codec = CODECS[-1]
     fresh = True
     meter = _Meter(raw)
     while raw.ahead(1):
@@ -391,9 +271,9 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
         except _EndError:
             yield Damage("truncated_zstd", raw.offset + len(raw.ahead(0)))
             return
-        except (zstandard.ZstdError, _DecodeError) as error:
+        except (zstandard.ZstdError, DecodeError) as error:
             if fresh:
-                rule = _TOO_MUCH_MEMORY if isinstance(error, _DecodeError) else "corrupt_zstd"
+                rule = _TOO_MUCH_MEMORY if isinstance(error, DecodeError) else "corrupt_zstd"
                 yield Damage(rule, raw.offset, between=is_first)
                 fresh = False
             raw.skip(1)
@@ -420,8 +300,8 @@ def _frame(raw: _Raw) -> Iterator[bytes]:
     single_segment = flags >> 5 & 1
     num_bytes = 5 + (1 - single_segment) + (0, 1, 2, 4)[flags & 3] + (single_segment, 2, 4, 8)[flags >> 6]
     header = _need(raw, num_bytes)
-    if zstandard.get_frame_parameters(header).window_size > _ZSTD_WINDOW:
-        raise _DecodeError(is_memory=True)
+    if zstandard.get_frame_parameters(header).window_size > ZSTD_WINDOW:
+        raise DecodeError(is_memory=True)
     decoder = zstandard.ZstdDecompressor().decompressobj()
     decoder.decompress(header)
     last = 0

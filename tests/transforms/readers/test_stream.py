@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import COMPRESS, SUFFIX
 from transforms.readers import stream
-from transforms.readers.stream import CHUNK_BYTES, Damage, _GzipDecoder, decompressed, suffix_codec
+from transforms.readers.codec import CHUNK_BYTES
+from transforms.readers.stream import Damage, decompressed
 
 LINES = b"".join(b'{"text": "line %d %d"}\n' % (i, i * 7919 % 1000) for i in range(40_000))
 NOISE = random.Random(0).randbytes(300_000)
@@ -112,24 +113,6 @@ def test_junk_between_members(tmp_path, codec):
     path = write(tmp_path, "x" + SUFFIX[codec], first + b"<junk>" * 5 + second)
     assert good(path) == LINES
     assert damage(path) == [Damage(f"corrupt_{codec}", len(first), between=True)]
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    limit=st.integers(1, 700),
-    runs=st.lists(st.tuples(st.integers(0, 255), st.integers(1, 900)), max_size=9),
-    cut=st.integers(1, 15),
-)
-def test_gzip_decoder_holds_nothing_back(limit, runs, cut):
-    """When the decoder asks for input it has given all that it could decode, however small the output is kept."""
-    data = b"".join(bytes([value]) * count for value, count in runs)
-    decoder = _GzipDecoder()
-    stored = gzip.compress(data)[:-cut]
-    content = decoder.decompress(stored, limit)
-    while not decoder.needs_input:
-        content += (out := decoder.decompress(b"", limit))
-        assert len(out) <= limit
-    assert content == zlib.decompressobj(31).decompress(stored)
 
 
 @pytest.mark.parametrize("system", [0, 3, 11, 19, 255])
@@ -308,13 +291,6 @@ def test_headers_that_ask_for_gigabytes(tmp_path):
 def zlib_zeros(size: int) -> bytes:
     compressor = zlib.compressobj(9, wbits=31)
     return b"".join(compressor.compress(bytes(10_000_000)) for _ in range(size // 10_000_000)) + compressor.flush()
-
-
-def test_suffixes():
-    """The plan knows compression by name only, also in an address with a query."""
-    assert suffix_codec("a/b.jsonl.GZ") == "gzip"
-    assert suffix_codec("https://host/x.jsonl.zst?token=a.b") == "zstd"
-    assert suffix_codec("a.gz/b.jsonl") is None
 
 
 def test_odd_paths(tmp_path):
