@@ -5,14 +5,17 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
-# `make test` draws the same examples every time: a red build is about the change. `make fuzz` draws new ones.
-settings.register_profile("test", derandomize=True, database=None)
+# `make test` draws the same examples every time, however long that takes on a busy machine: a red build is about the
+# change. `make fuzz` draws new ones.
+settings.register_profile(
+    "test", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("fuzz", print_blob=True)
 settings.load_profile(os.environ.get("GRISTMILL_EXAMPLES", "test"))
 
