@@ -114,7 +114,7 @@ def pack(
 
 def _cut(num_tokens_N: NDArray[np.int32], seq_length: int, packing: PackingMethod, seed: int) -> _Pieces:
     if packing == "concat":
-        order_N = _permutation(len(num_tokens_N), seed)
+        order_N = random_order(len(num_tokens_N), seed)
         bound = len(order_N) + int(num_tokens_N.sum(dtype=np.int64) + 2 * len(order_N)) // (seq_length - 4) + 2
         arrays = [np.empty(bound, np.int32) for _ in range(4)]
         num_pieces = concatenate(num_tokens_N[order_N], seq_length, *arrays)
@@ -123,7 +123,7 @@ def _cut(num_tokens_N: NDArray[np.int32], seq_length: int, packing: PackingMetho
         sort_P = np.argsort(document_P, kind="stable")
         order_P = np.empty(num_pieces, np.int32)
         order_P[sort_P] = np.arange(num_pieces)
-        row_P = _permutation(int(row_P.max(initial=-1)) + 1, seed ^ _ROW_SALT)[row_P[sort_P]]
+        row_P = random_order(int(row_P.max(initial=-1)) + 1, seed ^ _ROW_SALT)[row_P[sort_P]]
         return _Pieces(document_P[sort_P], start_P[sort_P], lengths_P[sort_P], row_P, order_P)
     if packing not in ("best_fit", "none"):
         raise ValueError(f"packing {packing!r} is unknown: best_fit, concat or none")
@@ -133,19 +133,20 @@ def _cut(num_tokens_N: NDArray[np.int32], seq_length: int, packing: PackingMetho
     first_N = np.cumsum(num_pieces_N) - num_pieces_N
     start_P = ((np.arange(len(document_P)) - first_N[document_P]) * room).astype(np.int32)
     lengths_P = np.minimum(num_tokens_N[document_P] - start_P, room) + np.int32(2)
-    order_P = _permutation(len(document_P), seed)
+    order_P = random_order(len(document_P), seed)
     if packing == "none":
         return _Pieces(document_P, start_P, lengths_P, order_P, order_P)
     row_P = np.empty(len(order_P), np.int32)
     num_rows = best_fit(lengths_P[order_P], seq_length, row_P)
     shuffled_P = np.empty_like(row_P)
-    shuffled_P[order_P] = _permutation(num_rows, seed ^ _ROW_SALT)[row_P]
+    shuffled_P[order_P] = random_order(num_rows, seed ^ _ROW_SALT)[row_P]
     # Another order than the one in which the rows were filled: the short pieces that fill the gaps beside long ones
     # are early in that one, and would come first in their rows (30 tokens on average, the last pieces 37).
-    return _Pieces(document_P, start_P, lengths_P, shuffled_P, _permutation(len(order_P), seed ^ _PLACE_SALT))
+    return _Pieces(document_P, start_P, lengths_P, shuffled_P, random_order(len(order_P), seed ^ _PLACE_SALT))
 
 
-def _permutation(num: int, seed: int) -> NDArray[np.int32]:
+def random_order(num: int, seed: int) -> NDArray[np.int32]:
+    """Return the numbers below `num` in an order that depends on `num` and `seed` alone."""
     order_N = np.empty(num, np.int32)
     permutation(np.uint64(seed & (1 << 64) - 1), order_N)
     return order_N

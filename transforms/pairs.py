@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.kernels.packing import permutation
 from transforms.kernels.pairs import make_pairs, write_pairs
-from transforms.packing import BATCH_TOKENS, MIN_SEQ_LENGTH, PackCounts
+from transforms.packing import BATCH_TOKENS, MIN_SEQ_LENGTH, PackCounts, random_order
 from transforms.shards import shard_schema
 from transforms.tokenizer import SpecialIds
 
@@ -66,7 +65,7 @@ def pair_up(
     _, place_D, size_D = np.unique(group_N[member_D], return_index=True, return_counts=True)
     group_first_N, group_size_N = np.zeros((2, len(used_N)), np.int32)
     group_first_N[member_D], group_size_N[member_D] = np.repeat(place_D, size_D), np.repeat(size_D, size_D)
-    document_D = documents[_permutation(len(documents), seed)]
+    document_D = documents[random_order(len(documents), seed)]
 
     room = int(num_sentences_N[used_N].sum())
     begin_R2, length_R2 = np.empty((room, 2), np.int64), np.empty((room, 2), np.int32)
@@ -76,7 +75,7 @@ def pair_up(
         np.uint64((seed ^ _PAIR_SALT) & _MASK), seq_length, document_D, sentence_N1, sentence_S1, doc_id_N,
         member_D, group_first_N, group_size_N, begin_R2, length_R2, document_R2, label_R,
     )  # fmt: skip
-    row_R = _permutation(num_pairs, seed ^ _ROW_SALT)
+    row_R = random_order(num_pairs, seed ^ _ROW_SALT)
     length_R2, document_R2, label_R = length_R2[row_R], document_R2[row_R], label_R[row_R]
     rows = _rows(
         ids_T,
@@ -100,12 +99,6 @@ def pair_up(
         max_pieces=2 if num_pairs else 0,
     )
     return rows, counts, PairCounts(int(label_R.sum(dtype=np.int64)), forced, alone)
-
-
-def _permutation(num: int, seed: int) -> NDArray[np.int32]:
-    order_N = np.empty(num, np.int32)
-    permutation(np.uint64(seed & _MASK), order_N)
-    return order_N
 
 
 def _rows(
