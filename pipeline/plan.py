@@ -84,7 +84,7 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
     found: dict[tuple[str, str], FileEntry] = {}
     hub = {}
     for source in sources:
-        asked = content_key(source.path, source.config, source.split, source.revision)
+        asked = content_key(source.format, source.path, source.config, source.split, source.revision)
         if _is_hub(source):
             hub[source.name] = asked
         if previous.hub.get(source.name) == asked:

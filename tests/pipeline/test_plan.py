@@ -184,3 +184,20 @@ def test_a_hub_is_asked_once(tmp_path, monkeypatch):
     other = Source(name="wiki", format="datasets", path="somebody/wiki", split="test")
     assert make_plan([other], KIB, plan).units != plan.units
     assert len(asked) == 2
+
+
+def test_a_hub_is_asked_again_for_another_format(tmp_path, monkeypatch):
+    """The names of the rows of a hub dataset are no files that another format could open."""
+    import pipeline.plan as planning
+
+    asked = []
+
+    def answer(source):
+        asked.append(source.format)
+        return [planning.FileEntry(f"{source.format}-{len(asked)}", 10, "v")]
+
+    monkeypatch.setattr(planning, "list_files", answer)
+    plan = make_plan([Source(name="wiki", format="datasets", path="hf://datasets/a/b")], KIB)
+    after = make_plan([Source(name="wiki", format="jsonl", path="hf://datasets/a/b")], KIB, plan)
+    assert asked == ["datasets", "jsonl"]
+    assert [[part.path for part in unit.slices] for unit in after.units] == [["jsonl-2"]]
