@@ -55,7 +55,8 @@ def _check_pretrain(config: Config) -> None:
         raise ValueError(
             f"tokenize.seq_length: rows of {length} tokens, at most {LONGEST_ROW} are possible for pretrain"
         )
-    if settings.init_from:
+    begun = storage.read_json(storage.join(config.output, "pretrain", "settings.json")) or {}
+    if settings.init_from != begun.get("init_from", ""):  # a run that began with it goes on from its own checkpoint
         with told_as("pretrain.init_from"):
             directory = find_pretrained(settings.init_from, ["config.json"])
             read_architecture(directory, vocab_size=0, seq_length=length, next_sentence=False)

@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline.pretrain.display import Display
 from pipeline.pretrain.settings import settings_from_dict
-from pipeline.pretrain.train import check_start, train
+from pipeline.pretrain.start import check_start
+from pipeline.pretrain.train import train
 from pipeline.pretrain.watch import TrainingStoppedError
 from pipeline.pretrain.world import join_world, leave_world
 

@@ -1,39 +1,31 @@
 """The training run, read from top to bottom: shards in, checkpoints, log, model and summary out."""
 
 import dataclasses
-import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from pipeline.pretrain.architecture import Architecture, architecture_of
 from pipeline.pretrain.batch import rows_before, rows_of_step
-from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, restore_tensors
-from pipeline.pretrain.execution import choose_execution, compute_dtype
+from pipeline.pretrain.checkpoint import CheckpointWriter
 from pipeline.pretrain.export import check_target, export_model
-from pipeline.pretrain.fill_mask import encode_prompts, fill_prompts, fill_rows
-from pipeline.pretrain.log import Log, read_log
-from pipeline.pretrain.model import build_model, compile_blocks
-from pipeline.pretrain.objective import losses_with, read_microbatch
-from pipeline.pretrain.optimizer import build_optimizers, set_lr_share
+from pipeline.pretrain.fill_mask import encode_prompts
+from pipeline.pretrain.log import Log
+from pipeline.pretrain.objective import read_microbatch
+from pipeline.pretrain.optimizer import set_lr_share
 from pipeline.pretrain.order import rows_at
-from pipeline.pretrain.pretrained import read_pretrained, refuse_other_tokenizer, take_weights
-from pipeline.pretrain.pretrained_config import find_pretrained, told_as
 from pipeline.pretrain.resume import finished_summary, last_checkpoint
-from pipeline.pretrain.rows import Rows, ShardMetadata
 from pipeline.pretrain.schedule import lr_share
-from pipeline.pretrain.settings import LONGEST_ROW, Settings
-from pipeline.pretrain.sharding import shard_model
-from pipeline.pretrain.splitmix import fold
-from pipeline.pretrain.step import take_step
+from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.start import Corpus, open_rows
+from pipeline.pretrain.step import Step, take_step
+from pipeline.pretrain.summary import summarise, write_summary
 from pipeline.pretrain.tracker import Tracker
-from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
+from pipeline.pretrain.trainee import Trainee, prepare
+from pipeline.pretrain.validation import Validation, validation_batches
 from pipeline.pretrain.vocabulary import read_vocabulary
 from pipeline.pretrain.watch import TrainingStoppedError, Watch
 from pipeline.pretrain.world import ALONE, World
@@ -73,10 +65,9 @@ def train(
         TrainingStoppedError: stopped on demand, or the loss is not finite.
     """
     settings.check()
-    first, device = world.rank == 0, world.device
+    first = world.rank == 0
     say, progress = (say, progress) if first else (_silence, _silence)
-    rows, held_out = _open_rows(settings, out)
-    metadata = rows.metadata
+    rows, held_out = open_rows(settings, out)
     identity = {"settings": settings.trajectory(), "shards": [rows.fingerprint, held_out.fingerprint]}
     if summary := finished_summary(out, identity):
         say(f"already trained: {summary['steps']} steps, validation loss {summary['validation_loss']}")
@@ -86,35 +77,13 @@ def train(
     kept = checkpoint.record if checkpoint else {}
 
     tokenizer_json = out / "tokenizer" / "tokenizer.json"
-    architecture, weights = _start(settings, metadata, tokenizer_json)
-    execution = choose_execution(settings, kept.get("execution", {}), architecture, rows, world, say)
-    if kept and (other := execution.differences(kept["execution"])):
-        say(f"resumed with {other}: the last bits of the weights will differ from those of an undisturbed run")
-    torch.set_num_threads(execution.threads)
-    if settings.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # Only warned of: sums of integers count as not deterministic, too.
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    micro_rows, dtype = execution.micro_rows, compute_dtype(settings, device)
-    sharded = settings.shard and world.size > 1
-    losses = losses_with(backend=execution.attention, dtype=dtype, compiled=execution.compile == "model")
-
-    model = build_model(architecture, seed=fold(settings.seed, 0) >> 1)
-    if weights:
-        with told_as("pretrain.init_from"):
-            take_weights(model, weights)
-    model.to(device)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    if execution.compile == "block":
-        compile_blocks(model)
-    if sharded:
-        shard_model(model, world)
-    optimizers = build_optimizers(model, settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay)
-    if checkpoint:
-        restore_tensors(checkpoint.tensors, model, optimizers)
-    vocabulary = read_vocabulary(metadata, tokenizer_json).to(device)
-    encode_prompts(tokenizer_json, settings.prompts, vocabulary.mask_id, architecture.positions)  # not after the night
-    held_out_batches = validation_batches(held_out, settings=settings, micro_rows=micro_rows, vocabulary=vocabulary)
+    trainee = prepare(settings, rows, tokenizer_json, checkpoint, world, say)
+    vocabulary = read_vocabulary(rows.metadata, tokenizer_json).to(world.device)
+    positions = trainee.architecture.positions
+    encode_prompts(tokenizer_json, settings.prompts, vocabulary.mask_id, positions)  # not after the night
+    micro_rows = trainee.execution.micro_rows
+    batches = validation_batches(held_out, settings=settings, micro_rows=micro_rows, vocabulary=vocabulary)
+    corpus = Corpus(rows, held_out, vocabulary, batches)
 
     first_step = kept.get("step", 0)
     log = None
@@ -126,163 +95,102 @@ def train(
         log,
         progress,
         settings=settings,
-        architecture=architecture,
+        architecture=trainee.architecture,
         world=world,
         first_step=first_step,
         tokens=kept.get("tokens", 0),
         seconds=kept.get("seconds", 0),
     )
     say(
-        f"{settings.init_from or settings.model}: {num_parameters:,} parameters, {rows.num_tokens:,} tokens in "
+        f"{settings.init_from or settings.model}: {trainee.num_parameters:,} parameters, {rows.num_tokens:,} tokens in "
         f"{len(rows):,} rows, steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
-        f"{world.size} x {device}, {execution.threads} threads"
+        f"{world.size} x {world.device}, {trainee.execution.threads} threads"
     )
 
-    for step in range(first_step, settings.steps):
-        # The same global batch for any number of microbatches and processes.
-        lr_factor = lr_share(settings.schedule, step, settings.steps, warmup=settings.warmup, decay=settings.decay)
-        set_lr_share(optimizers, lr_factor)
-        num_rows = rows_of_step(settings, step)
-        rows_N = rows_at(rows_before(settings, step), num_rows, num_rows=len(rows), seed=settings.seed)
-        begun = time.monotonic()
-        batches = [
-            read_microbatch(
-                rows, rows_N[start : start + micro_rows], settings=settings, step=step, vocabulary=vocabulary
-            )
-            for start in range(world.rank * micro_rows, num_rows, world.size * micro_rows)
-        ]
-        read_s = time.monotonic() - begun
-        taken = take_step(model, losses, optimizers, batches, num_rows=num_rows, clip=settings.clip, world=world)
+    steps = range(first_step, settings.steps)
+    _take_steps(steps, settings, corpus, trainee, watch=watch, writer=writer, identity=identity, say=say, stop=stop)
+    seconds = watch.seconds
+    say(watch.describe(settings.steps))
+    validation = trainee.validate(corpus.batches)
+    model = trainee.whole_model()
+    summary = {}
+    if log:  # the rest is done by the first process alone
+        watch.write([_log_line(settings.steps, validation)] if corpus.batches else [])
+        log.close()
+        summary = {
+            **summarise(settings, out, corpus, model, validation, tokens=watch.tokens, seconds=seconds),
+            "execution": dataclasses.asdict(trainee.execution),
+            "identity": identity,
+        }
+        export_model(model, out / "tokenizer", out / "model", special_ids=rows.metadata.special_ids)
+        write_summary(out, summary)
+    world.wait()
+    return summary
+
+
+def _take_steps(
+    steps: range,
+    settings: Settings,
+    corpus: Corpus,
+    trainee: Trainee,
+    *,
+    watch: Watch,
+    writer: CheckpointWriter,
+    identity: dict[str, Any],
+    say: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Train, look at the validation rows and save in between, and return when the last checkpoint is on disk."""
+    world = trainee.world
+    for step in steps:
+        lr, taken, read_s = _take_step(step, settings, corpus, trainee)
 
         # Nothing below changes a weight.
         done = step + 1
-        watch.add(done, settings.lr * lr_factor, taken, read_s)
+        watch.add(done, lr, taken, read_s)
         reading = done % LOG_EVERY == 0 or done == settings.steps
         stopping = (reading or world.size == 1) and _any(stop(), world)
         looking = done % settings.eval_every == 0 and done < settings.steps
         saving = done % settings.checkpoint_every == 0 or done == settings.steps or stopping
         if reading or looking or saving:
             watch.read(writer.last)
-        if looking and held_out_batches:
-            validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
-            watch.write([{"step": done, **_measured(validation._asdict())}])
+        if looking and corpus.batches:
+            validation = trainee.validate(corpus.batches)
+            watch.write([_log_line(done, validation)])
             say(
                 f"step {done}/{settings.steps}  validation loss {validation.loss:.3f}  "
                 f"accuracy {validation.accuracy:.1%}"
             )
-        if saving and (log or sharded):
-            tensors = collect_tensors(model, optimizers)
-        if saving and log:
-            record: dict[str, Any] = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds}
-            record |= {**identity, "execution": dataclasses.asdict(execution)}
-            writer.save(tensors, record)
+        if saving and (world.rank == 0 or trainee.is_sharded):  # of a sharded model each process holds a part
+            tensors = trainee.tensors()
+        if saving and world.rank == 0:
+            record = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds, **identity}
+            writer.save(tensors, record | trainee.record())
         if stopping and done < settings.steps:
             writer.wait()
             raise TrainingStoppedError(f"stopped after step {done} of {settings.steps}; the same command resumes there")
-
     writer.wait()
-    seconds = watch.seconds
-    say(watch.describe(settings.steps))
-    validation = validate(model, held_out_batches, world=world, backend=execution.attention, dtype=dtype)
-    if sharded:  # What follows is done by the first process alone, which cannot run a sharded model.
-        tensors = collect_tensors(model, [])
-        model = build_model(architecture, seed=0).to(device)
-        restore_tensors(tensors, model, [])
-    summary = {}
-    if log:
-        counts_V = rows.token_counts() * vocabulary.maskable_V.cpu().numpy()
-        watch.write([{"step": settings.steps, **_measured(validation._asdict())}] if held_out_batches else [])
-        log.close()
-        curve = [line["loss"] for line in read_log(out / "pretrain" / "log.jsonl") if "loss" in line]
-        examples = (
-            fill_prompts(model, tokenizer_json, settings.prompts, vocabulary.mask_id)
-            if settings.prompts
-            else fill_rows(model, tokenizer_json, held_out, seed=settings.seed)
+
+
+def _take_step(step: int, settings: Settings, corpus: Corpus, trainee: Trainee) -> tuple[float, Step, float]:
+    """Train on the rows of `step`; return its learning rate, what it was like, and the seconds spent reading rows."""
+    share = lr_share(settings.schedule, step, settings.steps, warmup=settings.warmup, decay=settings.decay)
+    set_lr_share(trainee.optimizers, share)
+    rows, world, micro_rows = corpus.rows, trainee.world, trainee.execution.micro_rows
+    # The same global batch for any number of microbatches and processes.
+    num_rows = rows_of_step(settings, step)
+    rows_N = rows_at(rows_before(settings, step), num_rows, num_rows=len(rows), seed=settings.seed)
+    begun = time.monotonic()
+    batches = [
+        read_microbatch(
+            rows, rows_N[start : start + micro_rows], settings=settings, step=step, vocabulary=corpus.vocabulary
         )
-        export_model(model, out / "tokenizer", out / "model", special_ids=metadata.special_ids)
-        summary = {
-            "model": settings.init_from or settings.model,
-            "parameters": num_parameters,
-            "steps": settings.steps,
-            "tokens": watch.tokens,
-            "seconds": round(seconds, 3),
-            "tokens_per_second": round(watch.tokens / seconds),
-            "first_loss": curve[0],
-            "last_loss": curve[-1],
-            "validation_loss": _or_none(validation.loss),
-            "validation_accuracy": _or_none(validation.accuracy),
-            "next_sentence_accuracy": _or_none(validation.next_accuracy),
-            "unigram_entropy": _or_none(unigram_entropy(counts_V, held_out_batches)),
-            "uniform_entropy": math.log(len(vocabulary.random_R)),
-            "execution": dataclasses.asdict(execution),
-            "fill_mask": examples,
-            "identity": identity,
-        }
-        draft = out / "pretrain" / "summary.tmp"
-        draft.write_text(json.dumps(summary, indent=2) + "\n")
-        draft.replace(out / "pretrain" / "summary.json")
-    world.wait()
-    return summary
-
-
-def check_start(settings: Settings, out: Path) -> None:
-    """Raise the ValueError with which `train` would refuse to start afresh; nothing is written or trained."""
-    rows, held_out = _open_rows(settings.check(), out)
-    tokenizer_json = out / "tokenizer" / "tokenizer.json"
-    architecture, weights = _start(settings, rows.metadata, tokenizer_json)
-    model = build_model(architecture, seed=0)
-    if weights:
-        with told_as("pretrain.init_from"):
-            take_weights(model, weights)
-    vocabulary = read_vocabulary(rows.metadata, tokenizer_json)
-    encode_prompts(tokenizer_json, settings.prompts, vocabulary.mask_id, architecture.positions)
-    validation_batches(held_out, settings=settings, micro_rows=1, vocabulary=vocabulary)
-
-
-def _open_rows(settings: Settings, out: Path) -> tuple[Rows, Rows]:
-    """Return the rows to train and to validate on.
-
-    Raises:
-        ValueError: there are none, or not such as the settings need.
-    """
-    shards = out / settings.shards
-    rows, held_out = Rows(shards / "train"), Rows(shards / "validation")
-    if not held_out.metadata.agrees_with(rows.metadata):
-        raise ValueError(f"{shards}: train and validation were made differently; run tokenize again")
-    if not len(rows):
-        raise ValueError(f"{rows.directory}: no rows to train on")
-    if settings.objective == "mlm+nsp" and not rows.are_pairs:
-        raise ValueError("pretrain.objective: mlm+nsp needs sentence pairs, but the shards hold packed documents")
-    if rows.metadata.seq_length > LONGEST_ROW:
-        raise ValueError(
-            f"{rows.directory}: rows of {rows.metadata.seq_length} tokens, at most {LONGEST_ROW} are possible"
-        )
-    return rows, held_out
-
-
-def _start(
-    settings: Settings, metadata: ShardMetadata, tokenizer_json: Path
-) -> tuple[Architecture, dict[str, Tensor] | None]:
-    """Return the architecture, and the weights of an existing checkpoint where the run starts from one."""
-    next_sentence = settings.objective == "mlm+nsp"
-    if not settings.init_from:
-        architecture = architecture_of(
-            settings.model,
-            vocab_size=metadata.vocab_size,
-            positions=metadata.seq_length,
-            pad_id=metadata.special_ids["pad"],
-            layers=settings.layers,
-            width=settings.width,
-            heads=settings.heads,
-            next_sentence=next_sentence,
-        )
-        return architecture, None
-    with told_as("pretrain.init_from"):
-        directory = find_pretrained(settings.init_from)
-        refuse_other_tokenizer(directory, tokenizer_json)
-        return read_pretrained(
-            directory, vocab_size=metadata.vocab_size, seq_length=metadata.seq_length, next_sentence=next_sentence
-        )
+        for start in range(world.rank * micro_rows, num_rows, world.size * micro_rows)
+    ]
+    read_s = time.monotonic() - begun
+    model, losses, optimizers = trainee.model, trainee.losses, trainee.optimizers
+    taken = take_step(model, losses, optimizers, batches, num_rows=num_rows, clip=settings.clip, world=world)
+    return settings.lr * share, taken, read_s
 
 
 def _any(flag: bool, world: World) -> bool:
@@ -290,13 +198,10 @@ def _any(flag: bool, world: World) -> bool:
     return flag if world.size == 1 else bool(world.sum_(torch.tensor(float(flag), device=world.device)))
 
 
-def _measured(values: dict[str, float]) -> dict[str, float]:
-    """Return the values that are numbers, under the names of the log."""
-    return {f"validation_{name}": value for name, value in values.items() if not math.isnan(value)}
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _log_line(step: int, validation: Validation) -> dict[str, float]:
+    """Return what was measured, under the names of the log."""
+    values = {f"validation_{name}": value for name, value in validation._asdict().items() if not math.isnan(value)}
+    return {"step": step, **values}
 
 
 def _silence(line: str) -> None:

@@ -1,12 +1,14 @@
 """Mistakes that can be known at once are told before anything is read."""
 
 import json
+import shutil
 
 import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import UserError
 from pipeline.estimate import describe_plan
+from pipeline.inputs import check_inputs
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
 
 BERT = {
@@ -52,3 +54,15 @@ def test_told_before_anything_is_read(path, tmp_path, change, words):
         describe_plan(load_config(str(path), [change]))
     if change.startswith("dedup.against"):  # one of them, for the time it takes
         run_stages(path, last="clean", overrides=[change])
+
+
+def test_a_checkpoint_is_needed_at_the_start_only(path, tmp_path):
+    """A training that has begun has its own; `init_from` may be gone when the command is repeated."""
+    changes = [f"pretrain.init_from={tmp_path}/bert", "tokenize.seq_length=32"]
+    check_inputs(load_config(str(path), changes), ["pretrain"])
+    (tmp_path / "out" / "pretrain").mkdir(parents=True)
+    (tmp_path / "out" / "pretrain" / "settings.json").write_text(json.dumps({"init_from": f"{tmp_path}/bert"}))
+    shutil.rmtree(tmp_path / "bert")
+    check_inputs(load_config(str(path), changes), ["pretrain"])
+    with pytest.raises(UserError, match="other' is no directory"):
+        check_inputs(load_config(str(path), [f"pretrain.init_from={tmp_path}/other"]), ["pretrain"])

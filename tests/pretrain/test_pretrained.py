@@ -15,6 +15,7 @@ from pipeline.pretrain.pretrained import read_pretrained, take_weights
 from pipeline.pretrain.pretrained_config import find_pretrained
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.train import train
+from pipeline.pretrain.watch import TrainingStoppedError
 from tests.pretrain.shards import IDS, MAX_PIECES, SEQ_LENGTH, SPECIAL_IDS, make_rows, write_split, write_tokenizer
 
 SETTINGS = {
@@ -155,6 +156,24 @@ def test_second_run_starts_where_the_first_ended(out, tmp_path_factory):
     shutil.rmtree(second / "checkpoints")
     with pytest.raises(ValueError, match="maps tokens to other ids"):
         train(Settings(**near, seed=1), second, say=print)
+
+
+def test_resumes_without_the_checkpoint_it_began_with(out, tmp_path_factory):
+    """The weights are in the run's own checkpoint: what `init_from` names may be deleted meanwhile, or overwritten."""
+    second = tmp_path_factory.mktemp("second")
+    for name in ("shards", "tokenizer"):
+        (second / name).symlink_to(out / name)
+    train(Settings(**SETTINGS), out, say=lambda line: None)
+    settings = Settings(steps=4, batch_rows=8, threads=1, init_from=str(out / "model"))
+    with pytest.raises(TrainingStoppedError):
+        train(settings, second, say=lambda line: None, stop=lambda: True)
+    shutil.rmtree(out / "model")
+    summary = train(settings, second, say=lambda line: None)
+    assert summary["steps"] == 4
+    (second / "pretrain" / "summary.json").unlink()
+    _theirs("bert", out / "model")
+    train(settings, second, say=lambda line: None)
+    assert json.loads((second / "model" / "config.json").read_text())["model_type"] == "modernbert"
 
 
 def test_second_phase_on_longer_rows(out):
