@@ -9,11 +9,13 @@
 
 What they find is cut by the stage's last job: `cuts/` names bytes of documents, and whoever reads documents back leaves
 those out. A document of which nothing is left is deleted. Memory: 60 bytes for each of SEGMENT hashes, whatever the
-corpus and the unit; disk: 24 bytes a line, 0.3 a byte of text for anchors at 200 bytes, 20 a byte of repeated text.
+corpus and the unit and however many places one of them has (but `dedup.shuffle` brings all places of a partition
+together); disk: 24 bytes a line, 0.3 a byte of text for anchors at 200 bytes, 20 a byte of repeated text.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -26,7 +28,7 @@ from pipeline import dedup_shuffle
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_runs import SEGMENT, RunWriter
 from pipeline.dedup_takedown import taken_down
-from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition, signatures_of
+from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition_pieces, signatures_of
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
@@ -45,6 +47,7 @@ from transforms.spans import (
     line_spans,
     repeated_anchors,
     repeats,
+    repeats_by_piece,
     window_cuts,
     window_spans,
 )
@@ -170,25 +173,33 @@ def _graph_runs(units: beam.PCollection, context: SpanContext) -> None:
 
 
 def _write_repeats(unit: WorkUnit, context: SpanContext) -> None:
-    _commit_repeats(unit, context, partition(context.dedup, unit.number, f"work/{context.kind}s", context.job))
+    def pieces() -> Iterator[tuple[range, list[NDArray[Any]]]]:
+        return partition_pieces(context.dedup, unit.number, f"work/{context.kind}s", context.job, SEGMENT)
+
+    keep = context.dedup.lines.keep if context.kind == "line" and context.dedup.lines else 1
+    find = functools.partial(_repeats, context)
+    _commit_repeats(unit, context, repeats_by_piece(pieces, find, keep=keep, checked=context.kind != "anchor"))
 
 
-def _commit_repeats(unit: WorkUnit, context: SpanContext, columns: Sequence[NDArray[Any]]) -> None:
+def _repeats(context: SpanContext, columns: Sequence[NDArray[Any]]) -> pa.Table:
     columns = columns or [np.empty(0, field.type.to_pandas_dtype()) for field in _RUNS[context.kind]]
     if context.kind == "anchor":
-        found = repeated_anchors(*columns)
-    elif context.kind == "line":
+        return repeated_anchors(*columns)
+    if context.kind == "line":
         assert context.dedup.lines is not None
-        found = repeats(*columns, keep=context.dedup.lines.keep)
-    else:
-        assert context.dedup.substrings is not None
-        key_E, check_E, start_E, dense_E = columns
-        stop_E = start_E + np.uint32(context.dedup.substrings.min_length)
-        found = repeats(key_E, check_E, start_E, stop_E, dense_E, keep=1)
+        return repeats(*columns, keep=context.dedup.lines.keep)
+    assert context.dedup.substrings is not None
+    key_E, check_E, start_E, dense_E = columns
+    stop_E = start_E + np.uint32(context.dedup.substrings.min_length)
+    return repeats(key_E, check_E, start_E, stop_E, dense_E, keep=1)
+
+
+def _commit_repeats(unit: WorkUnit, context: SpanContext, found: Iterable[pa.Table]) -> None:
     table = f"work/{context.kind}-repeats"
     writer = UnitWriter(context.dedup.out, context.repeats_job, unit)
-    writer.open(table, found.schema)
-    writer.write(table, found)
+    writer.open(table, ANCHOR if context.kind == "anchor" else REPEATS)
+    for rows in found:
+        writer.write(table, rows)
     writer.commit({})
 
 
@@ -202,7 +213,7 @@ def _graph_repeats(units: beam.PCollection, context: SpanContext) -> None:
 
 def _commit_shuffled(unit: WorkUnit, context: SpanContext, batches: list[pa.RecordBatch]) -> None:
     names = [*_RUNS[context.kind].names[:-1], "dense"]
-    _commit_repeats(unit, context, dedup_shuffle.columns_of(batches, names))
+    _commit_repeats(unit, context, [_repeats(context, dedup_shuffle.columns_of(batches, names))])
 
 
 def _mapped(context: DedupContext, kind: Kind) -> list[pa.Table]:
@@ -212,11 +223,12 @@ def _mapped(context: DedupContext, kind: Kind) -> list[pa.Table]:
 
 def _between(tables: Sequence[pa.Table], schema: pa.Schema, first: int, stop: int) -> pa.Table:
     """Return the rows of the documents from dense index `first` to `stop` of all partitions, ascending."""
-    parts = [schema.empty_table()]
+    parts = []
     for table in tables:
-        start, end = np.searchsorted(table.column("dense").to_numpy(), [first, stop])
-        parts.append(table.slice(start, end - start))
-    found = pa.concat_tables(parts).combine_chunks()
+        for batch in table.to_batches():
+            start, end = np.searchsorted(batch.column("dense").to_numpy(), [first, stop])
+            parts.append(batch.slice(start, end - start))
+    found = pa.Table.from_batches(parts, schema).combine_chunks()
     dense, start = (found.column(name).to_numpy().astype(np.uint64) for name in ("dense", "start"))
     return found.take(pa.array(np.argsort(dense << np.uint64(32) | start, kind="stable")))
 

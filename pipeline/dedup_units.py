@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -125,13 +126,30 @@ def _levels(context: DedupContext, dense_E: NDArray[np.uint32]) -> NDArray[np.in
 
 def partition(context: DedupContext, part: int, table: str, job: str = "dedup-runs") -> list[NDArray[Any]]:
     """Return the columns of partition `part` of all runs, one after the other; the last one as dense indices."""
+    return next(partition_pieces(context, part, table, job, sys.maxsize))[1]
+
+
+def partition_pieces(
+    context: DedupContext, part: int, table: str, job: str, most: int
+) -> Iterator[tuple[range, list[NDArray[Any]]]]:
+    """Yield the columns of partition `part` of some runs after the other, and the dense indices of their documents.
+
+    A piece ends with the run that brings it to `most` entries. There is always one.
+    """
     columns: list[list[NDArray[Any]]] = []
+    start = stop = num_entries = 0
     for signed, run in zip(context.units, _mapped_runs(context, job, table), strict=True):
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
+        stop = signed.first_dense + signed.num_documents
         if run.num_rows:
             for values, column in zip(columns, partition_of(context, signed, run, part, table), strict=True):
                 values.append(column)
-    return [np.concatenate(values) for values in columns]
+            num_entries += len(columns[-1][-1])
+        if num_entries >= most:
+            yield range(start, stop), [np.concatenate(values) for values in columns]
+            columns, start, num_entries = [], stop, 0
+    if columns or not start:
+        yield range(start, stop), [np.concatenate(values) for values in columns]
 
 
 @functools.lru_cache(maxsize=2)

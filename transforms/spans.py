@@ -11,6 +11,10 @@ A repetition is what equals an earlier span, in the order of dense indices and t
 places leaves a unit. Shapes: N documents, S spans, E entries of runs.
 """
 
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -110,6 +114,59 @@ def repeated_anchors(key_E: NDArray[np.uint64], start_E: NDArray[np.uint32], den
     return pa.table([(place_M >> _HALF).astype(np.uint32), place_M.astype(np.uint32)], schema=ANCHOR)
 
 
+Pieces = Iterator[tuple[range, list[NDArray[Any]]]]
+
+
+def repeats_by_piece(
+    pieces: Callable[[], Pieces], find: Callable[[list[NDArray[Any]]], pa.Table], *, keep: int, checked: bool
+) -> Iterator[pa.Table]:
+    """Yield what `find` returns for one partition, piece by piece: a line may stand on every page of a corpus.
+
+    Beside its own entries a piece needs the first few of each hash; no more is held of the others. So memory is that of
+    a piece and of the different hashes, which spread evenly over partitions where their places do not.
+
+    Args:
+        pieces: returns the columns of the entries, the hash first and the document's dense index last, of documents in
+            ascending order, with the dense indices of each piece; called once more if there are several.
+        find: `repeats` or `repeated_anchors` with its options.
+        keep: of `repeats`.
+        checked: the second column is a check.
+    """
+    first, *more = itertools.islice(pieces(), 2)
+    if not more:
+        yield find(first[1])
+        return
+    stay: list[NDArray[Any]] = [np.empty(0, column.dtype) for column in first[1]]
+    del first, more
+    for _, columns in pieces():
+        joined = [np.concatenate(both) for both in zip(stay, columns, strict=True)]
+        stay_E = _first_places(joined[0], joined[1] if checked else joined[0], max(2, keep))
+        stay = [column[stay_E] for column in joined]
+    for dense, columns in pieces():
+        before_E, behind_E = stay[-1] < dense.start, stay[-1] >= dense.stop
+        joined = [
+            np.concatenate((known[before_E], own, known[behind_E])) for known, own in zip(stay, columns, strict=True)
+        ]
+        found = find(joined)
+        start, stop = np.searchsorted(found.column("dense").to_numpy(), [dense.start, dense.stop])
+        yield found.slice(start, stop - start)
+
+
+def _first_places(key_E: NDArray[np.uint64], check_E: NDArray[Any], most: int) -> NDArray[np.int64]:
+    """Return the entries among the first `most` of their key, ascending; another check than the first's is left out.
+
+    Entries of equal keys come in the order of the text.
+    """
+    order_E = np.argsort(key_E, kind="stable")
+    sorted_E = key_E[order_E]
+    new_E = np.ones(len(order_E), np.bool_)
+    new_E[1:] = sorted_E[1:] != sorted_E[:-1]
+    first_E = np.flatnonzero(new_E)[np.cumsum(new_E) - 1]
+    equal_E = check_E[order_E] == check_E[order_E[first_E]]
+    before_E1 = np.concatenate(([0], np.cumsum(equal_E)))
+    return np.sort(order_E[equal_E & (before_E1[:-1] - before_E1[first_E] < most)])
+
+
 def repeats(
     key_E: NDArray[np.uint64],
     check_E: NDArray[np.uint32],
@@ -121,7 +178,7 @@ def repeats(
 ) -> pa.Table:
     """Return REPEATS of one partition: of the spans with equal hashes all but the first `keep`, ascending.
 
-    The runs may come in any order of units. At most 60 bytes an entry.
+    The runs may come in any order of units. At most 60 bytes an entry; see `repeats_by_piece`.
     """
     offsets_B1, entry_M = buckets(key_E, dense_E)
     first_M = np.empty(len(entry_M), np.int64)

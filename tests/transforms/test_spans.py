@@ -1,5 +1,7 @@
 """Repeated lines and substrings against brute force, in any partitions and any order of units."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +17,7 @@ from transforms.spans import (
     line_spans,
     repeated_anchors,
     repeats,
+    repeats_by_piece,
     window_cuts,
     window_spans,
 )
@@ -144,3 +147,58 @@ def test_documents_with_many_lines():
     long = "\n".join(f"line number {number}" for number in range(70_000))
     (row,) = line_repeats([long, "line number 69999"]).to_pylist()
     assert (row["dense"], row["twin"], row["twin_start"]) == (1, 0, long.rindex("line number"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1)), max_size=8), min_size=1, max_size=8),
+    st.integers(0, 3),
+    st.booleans(),
+    st.data(),
+)
+def test_pieces_of_a_partition_repeat_what_the_whole_does(documents, keep, anchors, data):
+    """Wherever a partition is cut between documents, also where keys of different text are equal."""
+    entries_S = [
+        (key, check, i, dense) for dense, spans in enumerate(documents) for i, (key, check) in enumerate(spans)
+    ]
+    key, check, start, dense = np.array(entries_S, np.uint32).reshape(-1, 4).T
+    columns = [key.astype(np.uint64), start, dense] if anchors else [key.astype(np.uint64), check, start, start, dense]
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(documents)), max_size=4)) | {len(documents)})
+
+    def find(columns):
+        return repeated_anchors(*columns) if anchors else repeats(*columns, keep=keep)
+
+    def pieces():
+        for first, stop in zip([0, *cuts], cuts, strict=False):
+            yield range(first, stop), [column[(dense >= first) & (dense < stop)] for column in columns]
+
+    keep = 1 if anchors else keep
+    found = pa.concat_tables(repeats_by_piece(pieces, find, keep=keep, checked=not anchors))
+    assert found.to_pylist() == find(columns).to_pylist()
+
+
+def test_a_line_on_every_page_is_not_held_at_once():
+    """Sixty-four pieces of one line take little more memory than one of them: a worker has no room for all."""
+
+    def pieces(count):
+        for number in range(count):
+            dense = np.arange(number * 10_000, (number + 1) * 10_000, dtype=np.uint32)
+            key, check, start = (
+                np.full(10_000, 7, np.uint64),
+                np.full(10_000, 3, np.uint32),
+                np.zeros(10_000, np.uint32),
+            )
+            yield range(number * 10_000, (number + 1) * 10_000), [key, check, start, start, dense]
+
+    def find(columns):
+        return repeats(*columns, keep=1)
+
+    def peak(count):
+        tracemalloc.start()
+        rows = sum(found.num_rows for found in repeats_by_piece(lambda: pieces(count), find, keep=1, checked=True))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert rows == 10_000 * count - 1
+        return most
+
+    assert peak(64) < 1.5 * peak(2)
