@@ -25,7 +25,7 @@ from transforms.each_unit import EachUnit
 from transforms.page_url import lower_host, normalised_urls
 from transforms.schema import DELETIONS
 from transforms.unit import WorkUnit
-from transforms.word_lists import read_list
+from transforms.word_lists import list_version, read_list
 
 _JOB, _TABLE = "dedup-takedown", "work/takedown"
 _FOUND = pa.schema(
@@ -122,13 +122,18 @@ def _write_listed(unit: WorkUnit, given: tuple[DedupContext, str]) -> None:
 
 def _listed(path: str, signed: Signed, record: Record) -> NDArray[np.int64]:
     """Return the rows of the documents whose address is on the list, both in normal form, hosts in any case."""
-    listed = normalised_urls(lower_host(pa.array(read_list(path), pa.string())))
+    listed = _addresses(path, list_version(path))
     found, row = [np.empty(0, np.int64)], 0
     for batch in read_batches(signed.out, record, "documents", columns=("url",)):
         hits = pc.is_in(normalised_urls(lower_host(batch.column("url"))), listed)
         found.append(np.flatnonzero(hits.to_numpy(zero_copy_only=False)) + row)
         row += batch.num_rows
     return np.concatenate(found)
+
+
+@functools.lru_cache(maxsize=1)
+def _addresses(path: str, version: str) -> pa.Array:  # noqa: ARG001 - part of the key
+    return normalised_urls(lower_host(pa.array(read_list(path), pa.string())))
 
 
 def _graph(units: beam.PCollection, given: tuple[DedupContext, str]) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from transforms.kernels.pii import word_table
 from transforms.kernels.strings import string_views
 from transforms.page_url import normalised_urls
 from transforms.schema import alive_mask, count_edits, reject
-from transforms.word_lists import read_list
+from transforms.word_lists import list_version, read_list
 
 RULE = "badwords"
 EVERY = ""  # the language of a list that is for all documents
@@ -65,11 +65,8 @@ class FilterBadWords:
     @cached_property
     def _lists(self) -> Mapping[str, Phrases]:
         """The lists by language; read when the first batch comes, so that they are not pickled."""
-        lists = {}
-        for language, files in list_paths(self.path).items():
-            words = [word for file in files for word in read_list(file)]
-            lists[language] = compiled([word for word in words if word not in _ALLOWED.get(language, ())])
-        return lists
+        paths = [(language, path) for language, files in list_paths(self.path).items() for path in files]
+        return _compiled_lists(tuple(paths), tuple(list_version(path) for _, path in paths))
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         offsets_N1, text = string_views(batch.column("text"))
@@ -87,6 +84,18 @@ class FilterBadWords:
             spared_N[hits_D] = [_is_spared(url or text, self.fraction) for url, text in zip(urls, texts, strict=True)]
             batch = count_edits(batch, {"badwords.soft_passed": spared_N.astype(np.int32)})
         return reject(batch, RULE, where_N=found_N & ~spared_N)
+
+
+@lru_cache(maxsize=1)
+def _compiled_lists(
+    paths: tuple[tuple[str, str], ...],
+    versions: tuple[str, ...],  # noqa: ARG001 - part of the key
+) -> dict[str, Phrases]:
+    words: dict[str, list[str]] = {}
+    for language, path in paths:
+        allowed = _ALLOWED.get(language, ())
+        words.setdefault(language, []).extend(word for word in read_list(path) if word not in allowed)
+    return {language: compiled(entries) for language, entries in words.items()}
 
 
 def _is_spared(hashed: str, fraction: float) -> bool:

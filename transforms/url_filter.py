@@ -6,7 +6,7 @@ address, such as a book, passes; datatrove rejects it.
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from publicsuffixlist import PublicSuffixList
 
 from transforms.schema import alive_mask, reject
-from transforms.word_lists import read_list
+from transforms.word_lists import list_version, read_list
 
 _MOST_SOFT_WORDS = 2  # so many of them are too many
 
@@ -65,17 +65,8 @@ class FilterUrls:
     @cached_property
     def _lists(self) -> _Lists:
         """The lists; read when the first batch comes, so that they are not pickled."""
-        domains = frozenset(name.lower() for name in read_list(self.domains)) if self.domains else _NONE
-        urls = frozenset(read_list(self.urls)) if self.urls else _NONE
-        subwords = sorted(_words(self.subwords))
-        return _Lists(
-            domains,
-            urls,
-            _words(self.words),
-            _words(self.soft_words),
-            re.compile("|".join(subwords)) if subwords else None,
-            PublicSuffixList(accept_unknown=False, only_icann=True),
-        )
+        paths = (self.domains, self.urls, self.words, self.soft_words, self.subwords)
+        return _read_lists(paths, tuple(list_version(path) for path in paths if path))
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         urls = batch.column("url").to_pylist()
@@ -105,3 +96,17 @@ class FilterUrls:
         if lists.subwords and lists.subwords.search(_SEPARATORS.sub("", url).lower()):
             return "blacklisted_subword"
         return None
+
+
+@lru_cache(maxsize=1)
+def _read_lists(paths: tuple[str | None, ...], versions: tuple[str, ...]) -> _Lists:  # noqa: ARG001 - part of the key
+    domains, urls, words, soft_words, subwords = paths
+    pieces = sorted(_words(subwords))
+    return _Lists(
+        frozenset(name.lower() for name in read_list(domains)) if domains else _NONE,
+        frozenset(read_list(urls)) if urls else _NONE,
+        _words(words),
+        _words(soft_words),
+        re.compile("|".join(pieces)) if pieces else None,
+        PublicSuffixList(accept_unknown=False, only_icann=True),
+    )

@@ -1,6 +1,7 @@
 """Lists that a configuration names by path: words, domains, URLs; one entry a line. No Beam."""
 
 from transforms import storage
+from transforms.readers.listing import local_etag, remote_etag
 
 
 def read_list(path: str) -> list[str]:
@@ -17,3 +18,12 @@ def read_list(path: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no list of words in UTF-8 (byte {error.start})") from None
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def list_version(path: str) -> str:
+    """Return what tells one version of a list from another: with it a process reads a list once, not once a unit.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return local_etag(str(storage.local_path(path))) if storage.is_local(path) else remote_etag(path)
