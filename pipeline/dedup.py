@@ -66,6 +66,8 @@ def run(context: RunContext) -> None:
     _check_signatures(dedup)
     if config.shuffle and context.config.runner.engine == "local":
         raise UserError("dedup.shuffle needs a Beam runner: the local engine gives each worker one unit at a time")
+    if earlier and (config.lines or config.substrings):
+        context.say("dedup: lines and substrings are compared within this run; of earlier ones no text is read")
     hashed = content_key(
         DEDUP_VERSION, dedup.exact, dedup.url, dedup.parameters and dataclasses.asdict(dedup.parameters)
     )

@@ -151,3 +151,14 @@ def test_tokens_are_those_of_the_text_that_is_left(crawl, tmp_path):
         in {d["doc_id"] for d in read(tmp_path / "out", "dedup", "deletions") if d["reason"] != "exact"}
     )
     assert after["tokenize"]["tokens"] < before["tokenize"]["tokens"]
+
+
+def test_of_earlier_runs_no_lines_are_known(crawl, tmp_path):
+    """Said once, since everything else against an earlier run is as in one run over both."""
+    run_stages(configure(tmp_path, "first", {"minhash": None}, a=crawl / "a.jsonl"), last="dedup")
+    dedup = {"minhash": None, "against": [str(tmp_path / "first")]}
+    path = configure(tmp_path, "second", {**dedup, "lines": {}}, b=crawl / "b.jsonl")
+    _, said = run_stages(path, last="dedup")
+    assert [line for line in said if "compared within this run" in line]
+    _, said = run_stages(configure(tmp_path, "second", dedup, b=crawl / "b.jsonl"), last="dedup")
+    assert not [line for line in said if "within this run" in line]
