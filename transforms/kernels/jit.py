@@ -6,11 +6,15 @@ fills it). No fastmath: results must not depend on the instruction set.
 
 numba inlines kernels of one file into those of another, but compares only a kernel's own file with its cache: after an
 update of the one the other would run old code, and did (it wrote past an array). So the cache is a directory for each
-state of all kernel files together.
+state of all kernel files together, 34 MB. What no process has begun with for a month is deleted when a new state comes;
+sooner would take it from a process that runs.
 """
 
 import os
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -19,6 +23,9 @@ import numba
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+_PREFIX = "kernels-"
+_UNUSED_S = 30 * 86_400
 
 
 def _cache_directory() -> str:
@@ -31,10 +38,24 @@ def _cache_directory() -> str:
     chosen = str(numba.config.CACHE_DIR)
     if not chosen and not os.access(here, os.W_OK):
         return ""
-    return str((Path(chosen) if chosen else here / "__pycache__") / f"kernels-{digest.hexdigest()}")
+    return str((Path(chosen) if chosen else here / "__pycache__") / f"{_PREFIX}{digest.hexdigest()}")
+
+
+def open_cache(directory: Path, now_s: float) -> None:
+    """Note that `directory` is in use, or make it and delete the ones beside it that nobody has used for a month."""
+    with suppress(OSError):  # another process does the same, or it is kept by somebody else: baked into an image
+        if directory.is_dir():
+            os.utime(directory, (now_s, now_s))
+            return
+        directory.mkdir(parents=True)
+        for other in directory.parent.glob(f"{_PREFIX}*"):
+            if other.stat().st_mtime < now_s - _UNUSED_S:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 CACHE_DIRECTORY = _cache_directory()
+if CACHE_DIRECTORY:
+    open_cache(Path(CACHE_DIRECTORY), time.time())
 numba.config.CACHE_DIR = CACHE_DIRECTORY
 
 
