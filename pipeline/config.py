@@ -240,7 +240,10 @@ def _placeholder(name: str) -> str:
 
 def first_error(error: ValidationError, model: type[Section] = Config) -> str:
     """Return the most useful error as one line: an unknown key before a missing one, being often its misspelling."""
-    errors = sorted(error.errors(include_url=False), key=lambda item: not _is_unknown_key(item["type"]))
+    found = error.errors(include_url=False)
+    inner = {item["loc"][:depth] for item in found for depth in range(len(item["loc"]))}
+    errors = [item for item in found if item["loc"] not in inner]  # a list is too short because its member is wrong
+    errors.sort(key=lambda item: not _is_unknown_key(item["type"]))
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"] if part != QualityPreset.__name__)  # named for being in a union
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

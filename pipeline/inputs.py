@@ -1,5 +1,6 @@
 """What a run is given beside its sources, looked at before anything is read: a mistake is told at once."""
 
+import json
 from collections.abc import Sequence
 
 from pipeline.config import Config
@@ -55,8 +56,13 @@ def _check_pretrain(config: Config) -> None:
         raise ValueError(
             f"tokenize.seq_length: rows of {length} tokens, at most {LONGEST_ROW} are possible for pretrain"
         )
-    begun = storage.read_json(storage.join(config.output, "pretrain", "settings.json")) or {}
-    if settings.init_from != begun.get("init_from", ""):  # a run that began with it goes on from its own checkpoint
+    if settings.init_from and not _began_with(settings.init_from, config.output):
         with told_as("pretrain.init_from"):
             directory = find_pretrained(settings.init_from, ["config.json"])
             read_architecture(directory, vocab_size=0, seq_length=length, next_sentence=False)
+
+
+def _began_with(checkpoint: str, out: str) -> bool:
+    """Whether a training in `out` began with `checkpoint`: it goes on from its own."""
+    path = storage.local_path(out) / "pretrain" / "settings.json"
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["init_from"] == checkpoint

@@ -53,6 +53,7 @@ def run(context: RunContext) -> None:
     state_path = out / "units" / STAGE / "state.json"  # outside of what is set aside
     state = storage.read_json(str(state_path)) or {}
     if state.get("key") == key and state.get("done"):
+        context.set_stage(STAGE, state["entry"])  # dropped if a stage before this one was made again, with equal shards
         return
     if not context.may_run:
         raise UserError("pretrain is not complete for this configuration; run `gristmill pretrain` first")
@@ -74,8 +75,9 @@ def run(context: RunContext) -> None:
     started = time.monotonic()
     _train(settings_path, out, context.progress)
     summary = json.loads((out / "pretrain" / "summary.json").read_text(encoding="utf-8"))
-    context.set_stage(STAGE, {"seconds": round(time.monotonic() - started, 3), "summary": summary})
-    storage.write_json(str(state_path), {"key": key, "done": True})
+    entry = {"seconds": round(time.monotonic() - started, 3), "summary": summary}
+    context.set_stage(STAGE, entry)
+    storage.write_json(str(state_path), {"key": key, "done": True, "entry": entry})
 
 
 def _move(source: Path, target: Path) -> None:

@@ -370,4 +370,4 @@ def _check_rows(out: str, record: Record, table: str, rows: int) -> None:
 
 
 def _hint(out: str, record: Record) -> str:
-    return f"delete {record_path(out, record.stage, record.unit)} and repeat the command"
+    return f"delete {record_path(out, record.stage, record.unit)} and repeat the run"

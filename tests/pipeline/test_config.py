@@ -84,6 +84,12 @@ def test_a_mistake_is_one_line_that_helps(tmp_path, changes, line):
     assert "\n" not in str(caught.value)
 
 
+def test_a_wrong_member_makes_no_second_mistake_of_its_list(tmp_path):
+    """A source that is refused leaves a list without sources; that is not counted as one more."""
+    with pytest.raises(UserError, match=r"unknown key 'sources.0.txt'; did you mean 'text'\?$"):
+        load(tmp_path, {"sources": [{**MINIMAL["sources"][0], "txt": "t"}]})
+
+
 def test_the_path_of_a_language_model_is_a_detector(tmp_path):
     """`detector: lid.176.bin` is short for detector fasttext with that model."""
     short = load(tmp_path, {"clean": {"language": {"detector": "models/lid.176.bin"}}}).clean.language

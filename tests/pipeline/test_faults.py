@@ -145,7 +145,7 @@ def test_a_file_that_rots_is_made_again_or_named(before, tmp_path, table, reader
         shutil.rmtree(out / "units" / reader)
     code, _, said = run_child(path, "run", out)
     assert code == 3
-    told = re.search(r"(\S+) is not what was committed .*delete (\S+) and repeat the command", said.splitlines()[-1])
+    told = re.search(r"(\S+) is not what was committed .*delete (\S+) and repeat the run", said.splitlines()[-1])
     assert told[1] == str(victim)
     Path(told[2]).unlink()
     code, _, said = run_child(path, "run", out)

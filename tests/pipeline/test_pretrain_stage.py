@@ -43,6 +43,10 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
 
     assert main(["run", path]) == 0
     assert "nothing to do" in capfd.readouterr().out
+    next((out / "shards" / "train").glob("*.arrow")).unlink()
+    assert main(["run", path]) == 0  # made again as it was, so the model is the one that belongs to it
+    assert "unigram entropy" in capfd.readouterr().out
+    assert json.loads((out / "run.json").read_text())["stages"]["pretrain"] == stage
     weights = (out / "model" / "model.safetensors").read_bytes()
     before = sorted(out.rglob("*"))
     whole = "pretrain.width=null"

@@ -76,7 +76,7 @@ def test_a_changed_file_is_refused(tmp_path, table, damage):
     else:
         path.unlink()
     assert is_intact(str(tmp_path), record) == (damage == "flip")
-    with pytest.raises(RuntimeError, match=f"{path.name}.*repeat the command"):
+    with pytest.raises(RuntimeError, match=f"{path.name}.*repeat the run"):
         next(read_batches(str(tmp_path), record, table))
 
 
