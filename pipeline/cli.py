@@ -62,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--suggest", action="store_true", help="only print model, batch and steps for a budget")
     pretrain.add_argument("--gpu-hours", type=float, default=24.0, metavar="H", help="the budget of --suggest")
     plan = add("plan", "show units, bytes, time, disk and memory; write nothing")
-    plan.add_argument("--price", type=float, metavar="P", help="of one core for an hour: tells the cost")
+    plan.add_argument(
+        "--machine", metavar="TYPE", help="a type to rent, as n2-standard-8 or m7i.2xlarge: tells the cost"
+    )
+    plan.add_argument("--price", type=float, metavar="P", help="of one core for an hour, instead of a list price")
     trial = add("try", "show as JSONL what would happen to each document of a JSONL file")
     trial.add_argument("input", metavar="INPUT.jsonl")
     finetune = add("finetune", "train a classifier from a pretrained model", runs=False)
@@ -250,7 +253,7 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         if options.price is not None and not 0 <= options.price < float("inf"):
             raise UserError(f"--price {options.price:g}: give what a core costs for an hour, 0 or more")
 
-        print(describe_plan(config, options.price))
+        print(describe_plan(config, options.machine, options.price))
         return EXIT_DONE
     if command == "try":
         from pipeline.escape import printable_json  # noqa: PLC0415

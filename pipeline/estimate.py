@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.clean import check_names, minhash_parameters
 from pipeline.config import STAGES, Config
 from pipeline.inputs import check_inputs
+from pipeline.machines import find_machine, rent
 from pipeline.plan import Plan, PlannedUnit, make_plan
 from pipeline.pretrain.architecture import PRESETS
 from transforms.fingerprint import probability
@@ -20,7 +21,7 @@ _CLEAN_RATE = 20e6  # bytes of text a core and second; of pages, whose HTML is p
 _PAGES_RATE = 6e6
 _DEDUP_RATE = 600_000  # documents a core and second
 _TOKENIZE_RATE = 40e6  # bytes of text a core and second, encoding, packing and writing
-_PARENT_BYTES, _WORKER_BYTES = 450 << 20, 420 << 20
+_PARENT_BYTES, _WORKER_BYTES, _INDEX_BYTES = 450 << 20, 420 << 20, 16  # the index of dedup, a document
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _TABLES = 6  # documents, signatures, two of rejected, deletions, tokens; with each the record of its unit
 _LINE_SHARE, _SUBSTRING_SHARE = 0.25, 2.0  # bytes of hashes a byte of text, for dedup.lines and dedup.substrings
@@ -78,12 +79,23 @@ def _text_ratio(kind: str, unit: PlannedUnit) -> float:
     return next((ratio for suffix, ratio in _UNPACKED.items() if unit.slices[0].path.endswith(suffix)), 1.0)
 
 
-def describe_plan(config: Config, price: float | None = None) -> str:
-    """Return the plan as text; nothing is written and no source is opened. `price` is that of one core for an hour."""
+def describe_plan(config: Config, machine: str | None = None, price: float | None = None) -> str:
+    """Return the plan as text; nothing is written and no source is opened.
+
+    Args:
+        config: of the run.
+        machine: name of a type of machine to rent for it.
+        price: of one core, or vCPU of the machine, for an hour.
+
+    Raises:
+        UserError: the run would be refused, or there is no such machine.
+    """
     check_inputs(config, STAGES)  # before the names: it tells the key
     check_names(config)
     plan = make_plan(config.sources, config.unit_bytes)
-    return "\n".join([*_inputs(config, plan), *_needs(config, estimate(config, plan), price), *_choices(config)])
+    needs = estimate(config, plan)
+    cost = _cost(needs, price) if machine is None else _cost_on(machine, config.runner.engine, needs, price)
+    return "\n".join([*_inputs(config, plan), *_needs(config, needs), *cost, *_choices(config)])
 
 
 def _inputs(config: Config, plan: Plan) -> Iterator[str]:
@@ -96,7 +108,7 @@ def _inputs(config: Config, plan: Plan) -> Iterator[str]:
         yield f"  {source.name:<20} {source.format:<10} {files:>8,} files {len(units):>8,} units {size}"
 
 
-def _needs(config: Config, needs: Estimate, price: float | None) -> Iterator[str]:
+def _needs(config: Config, needs: Estimate) -> Iterator[str]:
     workers = config.runner.workers
     yield f"\nabout {needs.text_bytes / 1e6:,.0f} MB of text, {needs.documents:,.0f} documents if their mean is 4 kB"
     yield "disk at most, if nothing is rejected:"
@@ -105,15 +117,42 @@ def _needs(config: Config, needs: Estimate, price: float | None) -> Iterator[str
     yield f"  in about {needs.objects:,} files"
     memory = _PARENT_BYTES + workers * _WORKER_BYTES
     yield f"memory: about {memory / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
-    yield f"  dedup: {needs.documents * 16 / 1e6:,.0f} MB for its index"
+    yield f"  dedup: {needs.documents * _INDEX_BYTES / 1e6:,.0f} MB for its index"
     if needs.shuffle_bytes:
         yield f"shuffled by dedup: {needs.shuffle_bytes / 1e6:,.0f} MB of hashes, no text"
     total = sum(needs.core_hours.values())
     stages = ", ".join(f"{stage} {hours:,.2f}" for stage, hours in needs.core_hours.items())
     yield f"time: about {total:,.2f} core-hours ({stages}), {total / workers:,.2f} hours on {workers} cores"
+
+
+def _cost(needs: Estimate, price: float | None) -> Iterator[str]:
     if price is not None:
-        each = f", {price * total / needs.text_bytes * 1e12:,.2f} a TB of text" if needs.text_bytes else ""
-        yield f"cost: {price * total:,.2f} at {price:g} for a core and hour{each}"
+        total = price * sum(needs.core_hours.values())
+        yield f"cost: {total:,.2f} at {price:g} for a core and hour{_each(needs, total)}"
+
+
+def _cost_on(name: str, engine: str, needs: Estimate, price: float | None) -> Iterator[str]:
+    machine = find_machine(name, engine)
+    rented = rent(
+        machine,
+        engine=engine,
+        core_hours=sum(needs.core_hours.values()),
+        shuffle_bytes=needs.shuffle_bytes,
+        parent_bytes=_PARENT_BYTES,
+        worker_bytes=_WORKER_BYTES,
+        price=price,
+    )
+    shape = f"{machine.vcpus} vCPUs, {machine.memory_gib} GiB"
+    yield f"{name} ({shape}) holds {rented.workers} workers; {rented.hours:,.2f} hours of one"
+    index = needs.documents * _INDEX_BYTES
+    if index > (machine.memory_gib << 30) - _PARENT_BYTES:
+        yield f"  but not the index of dedup: that stage needs one machine with {index / 1e9:,.0f} GB"
+    yield f"cost: {rented.cost:,.2f} US dollars{_each(needs, rented.cost)}; {rented.prices}"
+    yield "  (on demand; without storage, traffic and discounts)"
+
+
+def _each(needs: Estimate, cost: float) -> str:
+    return f", {cost / needs.text_bytes * 1e12:,.2f} a TB of text" if needs.text_bytes else ""
 
 
 def _choices(config: Config) -> Iterator[str]:

@@ -1,12 +1,17 @@
 """The estimate of `plan`: what follows from stored bytes and measured rates."""
 
+import re
+
 import pytest
 
+import pipeline.plan
 from pipeline.cli import main
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
 from pipeline.estimate import describe_plan, estimate
 from pipeline.plan import make_plan
+from tests.conftest import ROOT
 from tests.pipeline.corpus import write_config
+from transforms.readers.listing import FileEntry
 
 
 def needs_of(tmp_path, source, **changes):
@@ -61,3 +66,53 @@ def test_the_price_of_a_run(tmp_path, source, capsys):
     total = sum(needs.core_hours.values())
     assert line.startswith(f"cost: {0.04 * total:,.2f} at 0.04")
     assert line.endswith(f"{0.04 * total / 40e6 * 1e12:,.2f} a TB of text")
+
+
+def test_a_machine_has_a_price(tmp_path, source, capsys):
+    """Hours of one machine with a worker on each vCPU, its list price, and what there is instead."""
+    config, needs = needs_of(tmp_path, source)
+    total = sum(needs.core_hours.values())
+    shown = describe_plan(config, "m6i.2xlarge")
+    assert f"holds 8 workers; {total / 8:,.2f} hours of one" in shown
+    assert f"{total / 8 * 0.384 / 40e6 * 1e12:,.2f} a TB of text; 0.384 an hour, list price of " in shown
+    assert "0.8 an hour\n" in describe_plan(config, "m6i.2xlarge", price=0.1)
+    path = str(write_config(tmp_path, sources=[source]))
+    assert main(["plan", path, "--machine", "m6i.3xlarge"]) == 2
+    assert "is 'm6i.2xlarge'" in capsys.readouterr().err
+    assert main(["plan", path, "--machine", "m6i.2xlarge", "--set", "runner.engine=dataflow"]) == 2
+    assert "machines of Google" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_worked_dump_of_the_readme(monkeypatch, readme):
+    """90,000 WET files of 8 TB: every figure of the README's table is what `plan` says for 3 billion pages."""
+    entries = [FileEntry(f"crawl/CC-MAIN-{file:05d}.warc.wet.gz", 8 * 10**12 // 90_000, "") for file in range(90_000)]
+    monkeypatch.setattr(pipeline.plan, "list_files", lambda source: entries)
+    monkeypatch.setattr("pipeline.estimate._MEAN_DOCUMENT_BYTES", 17.6e12 / 3e9)
+    run = {"name": "dump", "output": "dump", "sources": [{"name": "crawl", "format": "wet", "path": "crawl/*.gz"}]}
+    config = Config.model_validate({**run, "dedup": {"shuffle": True}})
+    needs = estimate(config, make_plan(config.sources, config.unit_bytes))
+    page = (ROOT / readme).read_text(encoding="utf-8")
+    table = page[page.index(" WET ", page.index("HTML", page.index("0.38 TB"))) :][:2500]
+    disk = needs.disk_bytes
+    figures = [
+        f"{needs.text_bytes / 1e12:.1f} TB",
+        f"{sum(needs.core_hours.values()):.0f} ",
+        *(f"{stage} {needs.core_hours[stage]:.1f}" for stage in ("clean", "dedup")),
+        f" {needs.core_hours['tokenize']:.1f}",
+        *(f"`{name}` {disk[name] / 1e12:.1f} TB" for name in ("documents/", "signatures/")),
+        f" {disk['work for dedup'] / 1e12:.1f} TB",
+        f" {disk['tokens/ + shards/'] / 1e12:.1f} TB",
+        f"{needs.objects:,} ",
+        f"{needs.documents * 16 / 1e9:.0f} GB",
+        f"{needs.shuffle_bytes / 1e12:.2f} TB",
+    ]
+    alone = describe_plan(Config.model_validate(run), "n2-standard-8")
+    assert "not the index of dedup" in alone
+    runner = config.runner.model_copy(update={"engine": "dataflow"})
+    dataflow = describe_plan(config.model_copy(update={"runner": runner}), "n2-standard-8")
+    for shown in (alone, dataflow):
+        figures += re.search(r"cost: ([\d.]+) US dollars, ([\d.]+) a TB", shown).groups()
+    figures += [re.search(r" and ([\d.]+) for the shuffle", dataflow)[1]]
+    figures += [f"{float(re.search(r'workers; ([0-9.]+) hours', alone)[1]):.0f} "]
+    assert [figure for figure in figures if figure not in table] == []
