@@ -45,7 +45,7 @@ class Checks(Section):
     kept_source: Share | None = 0.01
     """Least share of a source's records that is left."""
     kept_language: Share | None = 0.01
-    """Least share of a language that dedup leaves."""
+    """Least share of the labelled records of a source in one language that is left."""
     language_purity: Share | None = 0.95
     """Least share of the sample that is in a kept language."""
     duplicates_left: Share | None = 0.001

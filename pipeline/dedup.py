@@ -51,7 +51,7 @@ from transforms.fingerprint import check_metadata
 from transforms.unit import WorkUnit, planned_name
 
 STAGE = "dedup"
-DEDUP_VERSION = 2  # raised when the deletions change for the same signatures and configuration
+DEDUP_VERSION = 3  # raised when deletions or ledger change for the same signatures and configuration
 
 _PARTITION_ENTRIES = 1 << 22  # 36 bytes an entry while it is linked: 150 MB a worker
 

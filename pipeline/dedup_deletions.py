@@ -126,7 +126,7 @@ def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Itera
     """Yield the ledger rows of the deleted documents; their text stays in documents/."""
     deleted_id_D = deleted.column("doc_id").to_numpy()
     position = 0
-    for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url", "location")):
+    for batch in read_batches(context.out, record, "documents", columns=("doc_id", "url", "language", "location")):
         dead = batch.filter(pa.array(np.isin(batch.column("doc_id").to_numpy(), deleted_id_D, assume_unique=True)))
         rows = deleted.slice(position, dead.num_rows).combine_chunks()
         position += dead.num_rows
@@ -143,8 +143,7 @@ def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Itera
             "threshold": thresholds.take(which),
             "twin_id": row.column("twin_id"),
             "twin_run": row.column("twin_run"),
-            "url": dead.column("url"),
-            "location": dead.column("location"),
+            **{name: dead.column(name) for name in ("url", "language", "location")},
             "text": pa.nulls(dead.num_rows, pa.string()),
         }
         yield pa.RecordBatch.from_arrays([values[name] for name in REJECTED.names], schema=REJECTED)

@@ -80,7 +80,7 @@ class Rejections:
         for row in rows:
             document = documents.get(row["doc_id"], {})
             source = next((self._output.source_of[unit] for unit in self._output.units_of(row["doc_id"])), "")
-            yield _quoted(row, row["rule"], document.get("language"), document.get("text", row["text"]), source)
+            yield _quoted(row, row["rule"], row["language"], document.get("text", row["text"]), source)
 
 
 def near_duplicates(output: Output) -> Iterator[dict[str, Any]]:

@@ -83,7 +83,7 @@ def rejected_rows(dead: pa.RecordBatch, *, stage: str, keep_text: bool) -> pa.Re
     values = {
         "doc_id": dead.column("doc_id"),
         "stage": pa.array([stage] * num_rows, pa.string()),
-        **{name: dead.column(name) for name in ("rule", "value", "threshold", "url", "location")},
+        **{name: dead.column(name) for name in ("rule", "value", "threshold", "url", "language", "location")},
         "twin_id": pa.nulls(num_rows, pa.int64()),
         "twin_run": no_text,
         "text": dead.column("text") if keep_text else no_text,

@@ -50,6 +50,7 @@ REJECTED = pa.schema(
         pa.field("twin_id", pa.int64()),
         pa.field("twin_run", pa.string()),
         pa.field("url", pa.string()),
+        pa.field("language", pa.string()),  # null if it was rejected before it had a label
         pa.field("location", pa.string()),
         pa.field("text", pa.string()),
     ]

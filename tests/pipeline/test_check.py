@@ -1,6 +1,7 @@
 """`gristmill check`: each gate fails on what it is for and passes otherwise; what is not measured says so."""
 
 import json
+import random
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -99,8 +100,31 @@ def test_kept_language(run):
     """Half of the English documents are copies: enough for a limit of 0.1, too few for 0.9."""
     assert only(kept_language(run, 0.1)).status == "passed"
     failed = only(kept_language(run, 0.9))
-    assert (failed.status, failed.subject, len(failed.examples)) == ("failed", "en", 3)
+    assert (failed.status, failed.subject, len(failed.examples)) == ("failed", "web/en", 3)
     assert failed.examples[0].doc_id in run.deleted(run.units_of(failed.examples[0].doc_id)[0])
+
+
+def test_kept_language_counts_what_rules_reject(tmp_path):
+    """A rule for English takes nearly all German pages: told where German is asked for, with three of them."""
+    rng = random.Random(7)
+    texts = [" ".join(rng.choices(GERMAN.replace(",", "").split(), k=60)) for _ in range(120)]
+    (tmp_path / "corpus").mkdir()
+    rows = [{"text": text, "url": f"https://example.org/de/{n}"} for n, text in enumerate(texts)]
+    rows += records(100, seed=1)
+    (tmp_path / "corpus" / "pages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rule = {"statistic": "stop_words", "min": 2, "name": "english"}
+    run_stages(write_config(tmp_path, clean={"language": {}, "rules": [rule]}), last="dedup")
+    run = Output(str(tmp_path / "out"))
+    rejected = [run.stages[stage]["counts"]["rejected"] for stage in ("clean", "dedup")]
+    assert rejected[0] == {"english": 120}
+    found = {verdict.subject: verdict for verdict in kept_language(run, 0.01)}
+    assert (found["de"].status, found["de"].value) == ("failed", 0.0)
+    assert "0 of 120 records of source web in de are left" in found["de"].message
+    assert {example.url.split("/")[3] for example in found["de"].examples} == {"de"}
+    assert len(found["de"].examples) == 3
+    assert (found["en"].status, found["en"].value) == ("passed", 1 - sum(rejected[1].values()) / 100)
+    run.config["clean"]["language"]["keep"] = ["en", "fr"]
+    assert [verdict.subject for verdict in kept_language(run, 0.01)] == ["en"]
 
 
 def test_language_purity(run, sample):
