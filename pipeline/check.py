@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pipeline.config import Checks, first_error, load_config, override
 from pipeline.errors import UserError
 from pipeline.escape import markdown
-from pipeline.gates.contamination import contamination
+from pipeline.gates.contamination import contamination, contamination_again
 from pipeline.gates.drift import drift, open_baseline, tokens_changed
 from pipeline.gates.duplicates import duplicates_left
 from pipeline.gates.files import files
@@ -93,6 +93,7 @@ def _verdicts(output: Output, limits: Checks, before: Output | None) -> Iterator
     yield from pii_left(output, sample, limits.pii_left)
     if limits.contamination is not None:
         yield from contamination(output, limits.contamination)
+        yield from contamination_again(output, sample, limits.contamination)
     if limits.fertility is not None:
         yield from fertility(output, sample, limits.fertility)
     yield from encoded(output, limits.unknown_tokens, limits.short_documents)

@@ -60,7 +60,7 @@ def find_contaminated(context: RunContext, dedup: DedupContext, survivors: str) 
     """
     settings = context.config.dedup.decontaminate
     assert settings is not None
-    files = tuple(_files(settings))
+    files = tuple(evaluation_files(settings))
     given = DecontaminationContext(dedup=dedup, sets=settings.sets, files=files, ngram=settings.ngram)
     options = [dataclasses.asdict(source) for source in settings.sets]
     key = content_key(_NGRAMS_VERSION, files, options, settings.ngram)
@@ -78,7 +78,12 @@ def find_contaminated(context: RunContext, dedup: DedupContext, survivors: str) 
     return [ngrams, found, report]
 
 
-def _files(settings: Decontaminate) -> Iterator[Slice]:
+def evaluation_files(settings: Decontaminate) -> Iterator[Slice]:
+    """Yield the files of the evaluation sets.
+
+    Raises:
+        UserError: a set cannot be found.
+    """
     for source in settings.sets:
         try:
             entries = list_files(source)

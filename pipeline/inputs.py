@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 
 from pipeline.config import Config
+from pipeline.decontamination import evaluation_files
 from pipeline.dedup_earlier import load_earlier
 from pipeline.errors import UserError
 from pipeline.pretrain.pretrained_config import find_pretrained, read_architecture, told_as
 from pipeline.pretrain.settings import LONGEST_ROW
 from transforms import storage
-from transforms.readers.listing import list_files
 from transforms.tokenizer import load_tokenizer, special_ids
 
 
@@ -40,11 +40,8 @@ def _check_dedup(config: Config) -> None:
             storage.file_hash(config.dedup.takedown)
     except OSError as error:
         raise UserError(f"dedup.takedown: cannot read {config.dedup.takedown}: {error.strerror}") from None
-    for source in config.dedup.decontaminate.sets if config.dedup.decontaminate else ():
-        try:
-            list_files(source)
-        except (ValueError, OSError) as error:
-            raise UserError(f"dedup.decontaminate {source.name}: {error}") from None
+    if config.dedup.decontaminate is not None:
+        list(evaluation_files(config.dedup.decontaminate))
 
 
 def _check_pretrain(config: Config) -> None:

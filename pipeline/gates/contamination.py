@@ -1,12 +1,20 @@
-"""Gate: the share of evaluation examples that surviving documents share an n-gram with."""
+"""Gates: the share of evaluation examples of which documents hold an n-gram: as recorded, and measured again."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from pipeline.gates.verdict import Example, Verdict
+from pipeline.decontamination import evaluation_files
+from pipeline.errors import UserError
+from pipeline.gates.verdict import Example, Verdict, examples
 from pipeline.output import Output
+from pipeline.sections import Decontaminate
 from transforms.commit import read_table
+from transforms.evidence import shingle_rows
+from transforms.readers.dispatch import read_slice
+from transforms.schema import alive_mask
 
 GATE = "contamination"
 
@@ -40,3 +48,45 @@ def contamination(output: Output, limit: float) -> Iterator[Verdict]:
     what = f"{len(hit):,} of {total:,} evaluation examples share {ngram} words in a row with surviving documents"
     what += f"; {left_out}" if short or unreadable else ""
     yield Verdict.at_most(GATE, value, limit, what, examples=shown)
+
+
+def contamination_again(output: Output, sample: pa.Table, limit: float) -> Iterator[Verdict]:
+    """Yield the share that sampled survivors alone show, measured again from the evaluation sets as they are now."""
+    given = output.config["dedup"].get("decontaminate")
+    if given is None or not output.has("dedup") or not sample.num_rows:
+        return  # the gate of the recorded overlaps says why
+    settings = Decontaminate.model_validate(given)
+    hash_S, row_S = _ngrams(sample.column("text").combine_chunks(), settings.ngram)
+    total = hit = 0
+    common = [np.zeros(0, np.uint64)]
+    try:
+        for texts in _examples(settings):
+            hash_G, example_G = _ngrams(texts, settings.ngram)
+            found_G = np.isin(hash_G, hash_S)
+            total += len(np.unique(example_G))
+            hit += len(np.unique(example_G[found_G]))
+            common.append(hash_G[found_G])
+    except (UserError, ValueError, OSError) as error:
+        yield Verdict.not_measured(GATE, f"the evaluation sets cannot be read again: {error}", "sample")
+        return
+    guilty = np.unique(row_S[np.isin(hash_S, np.concatenate(common))])
+    value = hit / max(1, total)
+    shown = examples(sample.select(["doc_id", "url"]).take(guilty[:3]).to_pylist()) if value > limit else ()
+    what = f"{hit:,} of {total:,} evaluation examples share {settings.ngram} words in a row with {len(guilty):,} of"
+    what += f" {sample.num_rows:,} sampled documents, read again"
+    yield Verdict.at_most(GATE, value, limit, what, subject="sample", examples=shown)
+
+
+def _examples(settings: Decontaminate) -> Iterator[pa.Array]:
+    sources = {source.name: source for source in settings.sets}
+    for part in evaluation_files(settings):
+        for batch in read_slice(sources[part.source], part):
+            yield batch.filter(pa.array(alive_mask(batch))).column("text")
+
+
+def _ngrams(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the different n-grams of N texts as hashes, and the text that each is of."""
+    lists = shingle_rows(texts, np.arange(len(texts), dtype=np.uint32), ngram).column("shingles")
+    offsets_N1 = lists.offsets.to_numpy()
+    hashes = lists.values.to_numpy()[offsets_N1[0] : offsets_N1[-1]]
+    return hashes, np.repeat(np.arange(len(texts)), np.diff(offsets_N1))

@@ -15,20 +15,23 @@ from transforms.commit import Record, read_table
 from transforms.shards import SPLITS, shard_metadata
 
 GATE = "files"
+_JOBS = ("dedup-contaminated", "dedup-evaluation", "dedup-superseded")  # of dedup, whose tables are part of the output
 
 
 def files(output: Output) -> Iterator[Verdict]:
     """Yield the number of files that are missing, changed or unreadable; not one is allowed."""
     checked, bad = 0, []
     stages = [stage for stage in ENTRIES if output.has(stage) and stage not in ("pretrain", "shards")]
-    for stage in (*stages, *output.shards):
+    jobs = _JOBS if output.has("dedup") else ()
+    for stage in (*stages, *jobs, *output.shards):
         try:
             records = output.committed(stage)
         except RuntimeError as error:
             bad.append((f"units/{stage}", printable(str(error)), ""))
             continue
-        if len(records) != output.num_units(stage):
-            why = f"holds {len(records):,} commit records where run.json counts {output.num_units(stage):,}"
+        expected = _num_records(output, stage)
+        if len(records) != expected:
+            why = f"holds {len(records):,} commit records where run.json counts {expected:,}"
             bad.append((f"units/{stage}", why, ""))
         for record in records.values():
             for name, table in record.tables.items():
@@ -51,6 +54,17 @@ def files(output: Output) -> Iterator[Verdict]:
     if bad:
         what += f", first {bad[0][0]}: {bad[0][1]}; delete its record in units/, if there is one, and repeat the run"
     yield Verdict.at_most(GATE, len(bad), 0, what, examples=_documents_of(output, bad[0][2]) if bad else ())
+
+
+def _num_records(output: Output, stage: str) -> int:
+    """Return how many commit records a stage must have; a job of dedup has none where nobody asked for it."""
+    if stage not in _JOBS:
+        return output.num_units(stage)
+    dedup = output.config["dedup"]
+    if stage == "dedup-superseded":
+        return len(output.committed(stage)) if dedup["policy"] == "new" else 0  # a unit of earlier runs each
+    asked = dedup.get("decontaminate") is not None
+    return asked * (output.num_units("dedup") if stage == "dedup-contaminated" else 1)
 
 
 def _undescribed(output: Output, directory: str, records: list[Record]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from pipeline.check import check
 from pipeline.cli import main
 from pipeline.errors import UserError
 from pipeline.gates import duplicates
-from pipeline.gates.contamination import contamination
+from pipeline.gates.contamination import contamination, contamination_again
 from pipeline.gates.drift import drift, stability_index, tokens_changed
 from pipeline.gates.duplicates import duplicates_left
 from pipeline.gates.files import files
@@ -219,6 +219,23 @@ def test_contamination(run, monkeypatch):
     assert only(contamination(run, 0.0)).status == "not measured"
 
 
+def test_contamination_is_measured_again(run, sample):
+    """On the sample alone, from the sets as they are read now: whatever the run recorded."""
+    failed = only(contamination_again(run, sample, 0.0))
+    assert (failed.status, failed.value, failed.name) == ("failed", 0.5, "contamination[sample]")
+    assert "https://example.org/0/3" in {example.url for example in failed.examples}
+    urls = sample.column("url").to_pylist()
+    guilty = {urls.index(example.url) for example in failed.examples}
+    others = sample.take([row for row in range(sample.num_rows) if row not in guilty])
+    assert only(contamination_again(run, others, 0.0)).value == 0.0
+    assert only(contamination_again(run, sample, 0.5)).status == "passed"
+    run.config["dedup"]["decontaminate"]["sets"][0]["path"] += ".gone"
+    gone = only(contamination_again(run, sample, 0.0))
+    assert (gone.status, "cannot be read again" in gone.what) == ("not measured", True)
+    run.config["dedup"]["decontaminate"] = None
+    assert list(contamination_again(run, sample, 0.0)) == []
+
+
 def test_fertility(run, sample):
     """Some two tokens a word with 512 tokens: a limit of one fails, of five passes."""
     assert only(fertility(run, sample, 5.0)).status == "passed"
@@ -267,6 +284,24 @@ def test_files(out, tmp_path):
     (copy / "documents" / f"{unit}.arrow").unlink()
     verdicts = check(str(copy), config=None, overrides=[], baseline=None)
     assert [(verdict.gate, verdict.value) for verdict in verdicts] == [("files", 2)]
+
+
+@pytest.mark.parametrize("job", ["dedup-contaminated", "dedup-evaluation"])
+def test_files_of_decontamination(out, tmp_path, job):
+    """Its tables are part of the output: a flipped byte, a missing file and a missing record are found."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    name, record = next(iter(load_records(out, job).items()))
+    [table] = [table for table in record.tables.values() if not table.path.startswith("work/")]
+    whole = (copy / table.path).read_bytes()
+    (copy / table.path).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert table.path in only(files(Output(str(copy)))).message
+    (copy / table.path).unlink()
+    assert only(files(Output(str(copy)))).value == 1
+    (copy / table.path).write_bytes(whole)
+    assert only(files(Output(str(copy)))).status == "passed"
+    (copy / "units" / job / f"{name}.json").unlink()
+    assert f"units/{job}: holds" in only(files(Output(str(copy)))).message
 
 
 def test_missing_commit_records_are_damage(out, tmp_path, capsys):
