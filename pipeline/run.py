@@ -1,5 +1,6 @@
 """One run: the stages in order over one output directory, each brought to the state that the configuration asks for."""
 
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,12 @@ def run(
     if config.pretrain is None and first == last == "pretrain":
         raise UserError("the configuration has no section pretrain")
     stages = [stage for stage in STAGES[: stop + 1] if stage != "pretrain" or config.pretrain is not None]
-    check_inputs(config, [stage for stage in stages if STAGES.index(stage) >= start])
+    asked = [stage for stage in stages if STAGES.index(stage) >= start]
+    if "pretrain" in asked and importlib.util.find_spec("torch") is None:
+        raise UserError(
+            "pretrain needs PyTorch: pip install 'gristmill[pretrain]', or end before it with --to tokenize"
+        )
+    check_inputs(config, asked)
     progress = progress or Progress(PlainDisplay(say))
     with (
         RunState(config) as state,

@@ -8,13 +8,14 @@ from pathlib import Path
 from pipeline.config import Config, Runner
 from pipeline.job import Say
 from pipeline.run import run
-from pipeline.sections import Clean, Dedup, Lines, Substrings, Tokenize, TokenizerChoice
+from pipeline.sections import Clean, Dedup, Lines, MinHash, Substrings, Tokenize, TokenizerChoice
 from transforms.presets import PRESETS
 from transforms.readers.source import Source
 
-# Distinct documents with a repeated one: enough for every kernel to be called once.
+# Distinct documents with an address to mask, two that are equal and one that is nearly so: enough to call every kernel.
 _LINE = " is the first of ten words that we have here, and of these that is one.\n"
-_TEXTS = [f"{word}{_LINE}" * 9 + "Write to a@b.org." for word in "abcdefgh"]
+_LONG = " ".join(f"{first}{second}" for first in "abcdefgh" for second in "stuvwxyz")
+_TEXTS = [*(f"{word}{_LINE}" * 9 + "Write to a@b.org." for word in "abcdefgh"), _LONG, _LONG, f"{_LONG} end"]
 
 
 def warm(say: Say) -> None:
@@ -22,7 +23,7 @@ def warm(say: Say) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "words.jsonl"
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*_TEXTS, _TEXTS[0]]), encoding="utf-8")
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in _TEXTS), encoding="utf-8")
         words = Path(directory) / "bad-words"
         words.write_text("none of them has this\n", encoding="utf-8")
         config = Config(
@@ -39,6 +40,9 @@ def warm(say: Say) -> None:
             update={"clean": Clean(quality=tuple(PRESETS), stop_words="en")}
         )  # which no such text survives
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
+        minhash = MinHash(verify="jaccard")
+        by_shingles = config.model_copy(update={"dedup": Dedup(minhash=minhash)})
+        run(by_shingles, first="clean", last="dedup", beam_options=[], say=lambda _: None)
         with_spans = config.model_copy(update={"dedup": Dedup(lines=Lines(), substrings=Substrings(min_length=32))})
         run(with_spans, first="clean", last="dedup", beam_options=[], say=lambda _: None)
         for packing in ("best_fit", "concat", "pairs"):

@@ -104,6 +104,7 @@ def personal_data(texts: pa.Array, *, kinds: Sequence[str]) -> list[tuple[int, s
     """
     _, text = string_views(texts)
     nothing_N = np.zeros(len(texts), np.int64)
+    nothing_N.setflags(write=False)  # as Arrow's ids: a kernel is compiled for each kind of array
     places_F = _places(texts, nothing_N, nothing_N.astype(np.bool_), chosen_kinds(kinds))
     found = [(row, text[first:end].tobytes()) for row, first, end, _ in places_F.tolist()]
     return [(row, words.decode()) for row, words in found if words not in _TOKENS]
