@@ -106,6 +106,10 @@ def _inputs(config: Config, plan: Plan) -> Iterator[str]:
         files = len({part.path for unit in units for part in unit.slices})
         size = f"{stored / 1e6:>14,.1f} MB"
         yield f"  {source.name:<20} {source.format:<10} {files:>8,} files {len(units):>8,} units {size}"
+        streams = [unit.bytes for unit in units if unit.slices[0].stream_bytes]
+        if streams:
+            longest = f"the longest has {max(streams) / 1e6:,.1f} MB"
+            yield f"    {len(streams):,} long files cannot be split, each is read by one worker; {longest}"
 
 
 def _needs(config: Config, needs: Estimate) -> Iterator[str]:

@@ -1,12 +1,15 @@
-"""The plan: which files there are, their numbers, and how they are cut into work units. It opens no file.
+"""The plan: which files there are, their numbers, and how they are cut into work units.
 
-File numbers and units are appended, never renumbered, when a pattern matches more: document ids stay what they were.
+No file is opened, but for a look into long compressed ones of the formats that can be cut at their members. File
+numbers and units are appended, never renumbered, when a pattern matches more: document ids stay what they were.
 """
 
 import dataclasses
 import errno
 import importlib.metadata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from transforms.readers.source import Source
 from transforms.schema import MAX_FILES, MAX_PARTS
 from transforms.unit import Slice, WorkUnit
 
+_LOOKS = 16  # at files at once: 90,000 of a crawl behind a server that takes 50 ms
 READ_VERSION = 3  # raised when a reader's output changes for the same bytes
 
 # What else finds or decodes the text of a format; Arrow's version is part of the stage's key.
@@ -144,8 +148,10 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
     units: list[list[Slice]] = []
     group: list[Slice] = []
     group_bytes = 0
-    for file, entry in enumerate(entries, first_file):
-        parts = slices(source, entry, file=file, unit_bytes=unit_bytes)
+    cut = partial(slices, source, unit_bytes=unit_bytes)
+    with ThreadPoolExecutor(_LOOKS) as pool:
+        found = list(pool.map(lambda item: cut(item[1], file=item[0]), enumerate(entries, first_file)))
+    for entry, parts in zip(entries, found, strict=True):
         alone = len(parts) > 1 or parts[0].stream_bytes > 0
         if group and (alone or group_bytes + entry.size > unit_bytes):  # units stay in the order of document ids
             units.append(group)

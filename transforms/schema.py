@@ -21,7 +21,7 @@ DOCUMENT = pa.schema(
         pa.field("language", pa.string()),
         pa.field("language_score", pa.float32()),
         pa.field("metadata", pa.string()),  # JSON object, or null
-        pa.field("location", pa.string(), nullable=False),  # path#offset of the record, as its format counts
+        pa.field("location", pa.string(), nullable=False),  # path#place of the record, as its format counts
     ]
 )
 

@@ -30,6 +30,7 @@ from zlib_ng import gzip_ng
 
 from transforms.html import resiliparse_text
 from transforms.readers.dispatch import read_slice
+from transforms.readers.ranges import ByteRange
 from transforms.readers.source import Source
 from transforms.readers.warc import find_records
 from transforms.sandbox import Document
@@ -91,7 +92,7 @@ def ours(path: Path) -> Totals:
 
 
 def reading_alone(path: Path) -> Totals:
-    return sum(isinstance(record.content, Document) for record in find_records(str(path))), 0
+    return sum(isinstance(record.content, Document) for record in find_records(ByteRange(str(path)))), 0
 
 
 def datatrove(path: Path) -> Totals:
@@ -114,7 +115,7 @@ def measured(run: Callable[[], Totals]) -> tuple[float, float, Totals]:
 
 
 def print_table(name: str, path: Path, rounds: int) -> None:
-    pages = [record.content for record in find_records(str(path)) if isinstance(record.content, Document)]
+    pages = [record.content for record in find_records(ByteRange(str(path))) if isinstance(record.content, Document)]
     num_bytes = sum(len(page.content) for page in pages)
     rivals: dict[str, Callable[[], Totals]] = {
         OWN: partial(own_extractor_alone, pages),

@@ -116,3 +116,14 @@ def test_the_worked_dump_of_the_readme(monkeypatch, readme):
     figures += [re.search(r" and ([\d.]+) for the shuffle", dataflow)[1]]
     figures += [f"{float(re.search(r'workers; ([0-9.]+) hours', alone)[1]):.0f} "]
     assert [figure for figure in figures if figure not in table] == []
+
+
+def test_files_that_one_worker_reads(tmp_path, source):
+    """Who plans a run learns that a long file occupies one worker, and how long it is."""
+    packed = {**source, "path": f"{source['path']}.gz"}
+    plain = describe_plan(load_config(str(write_config(tmp_path, sources=[source], unit_bytes=1_000_000))))
+    (tmp_path / "a.jsonl").rename(packed["path"])
+    alone = describe_plan(load_config(str(write_config(tmp_path, sources=[packed], unit_bytes=40_000_000))))
+    assert "cannot be split" not in plain + alone
+    stream = describe_plan(load_config(str(write_config(tmp_path, sources=[packed], unit_bytes=1_000_000))))
+    assert "1 long files cannot be split, each is read by one worker; the longest has 40.0 MB" in stream

@@ -1,8 +1,10 @@
-"""The plan: stable numbers, units by size, nothing opened."""
+"""The plan: stable numbers, units by size, nothing opened that need not be."""
 
 import builtins
+import bz2
 import importlib.metadata
 import os
+import random
 
 import pytest
 
@@ -59,6 +61,24 @@ def test_a_long_file_that_cannot_be_split_is_a_stream(tmp_path):
         *[units[1].name] * 2,
         "a.b-000001",
     ]
+
+
+def test_a_multistream_dump_is_cut(tmp_path, monkeypatch):
+    """Into ranges of a quarter of unit_bytes; one of a single stream is not, and neither is looked at again."""
+    noise = random.Random(3)
+    streams = [bz2.compress(noise.randbytes(100)) for _ in range(20)]
+    (tmp_path / "a.xml.bz2").write_bytes(b"".join(streams))
+    (tmp_path / "b.xml.bz2").write_bytes(bz2.compress(noise.randbytes(4 * KIB)))
+    dumps = [Source(name="wiki", format="mediawiki", path=str(tmp_path / "*.bz2"))]
+    plan = make_plan(dumps, 4 * KIB)
+    *ranges, stream = [unit.slices[0] for unit in plan.units]
+    size = sum(map(len, streams))
+    assert len(ranges) == -(-size // KIB) > 3
+    assert [part.start for part in ranges] == [0, *(part.stop for part in ranges[:-1])]
+    assert (ranges[-1].stop, ranges[0].file, stream.file) == (size, 0, 1)
+    assert (stream.start, stream.stop, stream.stream_bytes) == (0, -1, 4 * KIB)
+    monkeypatch.setattr("transforms.readers.listing.has_member", None)
+    assert make_plan(dumps, 4 * KIB, Plan.from_json(plan.to_json())) == plan
 
 
 def test_numbers_are_appended_never_changed(tmp_path):

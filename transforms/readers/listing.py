@@ -1,4 +1,4 @@
-"""The files of a source: found by path, size and ETag, none of them opened."""
+"""The files of a source: found by path, size and ETag, and how each is cut into ranges."""
 
 import glob
 import os
@@ -8,13 +8,21 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from transforms.readers.codec import suffix_codec
+from transforms.readers.ranges import has_member
 from transforms.readers.remote import filesystem_of, is_url, told_as_os_errors
 from transforms.readers.source import Source
+from transforms.readers.warc_records import VERSION
 from transforms.schema import MAX_PARTS
 from transforms.unit import Slice
 
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "version_id", "LastModified", "mtime", "created")
 _STREAMS = ("jsonl", "csv", "tsv", "warc", "wet", "mediawiki")
+# Compressions whose members can be read on their own, and what such a member begins with.
+_MEMBERS = {"mediawiki": (("bzip2", "gzip"), b""), "warc": (("gzip",), VERSION), "wet": (("gzip",), VERSION)}
+_RATIO = 4  # of text and pages, roughly, so that a range of a compressed file makes a unit like others
+_PROBE_BYTES = (
+    16 << 20
+)  # 100 long articles, a page of a crawl that cuts none; without a member in it a file is a stream
 _WEB = ("http://", "https://")
 
 
@@ -46,13 +54,20 @@ def list_files(source: Source) -> list[FileEntry]:
 
 
 def is_splittable(source: Source, path: str) -> bool:
-    """True if byte ranges of the file can be read on their own. By name only: the plan opens no file.
+    """True if byte ranges of the file can be read on their own, by its name: of compressed ones if it has members.
 
     A web server need not serve ranges, and without them each range would read the file from its beginning.
     """
-    if source.format == "jsonl":
+    if _has_codec_with_members(source, path):
+        return True
+    if source.format in ("jsonl", "mediawiki"):
         return suffix_codec(path) is None and not path.startswith(_WEB)
     return source.format in ("parquet", "arrow")
+
+
+def _has_codec_with_members(source: Source, path: str) -> bool:
+    codecs, _ = _MEMBERS.get(source.format, ((), b""))
+    return suffix_codec(path) in codecs
 
 
 def fits(source: Source, part: Slice) -> bool:
@@ -65,7 +80,8 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
     """Cut a file into ranges of about `unit_bytes`, or one slice of the whole where it cannot be cut.
 
     A longer one that cannot be cut is a stream, where its format has many records: parts of `unit_bytes` decompressed
-    bytes are then found while it is read.
+    bytes are then found while it is read. The one thing that is read of a file here is where the first cut of a
+    compressed one would be: only one with a member there is cut.
 
     Args:
         source: the source that lists the file.
@@ -75,7 +91,13 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
     """
     count = 1
     if is_splittable(source, entry.path):
-        count = min(max(1, -(-entry.size // unit_bytes)), MAX_PARTS)
+        has_members = _has_codec_with_members(source, entry.path)
+        range_bytes = unit_bytes // _RATIO if has_members else unit_bytes
+        count = min(max(1, -(-entry.size // range_bytes)), MAX_PARTS)
+        if has_members and count > 1:
+            cut = entry.size // count
+            _, begins = _MEMBERS[source.format]
+            count = count if has_member(entry.path, cut, cut + _PROBE_BYTES, begins=begins) else 1
     if count == 1:
         stream_bytes = unit_bytes if source.format in _STREAMS and entry.size > unit_bytes else 0
         return [Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag, stream_bytes)]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from transforms.readers.parsed import FoundRecord, parsed_rows
+from transforms.readers.ranges import ByteRange
 from transforms.readers.rows import Wanted, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.readers.stream import Damage, decompressed
@@ -48,10 +49,10 @@ class _Site(NamedTuple):
 def read_mediawiki(
     source: Source, part: Slice, *, max_page_bytes: int = MAX_PAGE_BYTES, wanted: Wanted | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the pages of a dump as batches of schema ROWS, articles as plain text.
+    """Yield the pages that start in a slice of a dump as batches of schema ROWS, articles as plain text.
 
     The address is that of the page on its wiki; `metadata` holds title, ids of page and revision, and date. Locations
-    are `path#offset` of the page in the decompressed file.
+    are `path#place` of the page, as `ByteRange` tells places.
 
     Rules of pages without text: `not_article` (value: its namespace), `redirect`, `not_wikitext` (another content
     model), `missing_text` (deleted), those of `transforms.wikitext` and of the sandbox, `record_too_large` (value,
@@ -68,17 +69,15 @@ def read_mediawiki(
 
 def _records(part: Slice, max_page_bytes: int, wanted: Wanted | None) -> Iterator[FoundRecord]:
     name = readable_path(part.path)
-    site = _Site("", "\n".join(_NO_TEXT))
-    is_empty = True
-    for page in _pages(part.path, max_page_bytes):
-        location = f"{name}#{page.offset}"
+    stored = ByteRange(part.path, part.start, part.stop)
+    site, has_pages = _site(part.path)
+    is_empty = part.start == 0 and (part.stop < 0 or not has_pages)
+    for page in _pages(stored, max_page_bytes):
+        location = f"{name}#{stored.place(page.offset)}"
         is_empty = False
-        if page.offset < 0:
-            assert isinstance(page.content, bytes)
-            site = _site(page.content.decode("utf-8", "replace"))
-        elif wanted is not None and not wanted(page.offset):
+        if wanted is not None and not wanted(page.offset):
             continue
-        elif isinstance(page.content, Refusal):
+        if isinstance(page.content, Refusal):
             yield FoundRecord(page.content, location, excerpt=page.excerpt)
         else:
             yield _article(page.content, location, site)
@@ -87,10 +86,18 @@ def _records(part: Slice, max_page_bytes: int, wanted: Wanted | None) -> Iterato
         yield FoundRecord(Refusal(rule, part.size), f"{name}#0")
 
 
-def _site(head: str) -> _Site:
-    names = {name.strip().lower() for _, name in _NAMESPACE.findall(head)}
-    base = _BASE.search(head)
-    return _Site(base[1] if base else "", "\n".join(sorted({*names, *_NO_TEXT})))
+def _site(path: str) -> tuple[_Site, bool]:
+    """Return what stands before the first page of a file, and whether there is one behind at most _HEAD_BYTES."""
+    held = b""
+    for chunk in decompressed(path, block_bytes=_HEAD_BYTES):
+        held += chunk if isinstance(chunk, bytes) else b""
+        if _OPEN in held or len(held) > _HEAD_BYTES:
+            break
+    head, tag, _ = held.partition(_OPEN)
+    text = head.decode("utf-8", "replace")
+    names = {name.strip().lower() for _, name in _NAMESPACE.findall(text)}
+    base = _BASE.search(text)
+    return _Site(base[1] if base else "", "\n".join(sorted({*names, *_NO_TEXT}))), bool(tag)
 
 
 def _article(page: bytes, location: str, site: _Site) -> FoundRecord:
@@ -129,45 +136,45 @@ def _content(tree: ET.Element, revision: ET.Element, site: _Site) -> Document | 
     return Document(content, site.no_text)
 
 
-def _pages(path: str, max_bytes: int) -> Iterator[_Page]:
-    """Yield what stands before the first page, at offset -1, and the pages. Holds one page or one chunk of the file."""
+def _pages(part: ByteRange, max_bytes: int) -> Iterator[_Page]:
+    """Yield the pages that start in a range. Holds one page or one chunk of the file."""
     held, offset = b"", 0  # bytes of the file, and where they begin
     searched = 0  # of held
     begin, excerpt = -1, b""  # of the page that is open
     is_whole = True  # held begins with it
-    is_head = True
-    for chunk in decompressed(path):
+    for chunk in part:
         if isinstance(chunk, Damage):
-            yield _Page(
-                offset if begin < 0 else begin, Refusal(chunk.rule, chunk.offset), excerpt if begin >= 0 else b""
-            )
+            at = offset + len(held) if begin < 0 else begin
+            if at >= part.end:
+                return
+            yield _Page(offset if begin < 0 else begin, Refusal(chunk.rule, chunk.offset), excerpt)
             offset += len(held)
-            held, searched, begin = b"", 0, -1
+            held, searched, begin, excerpt = b"", 0, -1, b""
             continue
         held += chunk
         while tag := _TAG.search(held, searched):
             searched = tag.end()
             if tag[0] == _OPEN:
-                if is_head:
-                    yield _Page(-1, held[: tag.start()])
-                elif begin >= 0:
+                if begin >= 0:
                     yield _Page(begin, Refusal("bad_xml", offset + tag.start() - begin), excerpt)
-                begin, is_whole, is_head = offset + tag.start(), True, False
+                if offset + tag.start() >= part.end:
+                    return
+                begin, is_whole = offset + tag.start(), True
                 excerpt = held[tag.start() : tag.start() + _EXCERPT_BYTES]
             elif begin >= 0:
                 num_bytes = offset + tag.end() - begin
                 fits = is_whole and num_bytes <= max_bytes
                 content = held[begin - offset : tag.end()] if fits else b""
                 yield _Page(begin, content if fits else Refusal("record_too_large", num_bytes, max_bytes), excerpt)
-                begin = -1
+                begin, excerpt = -1, b""
         if begin >= 0 and offset + len(held) - begin > max_bytes:
             is_whole = False
         done = max(searched, len(held) - len(_CLOSE) + 1)
         if begin >= 0 and is_whole:
             done = begin - offset
-        elif is_head:
-            done = max(0, len(held) - _HEAD_BYTES)
         held, offset = held[done:], offset + done
         searched = max(0, searched - done, len(held) - len(_CLOSE) + 1)
+        if begin < 0 and offset + len(held) >= part.end + len(_OPEN):
+            return
     if begin >= 0:
         yield _Page(begin, Refusal("truncated_xml", offset + len(held) - begin), excerpt)

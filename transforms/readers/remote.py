@@ -34,8 +34,8 @@ def filesystem_of(path: str) -> tuple[Any, str]:
         raise ValueError(f"cannot open {path}: {_line(error)}") from error
 
 
-def open_remote(path: str) -> BinaryIO:
-    """Open a URL as stored, seekable.
+def open_remote(path: str, block_bytes: int | None = None) -> BinaryIO:
+    """Open a URL as stored, seekable; `block_bytes` is what is asked of its server at once.
 
     Raises:
         OSError: the file is gone or unreadable, or the server does not answer; so do reading and seeking.
@@ -43,7 +43,7 @@ def open_remote(path: str) -> BinaryIO:
     """
     filesystem, name = filesystem_of(path)
     with told_as_os_errors(path):
-        return buffered(path, filesystem.open(name, "rb"))
+        return buffered(path, filesystem.open(name, "rb", block_size=block_bytes))
 
 
 def buffered(path: str, file: Any) -> BinaryIO:

@@ -47,6 +47,12 @@ class Damage(NamedTuple):
     between: bool = False
 
 
+class Member(NamedTuple):
+    """What comes next is decompressed from the member (of `codec.Codec`) at an offset in the file as stored."""
+
+    offset: int
+
+
 class _BombError(Exception):
     """Decompressing goes on and on."""
 
@@ -54,9 +60,9 @@ class _BombError(Exception):
 class _Meter:
     """Compares what came out of a file, and of its current member, with what went in."""
 
-    def __init__(self, raw: "_Raw") -> None:
+    def __init__(self, raw: "StoredBytes") -> None:
         self._raw = raw
-        self._start = 0
+        self._first = self._start = raw.offset
         self._member_bytes = self._file_bytes = 0
 
     def begin(self) -> None:
@@ -72,7 +78,7 @@ class _Meter:
 
     @property
     def file_is_bomb(self) -> bool:
-        return self._is_bomb(self._file_bytes, self._raw.offset)
+        return self._is_bomb(self._file_bytes, self._raw.offset - self._first)
 
     @staticmethod
     def _is_bomb(out: int, consumed: int) -> bool:
@@ -83,19 +89,20 @@ class _EndError(Exception):
     """The file ends within a member or frame."""
 
 
-def open_path(path: str) -> BinaryIO:
+def open_path(path: str, *, block_bytes: int | None = None) -> BinaryIO:
     """Open a local path or an fsspec URL as stored, seekable.
 
-    Local paths do not go through fsspec: it reads `::`, `*` and `#` in a name as syntax.
+    Local paths do not go through fsspec: it reads `::`, `*` and `#` in a name as syntax. `block_bytes` is what is asked
+    of a server at once, for who wants a few bytes here and there.
 
     Raises:
         OSError: the file is gone or unreadable.
         ValueError: nobody knows the protocol, or the package that does is not installed.
     """
-    return open_remote(path) if is_url(path) else open(path, "rb")  # noqa: PTH123
+    return open_remote(path, block_bytes) if is_url(path) else open(path, "rb")  # noqa: PTH123
 
 
-def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
+def decompressed(path: str, *, start: int = 0, block_bytes: int | None = None) -> Iterator[bytes | Damage]:
     """Yield the bytes of a file in chunks of at most CHUNK_BYTES, decompressed if its first bytes say so.
 
     The bytes decide, not the name: servers decompress silently and files are misnamed. A file that is named as
@@ -104,27 +111,36 @@ def decompressed(path: str, *, start: int = 0) -> Iterator[bytes | Damage]:
     Args:
         path: local path or fsspec URL.
         start: offset from which to read; only 0 for a compressed file.
+        block_bytes: as for `open_path`.
 
     Raises:
         OSError: the file is gone or unreadable.
     """
-    with open_path(path) as file:
-        raw = _Raw(file)
-        codec = codec_of(raw, path)
+    with open_path(path, block_bytes=block_bytes) as file:
+        stored = StoredBytes(file)
+        codec = codec_of(stored, path)
         if codec is None:
-            yield from _plain(file, start, head=raw.ahead(0))
+            yield from _plain(file, start, head=stored.ahead(0))
         else:
             assert start == 0, f"{path} is compressed and cannot be read from {start}"
-            yield from _frames(raw) if codec.decoder is None else _members(raw, codec, codec.decoder)
+            for item in decoded(stored, codec):
+                if not isinstance(item, Member):
+                    yield item
+
+
+def decoded(stored: "StoredBytes", codec: Codec) -> Iterator[bytes | Damage | Member]:
+    """Yield what a compressed file decompresses to from where `stored` stands, and before each member its place."""
+    return _frames(stored) if codec.decoder is None else _members(stored, codec, codec.decoder)
 
 
 def is_compressed(path: str) -> bool:
     """True if `decompressed` would not give the bytes as stored. Opens the file."""
     with open_path(path) as file:
-        return codec_of(_Raw(file), path) is not None
+        return codec_of(StoredBytes(file), path) is not None
 
 
-def codec_of(raw: "_Raw", path: str) -> Codec | None:
+def codec_of(raw: "StoredBytes", path: str) -> Codec | None:
+    """Return the compression of a file that is open at its beginning, or None."""
     head = raw.ahead(START_BYTES)
     codec = next((codec for codec in CODECS if codec.starts(head)), None)
     promised = suffix_codec(path)
@@ -142,13 +158,15 @@ def _plain(file: BinaryIO, start: int, *, head: bytes) -> Iterator[bytes]:
         yield chunk
 
 
-class _Raw:
+class StoredBytes:
     """The stored bytes, with a look ahead."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, offset: int = 0) -> None:
         self._file = file
         self._ahead = b""
-        self.offset = 0  # in the file, of the first byte ahead
+        self.offset = offset  # in the file, of the first byte ahead
+        if file.tell() != offset:
+            file.seek(offset)
 
     def ahead(self, num_bytes: int) -> bytes:
         """Return all bytes that lie ready, at least `num_bytes` of them unless the file ends."""
@@ -168,17 +186,17 @@ class _Raw:
         self.offset -= len(data)
         self._ahead = data + self._ahead
 
-    def seek_member(self, codec: Codec) -> bool:
-        """Move to the next member start; False at the end of the file."""
-        while len(ready := self.ahead(_INPUT_BYTES)) >= START_BYTES:
+    def seek_member(self, codec: Codec, *, stop: int | None = None) -> bool:
+        """Move to the next member start; False if there is none before `stop` or the end of the file."""
+        while len(ready := self.ahead(_INPUT_BYTES)) >= START_BYTES and (stop is None or self.offset < stop):
             if found := re.search(codec.restart, ready, re.DOTALL):
                 self.skip(found.start())
-                return True
+                return stop is None or self.offset < stop
             self.skip(len(ready) - START_BYTES + 1)
         return False
 
 
-def _members(raw: _Raw, codec: Codec, new_decoder: Callable[[], Decoder]) -> Iterator[bytes | Damage]:
+def _members(raw: StoredBytes, codec: Codec, new_decoder: Callable[[], Decoder]) -> Iterator[bytes | Damage | Member]:
     """Decode gzip members, bzip2 or xz streams that follow each other; zeros between them are padding."""
     fresh = True  # something good came out since the last damage: one damaged place is one Damage
     meter = _Meter(raw)
@@ -195,6 +213,7 @@ def _members(raw: _Raw, codec: Codec, new_decoder: Callable[[], Decoder]) -> Ite
                 return
         decoder = new_decoder()
         start = raw.offset
+        yield Member(start)
         meter.begin()
         held = b""  # the last input, or all of it while nothing has come out: where the search for a member begins
         is_first = True
@@ -246,7 +265,7 @@ def _members(raw: _Raw, codec: Codec, new_decoder: Callable[[], Decoder]) -> Ite
 _REPEATED_BYTE = 1  # the kind of block that holds one byte and a count
 
 
-def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
+def _frames(raw: StoredBytes) -> Iterator[bytes | Damage | Member]:
     """Decode zstd frames that follow each other, block by block (RFC 8878, section 3.1.1).
 
     Feeding one block at a time bounds the output to 128 KiB a call, at 1321 MB/s. Of zstandard's own objects one has no
@@ -258,6 +277,7 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
     while raw.ahead(1):
         is_first = True
         start = raw.offset
+        yield Member(start)
         meter.begin()
         try:
             for out in _frame(raw):
@@ -281,13 +301,13 @@ def _frames(raw: _Raw) -> Iterator[bytes | Damage]:
                 return
 
 
-def _need(raw: _Raw, num_bytes: int, *, most: int | None = None) -> bytes:
+def _need(raw: StoredBytes, num_bytes: int, *, most: int | None = None) -> bytes:
     if len(ready := raw.ahead(num_bytes)) < num_bytes:
         raise _EndError
     return ready[: most or num_bytes]
 
 
-def _frame(raw: _Raw) -> Iterator[bytes]:
+def _frame(raw: StoredBytes) -> Iterator[bytes]:
     magic = _need(raw, 4)
     if magic[0] >> 4 == 5 and magic[1:] == b"\x2a\x4d\x18":  # a skippable frame
         num_bytes = 8 + int.from_bytes(_need(raw, 8)[4:], "little")

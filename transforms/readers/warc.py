@@ -13,9 +13,10 @@ import pyarrow as pa
 from transforms.html import decode
 from transforms.readers.http_response import http_response, media_type_of
 from transforms.readers.parsed import FoundRecord, parsed_rows
+from transforms.readers.ranges import ByteRange
 from transforms.readers.rows import Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
-from transforms.readers.warc_records import BrokenRecord, WarcRecord, warc_records
+from transforms.readers.warc_records import VERSION, BrokenRecord, WarcRecord, warc_records
 from transforms.sandbox import DOCUMENT_BYTES, Document, Refusal
 from transforms.unit import Slice
 
@@ -48,7 +49,7 @@ def read_warc(
     Other records are no documents. A text is its block, whole, as UTF-8, which is not what C4's line-based reading of
     WET gives: that drops lines that look like fields. The address is the WARC-Target-URI; `metadata` holds date, record
     id, media type, address of the server, language and cause of truncation where the record has them. Locations are
-    `path#offset` of the record in the decompressed file.
+    `path#place` of the record, as `ByteRange` tells places.
 
     Rules of broken records: those of `warc_records` for damage; those of `http_response`; `http_status` (value: one
     that is not 2xx); `not_html` (another media type); those of the extractor in `transforms.html` and of the sandbox;
@@ -62,7 +63,8 @@ def read_warc(
     if importlib.util.find_spec(extractor) is None:
         raise ValueError(f"source {source.name!r} needs {extractor}; pip install 'gristmill[{extractor}]'")
     is_empty = True
-    records = find_records(part.path, max_block_bytes=max_block_bytes, wanted=wanted)
+    stored = ByteRange(part.path, part.start, part.stop, begins=VERSION)
+    records = find_records(stored, max_block_bytes=max_block_bytes, wanted=wanted)
     for rows in parsed_rows(records, parser=f"transforms.html:{extractor}_text", seconds=_SECONDS[extractor]):
         is_empty = False
         yield rows
@@ -71,14 +73,14 @@ def read_warc(
 
 
 def find_records(
-    path: str, *, max_block_bytes: int = MAX_BLOCK_BYTES, wanted: Wanted | None = None
+    part: ByteRange, *, max_block_bytes: int = MAX_BLOCK_BYTES, wanted: Wanted | None = None
 ) -> Iterator[FoundRecord]:
-    """Yield the pages, texts and damage of a file; pages as the server meant them, without text yet."""
-    name = readable_path(path)
-    for record in warc_records(path, types=_TYPES, max_bytes=max_block_bytes):
+    """Yield the pages, texts and damage of a range; pages as the server meant them, without text yet."""
+    name = readable_path(part.path)
+    for record in warc_records(part, types=_TYPES, max_bytes=max_block_bytes):
         if wanted is not None and not wanted(record.offset):
             continue
-        location = f"{name}#{record.offset}"
+        location = f"{name}#{part.place(record.offset)}"
         if isinstance(record, BrokenRecord):
             refusal = Refusal(record.rule, record.value, record.threshold)
             yield FoundRecord(refusal, location, excerpt=record.excerpt)

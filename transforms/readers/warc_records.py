@@ -8,8 +8,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from transforms.readers.stream import Damage, decompressed
+from transforms.readers.ranges import ByteRange
+from transforms.readers.stream import Damage
 
+VERSION = b"WARC/"  # what a record begins with
 # The version alone also stands in texts about the format.
 _START = re.compile(rb"WARC/[01]\.\d{1,2}[ \t]*\r?\n[A-Za-z][A-Za-z0-9-]{0,63}[ \t]*:")
 _START_BYTES = 128  # more than it can match
@@ -25,7 +27,7 @@ _STEP_BYTES = 1 << 20
 
 
 class WarcRecord(NamedTuple):
-    """One record: its place in the decompressed file, its header with names in lower case, and its block."""
+    """One record: its offset in the decompressed bytes, its header with names in lower case, and its block."""
 
     offset: int
     header: dict[str, str]
@@ -42,8 +44,8 @@ class BrokenRecord(NamedTuple):
     excerpt: bytes
 
 
-def warc_records(path: str, *, types: Collection[str], max_bytes: int) -> Iterator[WarcRecord | BrokenRecord]:
-    """Yield the records of the given types, and all damage, in the order of the file.
+def warc_records(part: ByteRange, *, types: Collection[str], max_bytes: int) -> Iterator[WarcRecord | BrokenRecord]:
+    """Yield the records of the given types that start in a range of a file, and all damage, in order.
 
     Rules of damage: `not_warc` for bytes that belong to no record (value: how many), `bad_warc_header` (no end within
     64 KiB, or no WARC-Type), `bad_content_length` (value: as declared, null where there is none; threshold: bytes up
@@ -52,22 +54,22 @@ def warc_records(path: str, *, types: Collection[str], max_bytes: int) -> Iterat
     the file as stored). A record in which compressed data is corrupt, or whose checksum is wrong, is not given out.
 
     Args:
-        path: local path or fsspec URL, compressed or not.
+        part: of a file, compressed or not; offsets are those that it counts.
         types: WARC-Type of the wanted records, in lower case.
         max_bytes: of a block; a longer one is read over without being held.
 
     Raises:
         OSError: the file is gone or unreadable.
     """
-    yield from _Reader(path, types, max_bytes)
+    yield from _Reader(part, types, max_bytes)
 
 
 class _Reader:
-    def __init__(self, path: str, types: Collection[str], max_bytes: int) -> None:
-        self._path = path
+    def __init__(self, part: ByteRange, types: Collection[str], max_bytes: int) -> None:
+        self._part = part
         self._types = {name.encode() for name in types}
         self._max_bytes = max_bytes
-        self._window = _Window(path, 0)
+        self._window = _Window(part, 0)
         self._trusts_large = True
 
     def __iter__(self) -> Iterator[WarcRecord | BrokenRecord]:
@@ -75,9 +77,11 @@ class _Reader:
         while True:
             window = self._window
             window.skip_blank()
+            if not window.fill(1) and window.damage is None:
+                return
+            if window.offset >= self._part.end:
+                return
             if not window.fill(1):
-                if window.damage is None:
-                    return
                 yield self._damage(window.offset, b"")
                 is_told = True
             elif window.starts_record():
@@ -174,7 +178,7 @@ class _Reader:
             if inner >= window.offset:
                 window.skip(inner - window.offset)
             else:
-                self._window = _Window(self._path, inner)
+                self._window = _Window(self._part, inner)
             return BrokenRecord(offset, "bad_content_length", length, inner - begin, excerpt)
         if window.offset < end:
             if window.damage is not None:
@@ -202,8 +206,8 @@ class _Window:
     Places are counted from where reading stands.
     """
 
-    def __init__(self, path: str, offset: int) -> None:
-        self._chunks = decompressed(path)
+    def __init__(self, part: ByteRange, offset: int) -> None:
+        self._chunks = iter(part)
         self._data = b""
         self._next = b""  # the piece behind data, if it has been looked for
         self._at = 0

@@ -196,12 +196,24 @@ def test_hub_paths_are_pinned(monkeypatch):
 
 
 def test_what_can_be_split():
-    """Plain JSON Lines and Parquet have ranges; compressed streams and one-document files have none."""
+    """Plain JSON Lines and Parquet have ranges, dumps and crawls in members may; one-document files have none."""
     assert is_splittable(source_of("x"), "a.jsonl")
     assert not is_splittable(source_of("x"), "a.jsonl.gz")
     assert not is_splittable(source_of("x"), "https://host/a.jsonl")
     assert is_splittable(source_of("x", "parquet"), "a.parquet")
     assert not is_splittable(source_of("x", "text"), "a.txt")
+    for form, name, expected in (
+        ("mediawiki", "a.xml", True),
+        ("mediawiki", "a.xml.bz2", True),
+        ("mediawiki", "https://host/a.xml.bz2", True),
+        ("mediawiki", "https://host/a.xml", False),
+        ("mediawiki", "a.xml.xz", False),
+        ("warc", "a.warc.gz", True),
+        ("wet", "s3://bucket/a.wet.gz", True),
+        ("warc", "a.warc", False),
+        ("warc", "a.warc.zst", False),
+    ):
+        assert is_splittable(source_of("x", form), name) == expected, name
 
 
 @settings(max_examples=200, deadline=None)

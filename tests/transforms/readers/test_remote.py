@@ -1,10 +1,12 @@
 """transforms.readers.remote: S3 and web servers on loopback, and everything they may answer."""
 
+import bz2
 import errno
 import functools
 import gzip
 import io
 import json
+import random
 import sys
 
 import fsspec
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules
-from tests.transforms.readers.servers import COMMIT, Hub, Ranges, answering, served
+from tests.transforms.readers.servers import COMMIT, Hub, Quiet, Ranges, answering, served
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
 from transforms.readers.remote import open_remote, told_as_os_errors
@@ -232,6 +234,33 @@ def test_formats_over_the_web(tmp_path):
         assert json.loads(read(f"{address}/x.wet.gz", "wet")[0]["metadata"]) == {"content_type": ""}
 
 
+TEXTS = [f"article {number}" for number in range(40)]
+PAGES = [b"<page><title>T</title><revision><text>%s</text></revision></page>\n" % text.encode() for text in TEXTS]
+BETWEEN = random.Random(1).randbytes(1_500_000).replace(b"<", b" ")  # what fsspec fetches at once ends within it
+DUMP = b"".join(map(bz2.compress, [b"<mediawiki>\n", *PAGES[:20], BETWEEN, *PAGES[20:]]))
+
+
+def ranges_of(path):
+    """Return how many ranges a dump at an address is cut into, and its articles."""
+    unit_bytes = len(DUMP) + 4  # a range is a quarter of it
+    source = source_of(path, "mediawiki")
+    (entry,) = list_files(source)
+    parts = slices(source, entry, file=0, unit_bytes=unit_bytes)
+    return len(parts), texts_and_rules(read(path, "mediawiki", unit_bytes=unit_bytes))
+
+
+def test_ranges_of_a_dump_behind_a_server(tmp_path, bucket):
+    """A dump is cut at its streams in a bucket and on the web, but for a server that knows no ranges."""
+    pytest.importorskip("aiohttp")
+    bucket.pipe("bucket/x.xml.bz2", DUMP)
+    assert ranges_of("s3://bucket/x.xml.bz2") == (4, TEXTS)
+    (tmp_path / "x.xml.bz2").write_bytes(DUMP)
+    for handler, expected in ((Ranges, 4), (Quiet, 1)):
+        with served(functools.partial(handler, directory=tmp_path)) as address:
+            fsspec.filesystem("http").clear_instance_cache()
+            assert ranges_of(f"{address}/x.xml.bz2") == (expected, TEXTS)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A directory that the hub serves as the dataset org/name."""
@@ -255,6 +284,7 @@ def test_files_of_the_hub(hub):
     """A path on the hub is listed, pinned to a commit, and read in ranges through the real client."""
     (hub / "data" / "a.jsonl").write_bytes(LINES)
     (hub / "data" / "b.jsonl.gz").write_bytes(gzip.compress(LINES))
+    (hub / "data" / "x.xml.bz2").write_bytes(DUMP)
     (hub / "README.md").write_bytes(b"no data")
     source = source_of("hf://datasets/org/name/data/*.jsonl*")
     entries = list_files(source)
@@ -267,6 +297,7 @@ def test_files_of_the_hub(hub):
     rows = read("hf://datasets/org/name@main/data/*.jsonl*", unit_bytes=len(LINES) // 3)
     assert [row["text"] for row in rows] == [f"line {number}" for number in range(5000)] * 2
     assert rows[0]["location"] == f"{pinned}a.jsonl#0"
+    assert ranges_of("hf://datasets/org/name/data/x.xml.bz2") == (4, TEXTS)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import COMPRESS, SUFFIX
+from transforms.readers.ranges import ByteRange
 from transforms.readers.stream import decompressed
 from transforms.readers.warc_records import BrokenRecord, WarcRecord, warc_records
 
@@ -31,7 +32,7 @@ def write(tmp_path: Path, data: bytes, name: str = "x.warc") -> Path:
 
 
 def read(path: Path, *, max_bytes: int = 1 << 20) -> list[WarcRecord | BrokenRecord]:
-    return list(warc_records(str(path), types=TYPES, max_bytes=max_bytes))
+    return list(warc_records(ByteRange(str(path)), types=TYPES, max_bytes=max_bytes))
 
 
 def blocks_and_rules(found: list[WarcRecord | BrokenRecord]) -> list[bytes | str]:
@@ -205,7 +206,7 @@ def test_hostile_lengths_cost_linear_time(tmp_path, monkeypatch):
         times_read.append(path)
         return decompressed(path)
 
-    monkeypatch.setattr("transforms.readers.warc_records.decompressed", counted)
+    monkeypatch.setattr("transforms.readers.ranges.decompressed", counted)
     path = write(tmp_path, gzip.compress(record(b"x" * 10_000, length=10**12) * 1000))
     assert blocks_and_rules(read(path)) == [*["bad_content_length"] * 999, "truncated_warc"]
     assert len(times_read) == 2

@@ -1,0 +1,124 @@
+"""A byte range of a file, plain or cut where gzip members or bzip2 streams begin, and the places of records in it.
+
+A range of a compressed file begins with the first member that starts at its first byte or behind it, and the next range
+begins where it ends, so that ranges of any size make up the file. Of a bzip2 stream ten bytes at its start are known:
+nothing else looks like it. Of a gzip member three are, and a stored copy of another gzip file holds them, too; so what
+follows is decompressed for a stretch.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from zlib_ng import zlib_ng
+
+from transforms.readers.codec import CHUNK_BYTES, Codec
+from transforms.readers.stream import Damage, Member, StoredBytes, codec_of, decoded, decompressed, open_path
+
+_CODECS = ("gzip", "bzip2")
+# Deflate stores what it cannot compress in blocks of at most 64 KiB, with five bytes between them: no copy of a gzip
+# file within a member goes on longer undamaged.
+_PROOF_BYTES = 256 << 10
+_BLOCK_BYTES = 1 << 20  # asked of a server to look for a member; a record of a crawl has 20 KB, 100 articles have 90
+_NO_END = 1 << 63
+
+
+class ByteRange:
+    """The decompressed bytes of a range: iterating yields them and what lies behind them to the end of the file.
+
+    A record belongs to the range that it starts in: who reads records stops at the first that starts at `end` or behind
+    it, which may be known only when the bytes there have been read. Offsets count the bytes of an iteration.
+
+    Args:
+        path: local path or fsspec URL.
+        start: first byte of the range in the file as stored.
+        stop: byte behind the range, or -1 for the end of the file.
+        begins: what members begin with, decompressed, that a range may begin with.
+    """
+
+    def __init__(self, path: str, start: int = 0, stop: int = -1, *, begins: bytes = b"") -> None:
+        self.end = _NO_END
+        self.path = path
+        self._start, self._stop, self._begins = start, stop, begins
+        self._base = 0  # place of offset 0 in a plain file
+        self._members: list[int] = []
+        self._offsets: list[int] = []  # at which they begin
+
+    def __iter__(self) -> Iterator[bytes | Damage]:
+        self.end = _NO_END
+        self._members, self._offsets = [], []
+        if self._start <= 0 and self._stop < 0:
+            yield from decompressed(self.path)
+            return
+        with open_path(self.path, block_bytes=_BLOCK_BYTES) as file:
+            codec = codec_of(StoredBytes(file), self.path)
+            if codec is None:
+                first = self._base = self._start
+                self.end = self._stop - self._start
+            else:
+                first = _find(StoredBytes(file, self._start), codec, self._begins, self._stop) if self._start else 0
+                last = _find(StoredBytes(file, self._stop), codec, self._begins) if first >= 0 else -1
+        if codec is None:
+            yield from decompressed(self.path, start=first)
+        elif first >= 0:
+            yield from self._decoded(codec, first, last)
+
+    def _decoded(self, codec: Codec, first: int, last: int) -> Iterator[bytes | Damage]:
+        offset = 0
+        with open_path(self.path) as file:
+            for item in decoded(StoredBytes(file, first), codec):
+                if isinstance(item, Member):
+                    if 0 <= last <= item.offset:
+                        self.end = min(self.end, offset)
+                    self._members.append(item.offset)
+                    self._offsets.append(offset)
+                    continue
+                offset += len(item) if isinstance(item, bytes) else 0
+                yield item
+
+    def place(self, offset: int) -> str:
+        """Return where an offset of this iteration lies, however the file is cut.
+
+        `N` is byte N of the decompressed file; `M+N`, in ranges of a compressed file, byte N of what the member at byte
+        M of the stored file decompresses to.
+        """
+        if not self._members:
+            return str(self._base + offset)
+        index = bisect_right(self._offsets, offset) - 1
+        return f"{self._members[index]}+{offset - self._offsets[index]}"
+
+
+def has_member(path: str, start: int, stop: int, *, begins: bytes) -> bool:
+    """Whether a member from which a file can be read begins in a range of it; not if the range cannot be read."""
+    try:
+        with open_path(path, block_bytes=_BLOCK_BYTES) as file:
+            codec = codec_of(StoredBytes(file), path)
+            return codec is not None and _find(StoredBytes(file, start), codec, begins, stop) >= 0
+    except OSError:
+        return False  # a web server without ranges; or reading will tell why
+
+
+def _find(stored: StoredBytes, codec: Codec, begins: bytes, stop: int = _NO_END) -> int:
+    """Return where the next member before `stop` starts that begins as it should, or -1."""
+    while codec.name in _CODECS and stored.seek_member(codec, stop=stop):
+        if codec.name == "bzip2" or _is_member(stored.ahead(_PROOF_BYTES)[:_PROOF_BYTES], begins):
+            return stored.offset
+        stored.skip(1)
+    return -1
+
+
+def _is_member(data: bytes, begins: bytes) -> bool:
+    """Whether `data` is gzip members, the last one perhaps cut, of which the first begins as it should."""
+    is_first = True
+    while data:
+        decoder = zlib_ng.decompressobj(wbits=31)
+        try:
+            out = decoder.decompress(data, CHUNK_BYTES)
+            if is_first and not out.startswith(begins):
+                return False
+            while decoder.unconsumed_tail:
+                decoder.decompress(decoder.unconsumed_tail, CHUNK_BYTES)
+        except zlib_ng.error:
+            return False
+        is_first = False
+        data = decoder.unused_data.lstrip(b"\0")
+    return not is_first
