@@ -1,7 +1,7 @@
 """What a stage is given: the configuration, the run's state, the engine, and how to speak."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.config import Config
@@ -27,6 +27,7 @@ class RunContext:
     progress: Progress
     may_run: bool = True
     num_units_run: int = 0
+    committed: dict[str, dict[str, Record]] = field(default_factory=dict)  # by job
 
     @property
     def out(self) -> str:
@@ -36,9 +37,14 @@ class RunContext:
     def run_job(self, stage: str, job: Job, units: Sequence[WorkUnit]) -> dict[str, Record]:
         """Bring `units` to their committed state; `stage` is the command that the user knows.
 
+        A unit's key says what is its own: settings, and what no other unit reads. What the job reads is added here.
+
         Raises:
             UserError: units are missing, but the stage lies before --from.
         """
+        if job.reads:
+            read = [upstream_key(self.committed[name], table) for name, table in job.reads]
+            units = [unit._replace(key=content_key(unit.key, read)) for unit in units]
         found = survey(self.out, job.stage, units)
         if (found.pending or found.dropped) and not self.may_run:
             raise UserError(
@@ -46,7 +52,8 @@ class RunContext:
                 f" units missing or stale, {len(found.dropped)} to be removed); run `gristmill {stage}` first"
             )
         self.num_units_run += len(found.pending) + len(found.dropped)
-        return run_job(self.engine, self.out, job, units, self.say, found)
+        self.committed[job.stage] = run_job(self.engine, self.out, job, units, self.say, found)
+        return self.committed[job.stage]
 
     def record_stage(self, stage: str, records: dict[str, Record]) -> None:
         """Store the sum of the records in run.json."""

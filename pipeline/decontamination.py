@@ -15,12 +15,13 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.context import RunContext, upstream_key
+from pipeline.context import RunContext
+from pipeline.dedup_clusters import SURVIVORS, Reads, remove_jobs
 from pipeline.dedup_units import SURVIVOR_TABLE, DedupContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.sections import Decontaminate
-from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
 from transforms.each_unit import EachUnit
 from transforms.readers.dispatch import read_slice
@@ -31,6 +32,7 @@ from transforms.unit import Slice, WorkUnit
 from transforms.write import add_counts
 
 STAGE = "dedup"
+JOBS = ("dedup-ngrams", "dedup-contaminated", "dedup-evaluation")
 _NGRAMS_VERSION = 2  # raised when work/examples or its counts change for the same sets
 
 REPORT = pa.schema(
@@ -52,30 +54,32 @@ class DecontaminationContext:
     ngram: int
 
 
-def find_contaminated(context: RunContext, dedup: DedupContext, survivors: str) -> list[dict[str, Record]]:
-    """Run the three jobs; `survivors` is the hash of the survivors' table.
+def find_contaminated(context: RunContext, dedup: DedupContext) -> dict[str, str]:
+    """Run the three jobs and return a key of what each unit has; without evaluation sets they have no units.
 
     Raises:
         UserError: an evaluation set cannot be found, or none of its examples can be.
     """
     settings = context.config.dedup.decontaminate
-    assert settings is not None
+    if settings is None:
+        remove_jobs(context, *JOBS)
+        return {}
     files = tuple(evaluation_files(settings))
     given = DecontaminationContext(dedup=dedup, sets=settings.sets, files=files, ngram=settings.ngram)
     options = [dataclasses.asdict(source) for source in settings.sets]
     key = content_key(_NGRAMS_VERSION, files, options, settings.ngram)
     ngrams = context.run_job(STAGE, Job("dedup-ngrams", _graph_ngrams, given), [WorkUnit("all", 0, key)])
     _check_sets(settings, ngrams["all"].counts["evaluation_sets"])
-    key = content_key(upstream_key(ngrams, "work/ngrams"), survivors, settings.ngram)
     units = [
-        WorkUnit(signed.label, number, content_key(key, signed.documents, signed.first_dense))
+        WorkUnit(signed.label, number, content_key(settings.ngram, signed.documents, signed.first_dense))
         for number, signed in enumerate(dedup.units)
         if signed.run is None
     ]
-    found = context.run_job(STAGE, Job("dedup-contaminated", _graph_contaminated, given), units)
-    key = content_key(upstream_key(ngrams, "work/examples"), upstream_key(found, "contaminated"))
-    report = context.run_job(STAGE, Job("dedup-evaluation", _graph_report, given), [WorkUnit("all", 0, key)])
-    return [ngrams, found, report]
+    reads: Reads = (("dedup-ngrams", "work/ngrams"), ("dedup-ngrams", "work/examples"), SURVIVORS)
+    found = context.run_job(STAGE, Job("dedup-contaminated", _graph_contaminated, given, reads), units)
+    reads = (("dedup-ngrams", "work/examples"), ("dedup-contaminated", "contaminated"))
+    context.run_job(STAGE, Job("dedup-evaluation", _graph_report, given, reads), [WorkUnit("all", 0, "")])
+    return {name: record.tables["contaminated"].hash for name, record in found.items()}
 
 
 def evaluation_files(settings: Decontaminate) -> Iterator[Slice]:

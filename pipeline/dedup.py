@@ -22,38 +22,28 @@ partitions. The functions of the units are in `dedup_units.py`, those of the las
 import dataclasses
 from collections.abc import Sequence
 
-from pipeline import dedup_shuffle
 from pipeline.clean import minhash_parameters
-from pipeline.context import RunContext, upstream_key
+from pipeline.context import RunContext
+from pipeline.decontamination import JOBS as DECONTAMINATION_JOBS
 from pipeline.decontamination import find_contaminated
+from pipeline.dedup_clusters import ORIGINS, SURVIVORS, compared, find_clusters, if_made
 from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
-from pipeline.dedup_runs import graph_runs
 from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_takedown import find_taken_down, list_hash
 from pipeline.dedup_units import (
-    SURVIVOR_TABLE,
     DedupContext,
     Signed,
-    graph_candidates,
-    graph_clusters,
-    graph_identity,
-    graph_links,
-    graph_origins,
-    graph_shingles,
 )
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
 from transforms.commit import Record, load_records, map_table
-from transforms.dedup import PREFIX_BITS
 from transforms.fingerprint import check_metadata
 from transforms.unit import WorkUnit, planned_name
 
 STAGE = "dedup"
 DEDUP_VERSION = 3  # raised when deletions or ledger change for the same signatures and configuration
-
-_PARTITION_ENTRIES = 1 << 22  # 36 bytes an entry while it is linked: 150 MB a worker
 
 
 def run(context: RunContext) -> None:
@@ -73,135 +63,47 @@ def run(context: RunContext) -> None:
     )
     settings = content_key(hashed, config.model_dump(exclude={"decontaminate", "takedown", "lines", "substrings"}))
 
-    # Runs know nothing of thresholds and policies. The documents matter for their URLs alone.
-    units = [WorkUnit(signed.label, number,
-                      content_key(hashed, signed.contents, signed.documents if dedup.url else ""))
-             for number, signed in enumerate(dedup.units)]  # fmt: skip
-    runs = context.run_job(STAGE, Job("dedup-runs", graph_runs, dedup), units)
-    num_entries = max(sum(record.counts[kind] for record in runs.values()) for kind in ("exact", "bands", "url"))
-    bits = min(max(num_entries - 1, 0).bit_length() - (_PARTITION_ENTRIES.bit_length() - 1), PREFIX_BITS)
-    dedup = dataclasses.replace(dedup, num_partitions=1 << max(bits, 0))
-    order = content_key(settings, dedup.contents_key, dedup.num_partitions)
-    jobs = [runs]
-
-    identity_graph = dedup_shuffle.graph_identity if dedup.shuffle else graph_identity
-    identity = context.run_job(STAGE, Job("dedup-identity", identity_graph, dedup), _partitions(dedup, order))
-    key = content_key(order, upstream_key(identity, "work/equal"), upstream_key(identity, "work/older"))
-    origins = context.run_job(STAGE, Job("dedup-origins", graph_origins, dedup), [WorkUnit("all", 0, key)])
-    jobs += [identity, origins]
-    order = content_key(order, upstream_key(origins, "work/origins"))
-    if dedup.verify == "jaccard":
-        candidates = context.run_job(STAGE, Job("dedup-candidates", graph_candidates, dedup), _partitions(dedup, order))
-        found = upstream_key(candidates, "work/candidates")
-        units = [WorkUnit(signed.label, number, content_key(settings, found, signed.documents, signed.first_dense))
-                 for number, signed in enumerate(dedup.units)]  # fmt: skip
-        shingles = context.run_job(STAGE, Job("dedup-shingles", graph_shingles, dedup), units)
-        jobs += [candidates, shingles]
-        order = content_key(order, upstream_key(shingles, "work/shingles"))
-    else:
-        _remove(context, "dedup-candidates", "dedup-shingles")
-    links_graph = dedup_shuffle.graph_links if dedup.shuffle else graph_links
-    links = context.run_job(STAGE, Job("dedup-links", links_graph, dedup), _partitions(dedup, order))
-    key = content_key(order, upstream_key(links, "work/edges"))
-    if dedup.shuffle:
-        jobs += _shuffled_clusters(context, dedup, key)
-    else:
-        _remove_stars(context, 0)
-        _remove(context, "dedup-twins")
-    clusters = context.run_job(STAGE, Job("dedup-clusters", graph_clusters, dedup), [WorkUnit("all", 0, key)])
-    jobs += [links, clusters]
-
-    survivors = clusters["all"].tables[SURVIVOR_TABLE].hash
-    contaminated = dict.fromkeys(records, "")
-    if config.decontaminate is not None:
-        jobs += find_contaminated(context, dedup, survivors)
-        if config.decontaminate.action == "drop":
-            dedup = dataclasses.replace(dedup, drop_contaminated=True)
-            contaminated = {
-                name: content_key(record.tables["contaminated"].hash, upstream_key(jobs[-3], "work/examples"))
-                for name, record in jobs[-2].items()
-            }
-    else:
-        _remove(context, "dedup-ngrams", "dedup-contaminated", "dedup-evaluation")
-    dedup, taken_down = find_taken_down(context, dedup, survivors, listed)
+    dedup = find_clusters(context, dedup, hashed, settings)
+    contaminated = find_contaminated(context, dedup)
+    drop = config.decontaminate is not None and config.decontaminate.action == "drop"
+    dedup, taken_down = find_taken_down(context, dataclasses.replace(dedup, drop_contaminated=drop), listed)
     alive = {
         signed.label: content_key(
             settings,
             signed.contents,
-            survivors,
+            signed.documents,
             signed.first_dense,
-            contaminated[signed.label],
+            contaminated[signed.label] if drop else "",
             taken_down[signed.label],
         )
         for signed in dedup.units
         if signed.run is None
     }
-    spans, repeated = find_repeats(context, dedup, alive)
-    own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
+    find_repeats(context, dedup, alive)
     # Twins and similarities are of other units: the ids of their documents and their signatures are stored.
-    units = [WorkUnit(signed.label, number, content_key(alive[signed.label], dedup.contents_key, repeated))
-             for number, signed in own]  # fmt: skip
-    units.sort(key=lambda unit: records[unit.name].number)
-    units = [unit._replace(number=records[unit.name].number) for unit in units]
-    deleted = context.run_job(STAGE, Job(STAGE, graph_deletions, dedup), units)
-    entry = summarise(deleted.values())
-    if config.decontaminate is not None:
-        for job in jobs[-3:]:
-            entry["counts"] |= summarise(job.values())["counts"]
-    jobs += spans
-    if config.policy == "new":
-        units = [
-            WorkUnit(signed.label, number, content_key(settings, dedup.contents_key, survivors, deleted_there(signed)))
-            for number, signed in enumerate(dedup.units)
-            if signed.run is not None
-        ]
-        superseded = context.run_job(STAGE, Job("dedup-superseded", graph_superseded, dedup), units)
-        entry["counts"] |= summarise(superseded.values())["counts"]
-        jobs.append(superseded)
-    else:
-        _remove(context, "dedup-superseded")
-    entry["counts"] |= (
-        clusters["all"].counts | summarise(identity.values())["counts"] | summarise(links.values())["counts"]
+    units = [WorkUnit(name, records[name].number, content_key(key, dedup.contents_key)) for name, key in alive.items()]
+    units.sort(key=lambda unit: unit.number)
+    reads = (
+        *(SURVIVORS, ORIGINS, *compared(dedup)),
+        *if_made("dedup-ngrams", "work/examples", drop),
+        *if_made("dedup-line-repeats", "work/line-repeats", config.lines),
+        *if_made("dedup-window-repeats", "work/window-repeats", config.substrings),
     )
-    entry["seconds"] = round(entry["seconds"] + sum(summarise(job.values())["seconds"] for job in jobs), 3)
-    context.set_stage(STAGE, entry)
-
-
-def _remove(context: RunContext, *stages: str) -> None:
-    """Remove what jobs left that this configuration does not have."""
-    for stage in stages:
-        context.run_job(STAGE, Job(stage, graph_runs, None), [])
-
-
-def _remove_stars(context: RunContext, number: int) -> None:
-    """Remove the rounds from `number` on: other edges were stable later."""
-    while load_records(context.out, f"dedup-stars-{number}"):
-        _remove(context, f"dedup-stars-{number}")
-        number += 1
-
-
-def _shuffled_clusters(context: RunContext, dedup: DedupContext, key: str) -> list[dict[str, Record]]:
-    """Repeat large-star and small-star until the sum of all edges is stable, then settle every component."""
-    jobs: list[dict[str, Record]] = []
-    job, table, before = "dedup-links", "work/edges", None
-    while True:
-        number = len(jobs)
-        own_job, own_table = f"dedup-stars-{number}", f"work/stars-{number}"
-        given = (dedup, job, table, own_job, own_table)
-        units = _partitions(dedup, content_key(key, number))
-        jobs.append(context.run_job(STAGE, Job(own_job, dedup_shuffle.graph_stars, given), units))
-        counts = summarise(jobs[-1].values())["counts"]
-        now = (counts["edges"], counts["checksum"] % (1 << 32))
-        if now == before:
-            _remove_stars(context, number + 1)
-            break
-        job, table, before = own_job, own_table, now
-    twins = Job("dedup-twins", dedup_shuffle.graph_twins, (dedup, own_job, own_table))
-    return [*jobs, context.run_job(STAGE, twins, _partitions(dedup, key))]
-
-
-def _partitions(dedup: DedupContext, key: str) -> list[WorkUnit]:
-    return [WorkUnit(f"part-{part:05d}", part, content_key(key, part)) for part in range(dedup.num_partitions)]
+    entry = summarise(context.run_job(STAGE, Job(STAGE, graph_deletions, dedup, reads), units).values())
+    units = [
+        WorkUnit(signed.label, number, content_key(settings, dedup.contents_key, deleted_there(signed)))
+        for number, signed in enumerate(dedup.units)
+        if signed.run is not None and config.policy == "new"
+    ]
+    reads = (SURVIVORS, ORIGINS, *compared(dedup))
+    context.run_job(STAGE, Job("dedup-superseded", graph_superseded, dedup, reads), units)
+    told = ("dedup-identity", "dedup-links", "dedup-clusters", *DECONTAMINATION_JOBS, "dedup-superseded")
+    for job, found in context.committed.items():
+        if job in told:
+            entry["counts"] |= summarise(found.values())["counts"]
+        if job.startswith("dedup-"):
+            entry["seconds"] += summarise(found.values())["seconds"]
+    context.set_stage(STAGE, entry | {"seconds": round(entry["seconds"], 3)})
 
 
 def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[EarlierRun]) -> DedupContext:

@@ -25,13 +25,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline import dedup_shuffle
-from pipeline.context import RunContext, upstream_key
+from pipeline.context import RunContext
+from pipeline.dedup_clusters import SURVIVORS, Reads, if_made, remove_jobs
 from pipeline.dedup_runs import SEGMENT, RunWriter
 from pipeline.dedup_takedown import taken_down
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition_pieces, signatures_of
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
-from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import PREFIX_BITS
 from transforms.each_unit import EachUnit
 from transforms.schema import DELETIONS
@@ -75,47 +76,36 @@ class SpanContext:
         return f"dedup-{self.kind}-repeats"
 
 
-def find_repeats(
-    context: RunContext, dedup: DedupContext, survivors: dict[str, str]
-) -> tuple[list[dict[str, Record]], str]:
+def find_repeats(context: RunContext, dedup: DedupContext, alive: dict[str, str]) -> None:
     """Run the jobs that the configuration asks for.
 
     Args:
         context: of the run.
         dedup: of all runs.
-        survivors: for each unit of this run a key of which of its documents are alive.
-
-    Returns:
-        The records of the jobs, and a key of what is repeated.
+        alive: for each unit of this run a key of its documents and of what is deleted for other reasons than its twins.
     """
     own = dataclasses.replace(dedup, units=tuple(signed for signed in dedup.units if signed.run is None))
-    jobs: list[dict[str, Record]] = []
-    found = ""
     settings_of: dict[Kind, Lines | Substrings | None]
     settings_of = {"line": dedup.lines, "anchor": dedup.substrings, "window": dedup.substrings}
     for kind, settings in settings_of.items():
         given = SpanContext(dedup=own, kind=kind)
         if settings is None:
-            for stage in (given.job, given.repeats_job):  # what an earlier configuration left
-                context.run_job(STAGE, Job(stage, _graph_runs, given), [])
+            remove_jobs(context, given.job, given.repeats_job)
             continue
-        before = found if kind == "window" else ""
-        keys = [
-            content_key(kind, settings.model_dump(), before, signed.documents, survivors[signed.label])
-            for signed in own.units
+        used = content_key(kind, settings.model_dump())
+        units = [
+            WorkUnit(signed.label, n, content_key(used, alive[signed.label])) for n, signed in enumerate(own.units)
         ]
-        units = [WorkUnit(signed.label, n, key) for n, (signed, key) in enumerate(zip(own.units, keys, strict=True))]
-        runs = context.run_job(STAGE, Job(given.job, _graph_runs, given), units)
+        reads: Reads = (SURVIVORS, *if_made("dedup-anchor-repeats", "work/anchor-repeats", kind == "window"))
+        runs = context.run_job(STAGE, Job(given.job, _graph_runs, given, reads), units)
         num_entries = sum(record.counts["spans"] for record in runs.values())
         bits = min(max(num_entries - 1, 0).bit_length() - (SEGMENT.bit_length() - 1), PREFIX_BITS)
-        given = dataclasses.replace(given, dedup=dataclasses.replace(own, num_partitions=1 << max(bits, 0)))
-        key = content_key(keys, given.dedup.num_partitions, [signed.first_dense for signed in own.units])
-        parts = range(given.dedup.num_partitions)
-        units = [WorkUnit(f"part-{part:05d}", part, content_key(key, part)) for part in parts]
-        repeated = context.run_job(STAGE, Job(given.repeats_job, _graph_repeats, given), units)
-        found = content_key(found, upstream_key(repeated, f"work/{kind}-repeats"))
-        jobs += [runs, repeated]
-    return jobs, found
+        num_partitions = 1 << max(bits, 0)
+        given = dataclasses.replace(given, dedup=dataclasses.replace(own, num_partitions=num_partitions))
+        key = content_key(used, num_partitions, [signed.first_dense for signed in own.units])
+        units = [WorkUnit(f"part-{part:05d}", part, content_key(key, part)) for part in range(num_partitions)]
+        reads = ((given.job, f"work/{kind}s"),)
+        context.run_job(STAGE, Job(given.repeats_job, _graph_repeats, given, reads), units)
 
 
 def _write_run(unit: WorkUnit, context: SpanContext) -> None:

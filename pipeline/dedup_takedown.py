@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.context import RunContext, upstream_key
+from pipeline.dedup_clusters import SURVIVORS
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
@@ -50,15 +51,12 @@ def list_hash(path: str | None) -> str:
         raise UserError(f"dedup.takedown: cannot read {path}: {error.strerror}") from None
 
 
-def find_taken_down(
-    context: RunContext, dedup: DedupContext, survivors: str, listed: str
-) -> tuple[DedupContext, dict[str, str]]:
+def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tuple[DedupContext, dict[str, str]]:
     """Run the job; without a list it has no units.
 
     Args:
         context: of the run.
         dedup: of all runs; the pages of this one alone are looked at, earlier runs may have no documents any more.
-        survivors: hash of the survivors' table.
         listed: see `list_hash`.
 
     Returns:
@@ -66,9 +64,9 @@ def find_taken_down(
     """
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
     path = context.config.dedup.takedown
-    units = [WorkUnit(signed.label, number, content_key(listed, signed.documents, survivors, signed.first_dense))
+    units = [WorkUnit(signed.label, number, content_key(listed, signed.documents, signed.first_dense))
              for number, signed in own if path is not None]  # fmt: skip
-    records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path)), units)
+    records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path), (SURVIVORS,)), units)
     if not records:
         return dedup, {signed.label: "" for _, signed in own}
     dedup = dataclasses.replace(dedup, takedown=upstream_key(records, _TABLE))

@@ -16,11 +16,15 @@ Say = Callable[[str], None]
 
 
 class Job(NamedTuple):
-    """A Beam graph by reference (a module-level function), and what it needs beside the units."""
+    """A Beam graph by reference (a module-level function), and what it needs beside the units.
+
+    Every unit may read the whole of `reads`, tables of jobs before this one, and is valid for their contents alone.
+    """
 
     stage: str
     graph: Callable[[Any, Any], Any]  # (PCollection[WorkUnit], context); no Beam here, so that workers start quietly
     context: Any
+    reads: tuple[tuple[str, str], ...] = ()  # (job, table)
 
 
 class Engine(Protocol):

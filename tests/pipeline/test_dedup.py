@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dedup, dedup_runs, dedup_shuffle
+from pipeline import dedup_clusters, dedup_runs, dedup_shuffle
 from pipeline.errors import UserError
 from pipeline.gates.contamination import contamination
 from pipeline.output import Output
@@ -271,7 +271,7 @@ def test_runs_in_segments_give_the_same(crawls, tmp_path, monkeypatch):
         assert read(tmp_path / "segments", "dedup-runs", table) == read(tmp_path / "whole", "dedup-runs", table)
     shutil.rmtree(tmp_path / "segments")
     monkeypatch.setattr(dedup_runs, "SEGMENT", 50)
-    monkeypatch.setattr(dedup, "_PARTITION_ENTRIES", 64)
+    monkeypatch.setattr(dedup_clusters, "_PARTITION_ENTRIES", 64)
     run_stages(path, last="dedup")
     record = next(iter(load_records(str(tmp_path / "segments"), "dedup-runs").values()))
     assert map_table(str(tmp_path / "segments"), record, "work/bands").column("key").num_chunks > 5
@@ -318,7 +318,7 @@ def test_no_documents_and_no_rules(tmp_path):
 @pytest.mark.parametrize("verify", ["signature", "none", "jaccard"])
 def test_shuffled_equals_passes(crawls, tmp_path, monkeypatch, verify):
     """GroupByKey and stars give the deletions, cluster sizes and ledger of the passes, in any number of partitions."""
-    monkeypatch.setattr(dedup, "_PARTITION_ENTRIES", 1 << 9)
+    monkeypatch.setattr(dedup_clusters, "_PARTITION_ENTRIES", 1 << 9)
     monkeypatch.setattr(dedup_shuffle, "ROUNDS", 1)  # so that it takes several jobs
     monkeypatch.setattr(dedup_shuffle, "LEAST_GROUPS", 4)  # and several runs make one element
     settings = {"url": True, "minhash": {**SMALL, "verify": verify}}

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from pipeline.context import RunContext
+import pipeline.context
+import pipeline.dedup_takedown
+import pipeline.dedup_units
 from pipeline.errors import RunFailed, UserError
 from pipeline.run_state import summarise
 from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
@@ -140,15 +142,12 @@ def test_every_key_that_changes_output_makes_its_stage_stale(finished, monkeypat
     class StoppedError(Exception):
         pass
 
-    def stop(context, command, job, units):
-        found = pipeline_context.survey(context.out, job.stage, units)
+    def stop(engine, out, job, units, say, found):
         if found.pending:
             raise StoppedError(job.stage)
         return found.committed
 
-    import pipeline.context as pipeline_context
-
-    monkeypatch.setattr(RunContext, "run_job", stop)
+    monkeypatch.setattr("pipeline.context.run_job", stop)
     with pytest.raises(StoppedError) as caught:
         run_stages(finished, overrides=[override])
     assert str(caught.value).split("-")[0] == stage
@@ -156,21 +155,66 @@ def test_every_key_that_changes_output_makes_its_stage_stale(finished, monkeypat
 
 def test_bands_and_rows_of_equal_product_sign_nothing_again(finished, monkeypatch):
     """Only their product is in the signatures, and no threshold is in the runs: each makes again what depends on it."""
-    import pipeline.context as pipeline_context
-
     pending = {}
 
-    def look(context, command, job, units):
-        found = pipeline_context.survey(context.out, job.stage, units)
+    def look(engine, out, job, units, say, found):
         pending[job.stage] = len(found.pending)
-        return {unit.name: found.committed.get(unit.name) or load_records(context.out, job.stage)[unit.name]
-                for unit in units}  # fmt: skip
+        return {unit.name: found.committed.get(unit.name) or load_records(out, job.stage)[unit.name] for unit in units}
 
-    monkeypatch.setattr(RunContext, "run_job", look)
+    monkeypatch.setattr("pipeline.context.run_job", look)
     run_stages(finished, last="dedup", overrides=["dedup.minhash.bands=8", "dedup.minhash.rows=14"])
     assert (pending["clean"], pending["dedup-runs"], pending["dedup"]) == (0, 1, 1)
     run_stages(finished, last="dedup", overrides=["dedup.minhash.threshold=0.9"])
     assert (pending["clean"], pending["dedup-runs"], pending["dedup-links"], pending["dedup"]) == (0, 0, 1, 1)
+
+
+# What is told apart by unit, and so is part of a unit's own key and not of what its job reads.
+BY_UNIT = {
+    "dedup-lines": {"dedup-contaminated", "dedup-takedown"},
+    "dedup-anchors": {"dedup-contaminated", "dedup-takedown"},
+    "dedup-windows": {"dedup-contaminated", "dedup-takedown"},
+    "dedup": {"dedup-contaminated", "dedup-takedown"},
+}
+
+
+@pytest.mark.parametrize("given", [[], ["dedup.minhash.verify=jaccard"], ["dedup.shuffle=true", "dedup.url=true"]])
+def test_a_dedup_job_reads_what_it_says(directory, monkeypatch, given):
+    """Its key is made of that: a table that it read in silence could change and leave what it made as it is."""
+    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
+    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
+    options = [
+        f"dedup.decontaminate={{sets: [{evaluation}], action: drop}}",
+        f"dedup.takedown={directory / 'takedown.txt'}",
+        "dedup.lines={}",
+        "dedup.substrings={}",
+        "runner.engine=FnApiRunner",
+        *given,
+    ]
+    read, jobs = set(), set()
+    read_json, real = storage.read_json, pipeline.context.run_job
+
+    def noted(path):
+        if "/units/" in path:
+            read.add(path.split("/units/")[1].split("/")[0])
+        return read_json(path)
+
+    def run_job(engine, out, job, units, say, found):
+        for module in (pipeline.dedup_units, pipeline.dedup_takedown):  # what an earlier job has read already
+            for value in vars(module).values():
+                getattr(value, "cache_clear", int)()
+        read.clear()
+        records = real(engine, out, job, units, say, found)
+        if job.stage.startswith("dedup") and units:
+            jobs.add(job.stage)
+            said = {name for name, _ in job.reads}
+            assert read - {job.stage, "clean"} - BY_UNIT.get(job.stage, set()) <= said, job.stage
+            assert said <= read, job.stage
+        return records
+
+    monkeypatch.setattr(storage, "read_json", noted)
+    monkeypatch.setattr("pipeline.context.run_job", run_job)
+    run_stages(write_config(directory), last="dedup", overrides=options)
+    assert len(jobs) >= 15
 
 
 def test_what_changes_no_output_makes_nothing_stale(finished):
@@ -239,3 +283,16 @@ def test_the_sum_of_all_units_must_add_up():
     )
     with pytest.raises(RuntimeError, match="sum of all units"):
         summarise([record])
+
+
+def test_rejected_duplicates_have_the_address_that_they_have_now(directory):
+    """Signatures stay as they were when only an address changes; what dedup writes of a document names it too."""
+    corpus, path = directory / "corpus" / "part-9.jsonl", write_config(directory)
+    for address in ("http://old.example/", "http://new.example/"):
+        corpus.write_text(
+            "".join(json.dumps({"text": "the same words " * 30, "url": address}) + "\n" for _ in range(2))
+        )
+        run_stages(path, last="dedup")
+        records = load_records(str(directory / "out"), "dedup").values()
+        rows = [row for r in records for row in read_table(str(directory / "out"), r, "rejected").to_pylist()]
+        assert [row["url"] for row in rows if "example/" in row["url"]] == [address]
