@@ -39,8 +39,8 @@ def split(text):
         return []
     starts = [0]
     for position in range(1, len(text)):
-        before, after = text[:position], text[position:]
-        if _space(text[position - 1]) or not before[starts[-1] :].strip():
+        before, after = text[starts[-1] : position], text[position:]
+        if _space(text[position - 1]) or not before.strip():
             continue
         if _space(text[position]):
             run = after[: len(after) - len(after.lstrip())]
@@ -55,7 +55,7 @@ def split(text):
 
 
 def _ends(before, *, soft):
-    """Whether a sentence ends where `before` does; `soft`: also where it ends with a terminal that is not wide."""
+    """Whether a sentence that is `before` so far ends here; `soft`: also behind a terminal that is not wide."""
     tail = len(before)
     while tail and (before[tail - 1] in CLOSERS or _terminal(before[tail - 1])):
         tail -= 1
