@@ -20,7 +20,7 @@ from pipeline.dedup_units import (
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
 from transforms.commit import load_records
-from transforms.dedup import PREFIX_BITS
+from transforms.runs import PREFIX_BITS
 from transforms.unit import WorkUnit
 
 Reads = tuple[tuple[str, str], ...]

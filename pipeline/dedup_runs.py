@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from pipeline.dedup_units import DedupContext, Signed
 from transforms.commit import UnitWriter, read_batches
-from transforms.dedup import BAND_RUN, EXACT_RUN, band_run, by_prefix, exact_run
 from transforms.each_unit import EachUnit
 from transforms.fingerprint import check_metadata
 from transforms.page_url import URL_RUN, url_rows
+from transforms.runs import BAND_RUN, EXACT_RUN, band_run, by_prefix, exact_run
 from transforms.unit import WorkUnit
 
 SEGMENT = 1 << 22  # entries of a run that are sorted together: 300,000 documents of 14 bands

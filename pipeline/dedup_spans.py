@@ -33,8 +33,8 @@ from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, pa
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
-from transforms.dedup import PREFIX_BITS
 from transforms.each_unit import EachUnit
+from transforms.runs import PREFIX_BITS
 from transforms.schema import DELETIONS
 from transforms.spans import (
     ANCHOR,

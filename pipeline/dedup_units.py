@@ -22,7 +22,6 @@ from transforms.dedup import (
     link_exact,
     link_minhash,
     origins,
-    prefix_slice,
     spanning_forest,
     split_clusters,
 )
@@ -30,6 +29,7 @@ from transforms.each_unit import EachUnit
 from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
 from transforms.fingerprint import MinHashParameters
 from transforms.page_url import newest
+from transforms.runs import prefix_slice
 from transforms.unit import WorkUnit
 
 SURVIVOR_TABLE = "work/survivors"

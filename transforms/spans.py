@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.dedup import buckets
 from transforms.kernels.spans import anchors, cut_spans, first_of_equal, line_keys, windows
 from transforms.kernels.strings import string_array, string_views
 from transforms.kernels.words import word_table
 from transforms.normalise import cleaned
+from transforms.runs import buckets
 
 _KEY = pa.field("key", pa.uint64(), nullable=False)
 _CHECK = pa.field("check", pa.uint32(), nullable=False)

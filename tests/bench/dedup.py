@@ -26,21 +26,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.dedup import (
-    band_run,
     cluster_size,
     components,
     deletions,
-    exact_run,
     link_exact,
     link_minhash,
     origins,
-    prefix_slice,
     similarities,
     spanning_forest,
     split_clusters,
 )
 from transforms.evidence import SignatureRows
 from transforms.fingerprint import MinHashParameters, metadata
+from transforms.runs import band_run, exact_run, prefix_slice
 from transforms.schema import signatures_schema
 
 PARAMETERS = MinHashParameters()

@@ -9,8 +9,9 @@ import pytest
 from tests.conftest import ROOT
 from tests.transforms.test_dedup import NEAR, PARAMETERS, PROSE, edges_of, generated, sign, survivors
 from transforms.commit import UnitWriter, map_table, read_table
-from transforms.dedup import band_run, cluster_size, components, prefix_bounds, prefix_slice
+from transforms.dedup import cluster_size, components
 from transforms.fingerprint import MinHashParameters, check_metadata, fingerprint, signature_rows
+from transforms.runs import band_run, prefix_bounds, prefix_slice
 from transforms.unit import WorkUnit
 
 

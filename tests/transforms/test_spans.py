@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.reference import spans as reference
 from tests.transforms.kernels.test_spans import drawn_lines, few_bytes
-from transforms.dedup import by_prefix, prefix_bounds
+from transforms.runs import by_prefix, prefix_bounds
 from transforms.spans import (
     anchor_spans,
     cut_texts,

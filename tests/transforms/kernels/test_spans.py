@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.reference import spans as reference
 from tests.reference.words import words
-from transforms.dedup import buckets
 from transforms.kernels.spans import _PRIMES, cut_spans, first_of_equal
 from transforms.kernels.strings import string_array, string_views
+from transforms.runs import buckets
 from transforms.spans import anchor_spans, line_spans, repeated_anchors, window_spans
 
 drawn_lines = st.lists(
