@@ -13,6 +13,17 @@ from numpy.typing import NDArray
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 320, 150, 36, 18
 _NUM_BINS = 30
+_LETTER = 5.5  # width of one, about
+
+
+class Lost(NamedTuple):
+    """Values of rejected documents (float64 [L]), and how many documents each stands for."""
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+NONE_LOST = Lost(np.zeros(0), np.zeros(0))
 
 
 class Threshold(NamedTuple):
@@ -39,10 +50,21 @@ def bar(kept: float, lost: float = 0.0) -> Markup:
 
 
 def histogram(
-    label: str, values: NDArray[np.float64], thresholds: Sequence[Threshold] = (), *, log: bool = False
+    label: str,
+    values: NDArray[np.float64],
+    thresholds: Sequence[Threshold] = (),
+    *,
+    log: bool = False,
+    weight: float = 1.0,
+    lost: Lost = NONE_LOST,
 ) -> Markup:
-    """Return a histogram of at least one value; `log` has bins of equal ratio."""
+    """Return a histogram of at least one value; `log` has bins of equal ratio.
+
+    Each value stands for `weight` documents. What was lost is stacked upon them; its outermost hundredths may lie
+    beyond the axis, in the bin at its end: one absurd document must not squeeze all others into a bin.
+    """
     marks = [threshold.value for threshold in thresholds if not log or threshold.value > 0]
+    marks += np.quantile(lost.values, (0.01, 0.99)).tolist() if len(lost.values) else []
     low, high = min([float(values.min()), *marks]), max([float(values.max()), *marks])
     if log:
         low = max(low, 1.0)
@@ -51,8 +73,9 @@ def histogram(
     else:
         high = high if high > low else low + 1.0
         edges = np.linspace(low, high, _NUM_BINS + 1)
-    counts = np.histogram(np.clip(values, low, high), edges)[0]
-    top = max(1, int(counts.max()))
+    kept_B = np.histogram(np.clip(values, low, high), edges)[0] * weight
+    lost_B = np.histogram(np.clip(lost.values, low, high), edges, weights=lost.weights)[0]
+    top = max(1.0, float((kept_B + lost_B).max()))
     width, height = _WIDTH - _LEFT - 8, _HEIGHT - _BOTTOM - 14
 
     def place(value: float) -> float:
@@ -60,22 +83,30 @@ def histogram(
         return _LEFT + width * min(1.0, max(0.0, share))
 
     parts = []
-    for number, count in enumerate(counts.tolist()):
-        tall = height * count / top
-        x = _LEFT + width * number / _NUM_BINS
-        place_of = f'x="{x:.1f}" y="{14 + height - tall:.1f}" width="{width / _NUM_BINS - 1:.1f}" height="{tall:.1f}"'
-        parts.append(f'<rect class="kept" {place_of}/>')
-    parts += _axes(top, [(place(value), short(value)) for value in _ticks(low, high, log=log)])
-    for threshold in thresholds:
+    for number, counts in enumerate(zip(kept_B.tolist(), lost_B.tolist(), strict=True)):
+        x, y = _LEFT + width * number / _NUM_BINS, 14.0 + height
+        for name, count in zip(("kept", "lost"), counts, strict=True):
+            tall = height * count / top
+            y -= tall
+            if count:
+                size = f'width="{width / _NUM_BINS - 1:.1f}" height="{tall:.1f}"'
+                parts.append(f'<rect class="{name}" x="{x:.1f}" y="{y:.1f}" {size}/>')
+    parts += _axes(round(top), [(place(value), short(value)) for value in _ticks(low, high, log=log)])
+    taken = [0.0, 0.0, 0.0]  # where the last name ends, in each row of names
+    for threshold in sorted(thresholds, key=lambda threshold: threshold.value):
         if log and threshold.value <= 0:
             continue
-        x = place(threshold.value)
+        x, wide = place(threshold.value), _LETTER * len(threshold.name) + 4
         side, shift = ("start", 4) if x < _WIDTH / 2 else ("end", -4)
+        first = x if side == "start" else x - wide
+        row = next((row for row, end in enumerate(taken) if first >= end), len(taken) - 1)
+        taken[row] = first + wide
+        where = f'x="{x + shift:.1f}" y="{11 + 11 * row}" text-anchor="{side}"'
         parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{14 + height}"/>')
-        parts.append(
-            f'<text class="limit" x="{x + shift:.1f}" y="11" text-anchor="{side}">{escape(threshold.name)}</text>'
-        )
-    return _svg(_named(f"{label}: {len(values):,} values, median {short(float(np.median(values)))}"), parts)
+        parts.append(f'<text class="limit" {where}>{escape(threshold.name)}</text>')
+    told = f"{label}: {len(values):,} values, median {short(float(np.median(values)))}"
+    told += f"; {lost.weights.sum():,.0f} documents rejected" if len(lost.values) else ""
+    return _svg(_named(told), parts)
 
 
 def _ticks(low: float, high: float, *, log: bool) -> list[float]:

@@ -1,6 +1,6 @@
 """What the report quotes: sampled documents, kept and rejected, and near-duplicates beside their survivors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.charts import NONE_LOST, Lost
 from pipeline.output import Output
 from transforms.commit import Record, read_batches, read_table
 from transforms.schema import REJECTED
@@ -72,6 +73,20 @@ class Rejections:
             self.rows = pa.concat_tables(
                 [others, both.take(np.argsort(mixed_N >> np.uint64(8), kind="stable")[:_PER_RULE])]
             )
+
+    def scaled(self, rules: Sequence[str]) -> Lost:
+        """Return what these rules measured, each value for as many documents of the run as it stands for."""
+        parts = [(self.values[rule], self._num_rejected(rule)) for rule in rules if len(self.values[rule])]
+        if not parts:
+            return NONE_LOST
+        weights = [np.full(len(values), number / len(values)) for values, number in parts]
+        return Lost(np.concatenate([values for values, _ in parts]), np.concatenate(weights))
+
+    def _num_rejected(self, rule: str) -> int:
+        stages = (
+            self._output.stages[stage]["counts"]["rejected"] for stage in ("clean", "dedup") if self._output.has(stage)
+        )
+        return sum(rejected.get(rule, 0) for rejected in stages)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the quoted rows; the text of what dedup deleted is still in documents/."""

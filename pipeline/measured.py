@@ -48,21 +48,28 @@ def survivors_statistics(output: Output, sample: pa.Table) -> dict[str, tuple[ND
 
 def thresholds(config: dict[str, Any]) -> dict[str, list[Threshold]]:
     """Return the thresholds of the configured rules by statistic; values that differ by language are not drawn."""
+    found: dict[str, list[Threshold]] = {}
+    for rule, (statistic, values) in rules(config).items():
+        found.setdefault(statistic, []).extend(Threshold(rule.removeprefix("gopher_"), value) for value in values)
+    return found
+
+
+def rules(config: dict[str, Any]) -> dict[str, tuple[str, list[float]]]:
+    """Return for each configured rule, as the ledger calls it, the statistic that it looks at, and its thresholds."""
     try:
         valid = Config.model_validate(config)
         options = quality_options(valid)
         parts = chosen_presets(options.get("presets", ()))
     except (ValidationError, UserError, ValueError):  # of another version, or a file of values that is gone
         return {}
-    by_rule = {rule: value for part in parts for rule, value in part.preset.rules if not np.isnan(value)}
-    found: dict[str, list[Threshold]] = {}
+    found: dict[str, tuple[str, list[float]]] = {}
     for rule in options.get("rules", ()):
         limits = [limit for limit in (rule.min, rule.max) if limit is not None]
-        found.setdefault(rule.statistic, []).extend(Threshold(rule.name or rule.statistic, limit) for limit in limits)
-    for rule, value in by_rule.items():
-        statistic = next((name for name, rules in _RULES.items() if rule in rules), rule)
-        found.setdefault(statistic, []).append(Threshold(rule.removeprefix("gopher_"), value))
+        found.setdefault(rule.name or rule.statistic, (rule.statistic, []))[1].extend(limits)
+    for name, value in (rule for part in parts for rule in part.preset.rules):
+        if not np.isnan(value):
+            found[name] = (next((statistic for statistic, names in _RULES.items() if name in names), name), [value])
     language = valid.clean.language
     if language is not None and language.keep:
-        found.setdefault("language_score", []).append(Threshold("language", language.threshold))
+        found["language"] = ("language_score", [language.threshold])
     return found

@@ -23,7 +23,7 @@ from pipeline.card import write_card
 from pipeline.charts import Threshold, bar, curves, histogram, short
 from pipeline.excerpts import Rejections, kept_documents, near_duplicates
 from pipeline.gates.tokens import num_words, token_lengths
-from pipeline.measured import survivors_statistics
+from pipeline.measured import rules, survivors_statistics
 from pipeline.output import Output
 from pipeline.silent_rules import silent_rules
 from transforms import storage
@@ -197,13 +197,28 @@ def languages(stages: Mapping[str, Any]) -> list[tuple[str, int, float]]:
 
 
 def _statistics(output: Output, sample: pa.Table | None, rejections: Rejections) -> list[tuple[str, str, Markup]]:
-    """Return the histogram of each statistic of the survivors, and of what each rule measured where it rejected."""
-    charts = []
+    """Return the histogram of each statistic, with what its rules rejected, and of what other rules measured.
+
+    Both are scaled to the whole run: the survivors are a sample, the ledger is that of some units.
+    """
+    charts, drawn = [], set()
     if sample is not None and sample.num_rows:
+        weight = output.stages["dedup" if output.has("dedup") else "clean"]["counts"]["kept"] / sample.num_rows
+        statistic_of = {rule: statistic for rule, (statistic, _) in rules(output.config).items()}
         for name, (values, limits) in survivors_statistics(output, sample).items():
-            log = name in ("bytes", "words", "lines")
-            charts.append(("kept", f"{name.replace('_', ' ')}, kept", histogram(name, values, limits, log=log)))
-    for rule, values in sorted(rejections.values.items(), key=lambda item: -len(item[1]))[:_MOST_RULES]:
+            own = [rule for rule in rejections.values if statistic_of.get(rule) == name]
+            drawn.update(own)
+            chart = histogram(
+                name,
+                values,
+                limits,
+                log=name in ("bytes", "words", "lines"),
+                weight=weight,
+                lost=rejections.scaled(own),
+            )
+            charts.append(("kept", name.replace("_", " "), chart))
+    others = {rule: values for rule, values in rejections.values.items() if rule not in drawn}
+    for rule, values in sorted(others.items(), key=lambda item: -len(item[1]))[:_MOST_RULES]:
         if rule in rejections.thresholds and len(np.unique(values)) > 1:
             limits = [Threshold(f"limit {short(rejections.thresholds[rule])}", rejections.thresholds[rule])]
             charts.append(("rejected", f"{rule}, rejected", histogram(rule, values, limits)))

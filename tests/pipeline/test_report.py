@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from pipeline.card import _header, card_lines, write_card
-from pipeline.charts import Threshold, bar, curves, histogram, short
+from pipeline.charts import Lost, Threshold, bar, curves, histogram, short
 from pipeline.cli import main
 from pipeline.gates.tokens import token_lengths
 from pipeline.output import Output
@@ -97,6 +97,14 @@ def test_the_page_loads_nothing_and_allows_only_its_own_script(page):
 
 def block_text(page):
     return re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+
+
+def test_a_statistic_shows_what_its_rule_rejected(page):
+    """The German document is drawn on the scores of the English ones, and not in a chart of its own."""
+    chart = re.search(r"<h3>language score</h3>(.*?)</figure>", page, re.DOTALL)[1]
+    assert "; 1 documents rejected" in chart
+    assert len(rectangles(chart, "lost")) == 1
+    assert "language, rejected" not in page
 
 
 def test_the_data_block_gives_texts_back():
@@ -228,12 +236,40 @@ def test_charts():
     x = float(re.search(r'class="limit" x1="([\d.]+)"', chart)[1])
     assert 36 < x <= 312.1
     counts = [float(height) for height in re.findall(r'class="kept".*?height="([\d.]+)"', chart)]
-    assert len(counts) == 30
+    assert len(counts) == 12  # up to 99 of 250
     assert max(counts) == 118.0
-    assert histogram("one", np.array([7.0])).count("<rect") == 30
+    assert histogram("one", np.array([7.0])).count("<rect") == 1
     assert histogram("log", np.array([0.0, 10.0, 1e6]), log=True).count("1k") == 1
     assert curves("c", {"a": [(0.0, 1.0), (10.0, 0.0)]}).count("<polyline") == 1
     assert [short(n) for n in (0, 0.65, 999, 1234, 35e6, 2e9)] == ["0", "0.65", "999", "1.23k", "35M", "2G"]
+
+
+def rectangles(chart, name):
+    places = re.findall(rf'class="{name}" x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', chart)
+    return {float(x): (float(y), float(height)) for x, y, height in places}
+
+
+def test_rejected_documents_are_stacked_on_the_kept():
+    """Each in proportion to the documents that it stands for; absurd values are in the last bin."""
+    lost = Lost(np.array([*np.linspace(20, 29, 298), 10.0, 1e9]), np.full(300, 2.0))
+    chart = histogram("words", np.full(100, 10.0), [Threshold("limit", 15.0)], weight=3.0, lost=lost)
+    assert "100 values, median 10; 600 documents rejected" in chart
+    kept, gone = rectangles(chart, "kept"), rectangles(chart, "lost")
+    [(x, (y, height))] = kept.items()
+    assert (y + height, round(height, 1)) == (132.0, round(118 * 300 / 302, 1))
+    assert gone[x][1] == pytest.approx(118 * 2 / 302, abs=0.06)
+    assert gone[x][0] + gone[x][1] == pytest.approx(y, abs=0.11)
+    total = sum(height for _, height in gone.values())
+    assert total == pytest.approx(118 * 600 / 302, abs=2)
+    assert len(gone) > 12  # the billion did not squeeze them
+
+
+def test_names_of_near_thresholds_do_not_overlap():
+    """Two that stand side by side are written in two rows, two that are far apart in one."""
+    names = [Threshold("below_the_average", 3.0), Threshold("above_the_average", 10.0)]
+    near = re.findall(r'<text class="limit" x="[\d.]+" y="(\d+)"', histogram("a", np.linspace(4, 30, 9), names))
+    far = re.findall(r'<text class="limit" x="[\d.]+" y="(\d+)"', histogram("a", np.linspace(4, 8, 9), names))
+    assert (near, far) == (["11", "22"], ["11", "11"])
 
 
 def test_the_dataset_card(out, tmp_path):
