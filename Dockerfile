@@ -16,7 +16,9 @@ RUN python -m venv /opt/gristmill \
  && /opt/gristmill/bin/pip check
 
 FROM python:3.11-slim AS beam
-ENV PATH=/opt/gristmill/bin:$PATH \
+# Beam's boot would make an environment of its own that does not see this one, and may not write where it makes it.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
+    PATH=/opt/gristmill/bin:$PATH \
     NUMBA_CACHE_DIR=/opt/gristmill/numba \
     NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_NUM_THREADS=1 \
@@ -48,6 +50,8 @@ RUN python -m venv /opt/gristmill \
 
 FROM python:3.11-slim AS pretrain
 ENV PATH=/opt/gristmill/bin:$PATH
+# No build tools but these: what torch compiles for a GPU is launched by C that Triton compiles where it runs; 200 MB.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY --from=pretrain-build /opt/gristmill /opt/gristmill
 RUN useradd --create-home gristmill
 USER gristmill

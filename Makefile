@@ -31,11 +31,13 @@ lint: $(STAMP)
 warm: $(STAMP)
 	$(BIN)/gristmill warm
 
-# The lock pins everything, so the project itself is installed without looking at its dependencies again.
+# The lock pins everything that is installed, and holds more: what the images need beside this.
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock
+
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP_INSTALL) setuptools
+	$(PIP_INSTALL) --no-build-isolation --editable '.[pretrain,test]'
 	touch $@
 
 clean:

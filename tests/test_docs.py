@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 
 import pytest
 import yaml
@@ -95,6 +96,16 @@ def test_the_makefile_has_what_readme_says():
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "exec make test"
+
+
+def test_the_lock_pins_what_is_installed():
+    """Every dependency, of the project and of each extra, is in the lock: what an image installs, too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in lock if "==" in line}
+    plain = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    assert {re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower() for name in asked} <= plain
 
 
 def test_every_claim_of_speed_has_a_script():
