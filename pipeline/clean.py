@@ -190,8 +190,6 @@ def check_names(config: Config) -> None:
                 step.check()
         for path in _list_paths(config):
             read_list(path)
-        if config.dedup.takedown is not None:
-            read_list(config.dedup.takedown)  # of the next stage, but nobody waits for this one to learn it
     except ValueError as error:
         raise UserError(str(error)) from None
     except OSError as error:

@@ -25,7 +25,7 @@ def load_earlier(out: str, dedup: Dedup, own: str) -> EarlierRun:
 
     Raises:
         UserError: it is this run or no run, its dedup is not complete, it was made with other settings, or it was
-            itself deduplicated against a run that this one does not name.
+            itself deduplicated against this run or one that this run does not name.
     """
     if _resolved(out) == _resolved(own):
         raise UserError(f"dedup.against {out}: this is the output of the run itself, every document would be a copy")
@@ -34,7 +34,7 @@ def load_earlier(out: str, dedup: Dedup, own: str) -> EarlierRun:
         raise UserError(
             f"dedup.against {out}: no finished dedup there; run `gristmill dedup` on its configuration first"
         )
-    _check_settings(out, run["config"]["dedup"], dedup)
+    _check_settings(out, run["config"]["dedup"], dedup, own)
     clean, done = load_records(out, "clean"), load_records(out, "dedup")
     if clean.keys() != done.keys():
         raise UserError(
@@ -61,9 +61,13 @@ def _resolved(out: str) -> str:
     return os.path.realpath(out.removeprefix("file://")) if storage.is_local(out) else out.rstrip("/")
 
 
-def _check_settings(out: str, theirs: dict[str, Any], ours: Dedup) -> None:
+def _check_settings(out: str, theirs: dict[str, Any], ours: Dedup, own_out: str) -> None:
     named = {_resolved(run) for run in ours.against}
     missing = [run for run in theirs.get("against", ()) if _resolved(run) not in named]
+    if _resolved(own_out) in {_resolved(run) for run in theirs.get("against", ())}:
+        raise UserError(
+            f"dedup.against {out}: it was deduplicated against this run, and has none of its documents; leave it out"
+        )
     if missing:
         raise UserError(f"dedup.against {out}: it was deduplicated against {missing[0]}; name that run too")
     own = ours.model_dump(mode="json")

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_clusters import SURVIVORS
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
-from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
@@ -38,17 +37,8 @@ _FOUND = pa.schema(
 
 
 def list_hash(path: str | None) -> str:
-    """Return the hash of the list, empty without one.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    if path is None:
-        return ""
-    try:
-        return storage.file_hash(path)[1]
-    except OSError as error:
-        raise UserError(f"dedup.takedown: cannot read {path}: {error.strerror}") from None
+    """Return the hash of the list, which `inputs.py` has read before, empty without one."""
+    return "" if path is None else storage.file_hash(path)[1]
 
 
 def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tuple[DedupContext, dict[str, str]]:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+from publicsuffixlist import PublicSuffixList
+
 from pipeline.config import Config
 from pipeline.decontamination import evaluation_files
 from pipeline.dedup_earlier import load_earlier
@@ -11,6 +13,7 @@ from pipeline.pretrain.pretrained_config import find_pretrained, read_architectu
 from pipeline.pretrain.settings import LONGEST_ROW
 from transforms import storage
 from transforms.tokenizer import load_tokenizer, special_ids
+from transforms.word_lists import read_list
 
 
 def check_inputs(config: Config, stages: Sequence[str]) -> None:
@@ -20,6 +23,8 @@ def check_inputs(config: Config, stages: Sequence[str]) -> None:
         UserError: an earlier run, a list, an evaluation set, a tokenizer or a checkpoint that is not there or does not
             fit, or rows longer than the trainer takes.
     """
+    if config.dedup.takedown is not None:  # whatever the stage: each is compared with what the list asks for
+        _check_takedown(config.dedup.takedown)
     if "dedup" in stages:
         _check_dedup(config)
     try:
@@ -35,13 +40,24 @@ def check_inputs(config: Config, stages: Sequence[str]) -> None:
 def _check_dedup(config: Config) -> None:
     for out in config.dedup.against:
         load_earlier(out, config.dedup, config.output)
-    try:
-        if config.dedup.takedown is not None:
-            storage.file_hash(config.dedup.takedown)
-    except OSError as error:
-        raise UserError(f"dedup.takedown: cannot read {config.dedup.takedown}: {error.strerror}") from None
     if config.dedup.decontaminate is not None:
         list(evaluation_files(config.dedup.decontaminate))
+
+
+def _check_takedown(path: str) -> None:
+    try:
+        addresses = read_list(path)
+    except OSError as error:
+        raise UserError(f"dedup.takedown: cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"dedup.takedown: {error}") from None
+    suffixes = PublicSuffixList(accept_unknown=False, only_icann=True)
+    for address in addresses:
+        if "." in address and not set("/: ") & set(address) and suffixes.publicsuffix(address.lower()) is not None:
+            raise UserError(
+                f"dedup.takedown: {address!r} in {path} is a host, which is the address of no page; give https://{address}/"
+                " for its first page, and clean.url_filter.domains the whole site"
+            )
 
 
 def _check_pretrain(config: Config) -> None:

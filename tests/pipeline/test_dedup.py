@@ -212,6 +212,10 @@ def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path, monkeypatch)
     assert "deduplicated against runs/zero; name that run too" in refusal({"minhash": SMALL, "against": [first]})
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tmp_path / "first", tmp_path / "runs" / "zero")
+    theirs = {**run["config"]["dedup"], "against": [f"{tmp_path}/link"]}  # which is this run
+    (Path(first) / "run.json").write_text(json.dumps({**run, "config": {**run["config"], "dedup": theirs}}))
+    assert "it was deduplicated against this run" in refusal({"minhash": SMALL, "against": [first]})
+    (Path(first) / "run.json").write_text(json.dumps(run))
     run["config"]["dedup"]["against"] = []
     (tmp_path / "runs" / "zero" / "run.json").write_text(json.dumps(run))
     both = [first, str(tmp_path / "runs" / "zero")]  # the same run by its full path

@@ -68,6 +68,18 @@ def test_a_list_that_is_not_there(run):
         run_stages(path, overrides=["dedup.takedown=/no/such.txt"])
 
 
+@pytest.mark.parametrize("host", ["example.org", "WWW.Example.co.uk"])
+def test_a_host_is_no_page(run, tmp_path, host):
+    """It would take down one page or none: refused with what to write; addresses in any form and names are taken."""
+    path, _ = run
+    listed = tmp_path / "takedown.txt"
+    listed.write_text(f"https://example.org\nexample.org/page\nurn:isbn:1\nreport-17.4\nan old page.org\n{host}\n")
+    with pytest.raises(UserError, match=rf"'{host}' in .* is a host, .* https://{host}/ .*url_filter\.domains"):
+        run_stages(path, overrides=[f"dedup.takedown={listed}"])
+    listed.write_text(listed.read_text().removesuffix(f"{host}\n"))
+    run_stages(path, overrides=[f"dedup.takedown={listed}"])
+
+
 def test_nothing_is_cut_from_a_page_that_is_taken_down(tmp_path):
     """Lines that repeat are cut from the others only; the ledger adds up."""
     (tmp_path / "corpus").mkdir()
