@@ -26,8 +26,9 @@ from transforms.write import add_counts, sorted_counts
 VERSION = 1
 _LOCK_TRIES, _LOCK_WAIT_S = 10, 0.05  # `gristmill status` holds it for a moment to see whether it is free
 _LIBRARIES = (
-    *("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "datasets", "datasketch", "langdetect"),
-    *("fasttext-predict", "ftfy", "publicsuffixlist", "resiliparse", "trafilatura", "mwparserfromhell", "torch"),
+    *("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "sentencepiece", "datasets", "datasketch"),
+    *("langdetect", "fasttext-predict", "ftfy", "publicsuffixlist", "resiliparse", "trafilatura"),
+    *("mwparserfromhell", "torch"),
 )
 
 

@@ -285,7 +285,7 @@ class TokenizerChoice(Section):
     The sample it learns from holds each language in proportion to its bytes to the power of `temperature`.
     """
 
-    train: Literal["wordpiece", "bpe"] | None = None
+    train: Literal["wordpiece", "bpe", "unigram"] | None = None
     """Train a tokenizer of this kind on the surviving documents."""
     vocab_size: Annotated[int, Field(ge=300, le=1 << 20)] = 30522
     """Size of the vocabulary that is trained."""
@@ -301,7 +301,7 @@ class TokenizerChoice(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> "TokenizerChoice":
         if (self.train is None) == (self.load is None):
-            raise ValueError("give either train (wordpiece or bpe) or load (a path)")
+            raise ValueError("give either train (wordpiece, bpe or unigram) or load (a path)")
         if self.load is not None and (self.pad_vocab_to != 1 or self.temperature != 1.0):
             raise ValueError("pad_vocab_to and temperature are for train; a tokenizer that is loaded stays as it is")
         return self

@@ -122,7 +122,8 @@ def _tokenizer(context: RunContext, survivors: dict[str, str]) -> Tokenizer:
     if not any(record.counts["kept"] for record in load_records(context.out, "dedup").values()):
         raise UserError(f"no document survived clean and dedup in {context.out}; its rejected/ says why")
     if choice.load is None:
-        key = content_key(TOKENIZE_VERSION, _versions(), choice.model_dump(), seq_length, survivors)
+        trainer = library_versions("sentencepiece") if choice.train == "unigram" else {}
+        key = content_key(TOKENIZE_VERSION, _versions() | trainer, choice.model_dump(), seq_length, survivors)
     else:
         try:
             loaded = load_tokenizer(choice.load)

@@ -49,8 +49,9 @@ def warm(say: Say) -> None:
             tokenize = config.tokenize.model_copy(update={"packing": packing})
             packed = config.model_copy(update={"tokenize": tokenize})
             run(packed, first="clean", last="tokenize", beam_options=[], say=lambda _: None)
-        bpe = TokenizerChoice(train="bpe", vocab_size=300)
-        tokenize = config.tokenize.model_copy(update={"tokenizer": bpe})
-        by_bytes = config.model_copy(update={"tokenize": tokenize})
-        run(by_bytes, first="clean", last="tokenize", beam_options=[], say=lambda _: None)
+        for model in ("bpe", "unigram"):
+            choice = TokenizerChoice.model_validate({"train": model, "vocab_size": 300})
+            tokenize = config.tokenize.model_copy(update={"tokenizer": choice})
+            with_model = config.model_copy(update={"tokenize": tokenize})
+            run(with_model, first="clean", last="tokenize", beam_options=[], say=lambda _: None)
     say(f"kernels compiled in {time.monotonic() - started:.0f} s")

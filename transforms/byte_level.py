@@ -4,20 +4,19 @@ Shapes: see transforms.kernels.byte_level.
 """
 
 import json
-import unicodedata
-from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from transforms.added_tokens import AddedTokens
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
 from transforms.kernels.byte_level import SEEN_BITS, add_pairs, byte_level, last_merges
-from transforms.kernels.normalise import composing_table
 from transforms.kernels.pieces import CHANGES, LETTER, MARK, NUMBER, OTHER, SPACE, UNKNOWN
-from transforms.kernels.trie import trie_of
+from transforms.kernels.trie import byte_trie
 from transforms.kernels.word_memory import new_memory
+from transforms.normal_forms import is_mark, may_change, normal_forms
 
 
 def byte_characters() -> list[str]:
@@ -39,7 +38,7 @@ class ByteLevel:
         self,
         tokenizer: Tokenizer,
         tables: "_Tables",
-        added: list[tuple[bytes, int]],
+        added: AddedTokens,
         forms: list[str],
         pattern: "_Pattern",
     ) -> None:
@@ -51,20 +50,18 @@ class ByteLevel:
         self._key_W4, self._ids_W16 = new_memory()
         self._class_C = np.full(NUM_CODES, UNKNOWN, np.uint8)
         self._class_C[SURROGATES] = OTHER
-        self._added_S3 = trie_of([(_symbols(text), a) for a, (text, _) in enumerate(added)], [], num_symbols=256)
-        self._added_length_A = np.array([len(text) for text, _ in added], np.int32)
-        self._added_id_A = np.array([number for _, number in added], np.int32)
+        self._added = added
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "ByteLevel | None":
         """Return the tables of `tokenizer`, or None if it is of another kind than the kernel knows."""
         description = json.loads(tokenizer.to_str())
-        forms = _forms(description["normalizer"])
+        forms = normal_forms(description["normalizer"])
         pattern, model = _pattern(description["pre_tokenizer"] or {}), description["model"]
         known = model["type"] == "BPE" and not any(model[option] for option in _UNKNOWN_OPTIONS)
         if forms is None or pattern is None or not known:
             return None
-        added = _added_tokens(tokenizer, description["added_tokens"])
+        added = AddedTokens.of(tokenizer, description["added_tokens"])
         tables = _Tables.of(model["vocab"], model["merges"], whole=model["ignore_merges"])
         return None if added is None or tables is None else cls(tokenizer, tables, added, forms, pattern)
 
@@ -101,9 +98,9 @@ class ByteLevel:
                 normal,
                 self._pattern.most_digits,
                 self._pattern.prefix_blank,
-                self._added_S3,
-                self._added_length_A,
-                self._added_id_A,
+                self._added.trie,
+                self._added.length,
+                self._added.id,
                 self._tables.whole,
                 self._tables.trie,
                 self._tables.tokens,
@@ -135,10 +132,8 @@ class ByteLevel:
             # Between characters of its kind, nothing is cut off before it; behind it, a line end may be.
             kind_C[asked[~cut[1:-1:2] & ((kind == SPACE) | ~cut[2::2])]] = kind
         for i, character in enumerate(characters if self._forms else ""):
-            if any(_may_change(character, form) for form in self._forms):
-                kind_C[i] |= (
-                    MARK if kind_C[i] == OTHER and all(_is_mark(character, f) for f in self._forms) else CHANGES
-                )
+            if any(may_change(character, form) for form in self._forms):
+                kind_C[i] |= MARK if kind_C[i] == OTHER and all(is_mark(character, f) for f in self._forms) else CHANGES
         self._class_C[codes] = kind_C
 
 
@@ -179,66 +174,6 @@ def _pattern(pre_tokenizer: dict[str, Any]) -> _Pattern | None:
     if most_digits is None or not plain or by_bytes["use_regex"] or by_bytes["add_prefix_space"]:
         return None
     return _Pattern(most_digits, prefix_blank=False)
-
-
-def _symbols(text: bytes) -> list[int]:
-    return [byte + 1 for byte in text]
-
-
-def _forms(normalizer: dict[str, Any] | None) -> list[str] | None:
-    """Return the steps of a normaliser of known kinds, or None."""
-    if normalizer is None:
-        return []
-    if normalizer["type"] == "Sequence":
-        steps = [_forms(step) for step in normalizer["normalizers"]]
-        return None if None in steps else [form for step in steps if step is not None for form in step]
-    return [normalizer["type"]] if normalizer["type"] in ("NFC", "NFKC", "Lowercase") else None
-
-
-def _may_change(character: str, form: str) -> bool:
-    """Return whether a normaliser may change the character, or one before it because of it."""
-    # What this Python does not know may change. What it knows, any other version of Unicode normalises like it does
-    # (the stability policy), and small letters are looked up character by character.
-    if unicodedata.category(character) == "Cn":
-        return True
-    if form == "Lowercase":
-        return character.lower() != character
-    return bool(composing_table("NFC" if form == "NFC" else "NFKC")[ord(character)])
-
-
-def _is_mark(character: str, form: str) -> bool:
-    """Return whether normalisation leaves the character alone behind one that is no mark."""
-    if form == "Lowercase":
-        return not _may_change(character, form)
-    form_c: Literal["NFC", "NFKC"] = "NFC" if form == "NFC" else "NFKC"
-    stays = unicodedata.combining(character) != 0 and unicodedata.is_normalized(form_c, character)
-    return stays and ord(character) not in _composing()
-
-
-@cache
-def _composing() -> frozenset[int]:
-    """Return the code points that become one with a character before them."""
-    composed = [chr(code) for code in range(0x80, 0x20000) if unicodedata.is_normalized("NFC", chr(code))]
-    parts = [unicodedata.decomposition(character).split() for character in composed]
-    return frozenset(int(pair[1], 16) for pair in parts if len(pair) == 2 and not pair[0].startswith("<"))
-
-
-def _added_tokens(tokenizer: Tokenizer, added: list[dict[str, Any]]) -> list[tuple[bytes, int]] | None:
-    """Return bytes and ids of the tokens to match in normalised text, -1 for special ones; None if there are others."""
-    plain = [token for token in added if not token["special"]]
-    if any(token["single_word"] or token["lstrip"] or token["rstrip"] for token in plain):
-        return None
-    normalizer = tokenizer.normalizer
-    if normalizer is not None and not all(token["normalized"] for token in plain):
-        return None  # these are matched before normalisation
-    if len({token["normalized"] for token in plain}) > 1:
-        return None  # matched in two rounds
-    texts: dict[bytes, int] = {}
-    for token in added:
-        if plain and token["normalized"] == plain[0]["normalized"]:
-            content = normalizer.normalize_str(token["content"]) if normalizer is not None else token["content"]
-            texts[content.encode()] = -1 if token["special"] else token["id"]
-    return list(texts.items())
 
 
 class _Tables(NamedTuple):
@@ -298,13 +233,13 @@ class _Tables(NamedTuple):
         id_K[list(rank_of.values())] = list(rank_of)
         token_K4[:256, :2] = np.arange(256)[:, None]
         token_K4[256:, 0], token_K4[256:, 1] = left_R, right_R
-        trie_S3 = trie_of([(_symbols(text), rank) for rank, text in text_of.items()], [], num_symbols=256)
+        trie_S3 = byte_trie([(text, rank) for rank, text in text_of.items()])
         pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
         named = {
             bytes(bytes_of[c] for c in name): n for name, n in vocab.items() if whole and set(name) <= bytes_of.keys()
         }
-        unmade = [(_symbols(text), number) for text, number in named.items() if text not in known]
-        return cls(trie_of(unmade, [], num_symbols=256), trie_S3, token_K4, pairs_H2, id_K)
+        unmade = [(text, number) for text, number in named.items() if text not in known]
+        return cls(byte_trie(unmade), trie_S3, token_K4, pairs_H2, id_K)
 
 
 def _pair_table(

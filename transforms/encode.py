@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transforms.byte_level import ByteLevel
 from transforms.kernels.strings import string_views
 from transforms.schema import token_type
+from transforms.unigram import Unigram, unspelled
 from transforms.wordpiece import WordPiece
 
 # Bytes of text encoded at once: `tokenizers` needs about 60 bytes a byte of text until its encodings are copied.
@@ -21,9 +22,8 @@ class Encoder:
     """Encodes with one tokenizer.
 
     Text that spells a special token ("[MASK]", "</s>") stays text: only the tokenizer's other added tokens are matched.
-    A tokenizer with BERT's normaliser and pre-tokeniser is encoded by the kernel, which gives the ids of `tokenizers`
-    20 to 100 times as fast; any other, and a document with a character that the kernel does not know, by
-    `tokenizers`.
+    WordPiece, byte-level BPE and Unigram of known kinds are encoded by kernels, which give the ids of `tokenizers` ten
+    to a hundred times as fast; any other, and a document of which WordPiece does not know a character, by `tokenizers`.
 
     Args:
         tokenizer: copied; its truncation, padding and post-processor are not used.
@@ -34,14 +34,15 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer = Tokenizer.from_str(unspelled(tokenizer.to_str()))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         # The largest id, not the number of tokens: a vocabulary may have holes.
-        self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self._type = token_type(self.vocab_size)
-        self._kernel = WordPiece.of(self._tokenizer) or ByteLevel.of(self._tokenizer)
+        # Unigram from the original: the last bit of a score can change where `tokenizers` reads its JSON again.
+        self._kernel = WordPiece.of(self._tokenizer) or ByteLevel.of(self._tokenizer) or Unigram.of(tokenizer)
         self.is_fast = self._kernel is not None
         self._room_T: NDArray[np.unsignedinteger] = np.empty(_CHUNK_BYTES, self._type.to_pandas_dtype())
 
@@ -83,7 +84,7 @@ class Encoder:
             return ids_T, num_tokens_N
         num_tokens_N[left_out] = 0
         rest = texts.take(pa.array(left_out))
-        if isinstance(self._kernel, ByteLevel):
+        if isinstance(self._kernel, ByteLevel | Unigram):
             normalised = [self._kernel.normalised(text) for text in rest.to_pylist()]
             rest_ids, num_rest = self._run_kernel(pa.array(normalised, pa.string()), normal=True)
         else:

@@ -4,6 +4,7 @@ Shapes: N documents.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import xxhash
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import decoders as token_decoders
+
+from transforms.unigram_trainer import train_pieces
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of every tokenizer trained here
 MIN_VOCAB_SIZE = 262  # special tokens, one symbol for each byte, and something to learn
@@ -26,6 +29,10 @@ _ROLES = {
     "sep": ("[SEP]", "</s>", "<sep>", "<eos>"),
     "mask": ("[MASK]", "<mask>"),
 }
+# A Unigram model takes an entry of its vocabulary for a text that spells it, unless others have a larger sum of scores.
+# Each character of these is a piece, and no score learned is below -30.
+_SPELLING = "".join(sorted(set("".join(SPECIAL_TOKENS) + "[unused0123456789]")))
+_NEVER = -1000.0
 _CODE_POINTS = 0x110000
 _COUNTED_AT_ONCE = 1 << 22  # characters; the table of counts has 1.1 million rows, so small pieces would cost only that
 _SALT = np.uint64(0x9E3779B97F4A7C15)
@@ -46,15 +53,15 @@ class TrainParameters:
     """What tokenizer to train.
 
     Args:
-        model: `wordpiece` (BERT's normaliser and pre-tokeniser) or `bpe` (byte-level, as GPT-2, RoBERTa and
-            ModernBERT).
+        model: `wordpiece` (BERT's normaliser and pre-tokeniser), `bpe` (byte-level, as GPT-2, RoBERTa and ModernBERT)
+            or `unigram` (NFKC and Metaspace, as XLM-R, ALBERT and DeBERTa).
         vocab_size: at most this many tokens, special tokens included; a small corpus may not fill it.
         pad_to: the vocabulary is filled up with [unused0], [unused1], ... to a multiple of this; no text becomes them.
         lowercase: fold case; WordPiece then strips accents as well, as BERT's uncased models do. None is what is usual:
-            folded for WordPiece, not for BPE.
+            folded for WordPiece, not for the others.
     """
 
-    model: Literal["wordpiece", "bpe"] = "wordpiece"
+    model: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
     vocab_size: int = 30522
     pad_to: int = 1
     lowercase: bool | None = None
@@ -123,6 +130,8 @@ def train_tokenizer(texts: Iterable[str], parameters: TrainParameters) -> Tokeni
         if isinstance(texts, Iterator):
             raise ValueError("texts can be read only once: give a list, or an object that starts over")
         tokenizer = _train_wordpiece(texts, parameters)
+    elif parameters.model == "unigram":
+        tokenizer = _train_unigram(texts, parameters)
     else:
         tokenizer = _train_bpe(texts, parameters)
     cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
@@ -139,9 +148,31 @@ def _padded(tokenizer: Tokenizer, multiple: int) -> Tokenizer:
     description = json.loads(tokenizer.to_str())
     vocab = description["model"]["vocab"]  # entries, not added tokens: those would be found in a text that spells them
     size = len(vocab)
-    vocab |= {f"[unused{number}]": size + number for number in range(-size % multiple)}
+    names = [f"[unused{number}]" for number in range(-size % multiple)]
+    if isinstance(vocab, dict):
+        vocab |= {name: size + number for number, name in enumerate(names)}
+    else:
+        vocab += [[name, _NEVER] for name in names]
     assert len(vocab) % multiple == 0
     return Tokenizer.from_str(json.dumps(description))
+
+
+def _train_unigram(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
+    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if parameters.lowercase else [])]
+    normalizer = normalizers.Sequence(steps)
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(normalizer.normalize_str(text).split())
+    num_pieces = parameters.vocab_size - len(SPECIAL_TOKENS)
+    pieces = train_pieces(words, num_pieces=num_pieces, required=_SPELLING)
+    vocab = [*((token, _NEVER) for token in SPECIAL_TOKENS), *((piece, min(score, 0.0)) for piece, score in pieces)]
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("[UNK]"), byte_fallback=False))
+    tokenizer.normalizer = normalizer
+    # Blanks alone part words for Metaspace.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.decoder = token_decoders.Metaspace()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    return tokenizer
 
 
 def _train_bpe(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:

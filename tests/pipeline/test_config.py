@@ -51,7 +51,10 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"tokenize": {"seq_length": [512, 512]}}, "tokenize.seq_length: a length is given twice, got [512, 512]"),
         ({"tokenize": {"seq_length": [512, 4]}}, "each 8 to 131072 tokens, got [512, 4]"),
         ({"tokenize": {"seq_length": []}}, "give one length of rows or several"),
-        ({"tokenize": {"tokenizer": {"vocab_size": 4096}}}, "give either train (wordpiece or bpe) or load (a path)"),
+        (
+            {"tokenize": {"tokenizer": {"vocab_size": 4096}}},
+            "give either train (wordpiece, bpe or unigram) or load (a path)",
+        ),
         ({"tokenize": {"tokenizer": {"load": "x", "pad_vocab_to": 64}}}, "pad_vocab_to and temperature are for train"),
         ({"tokenize": {"tokenizer": {"load": "x", "temperature": 0.5}}}, "pad_vocab_to and temperature are for train"),
         ({"tokenize": {"tokenizer": {"train": "bpe", "temperature": 1.5}}}, "temperature: input should be less than"),

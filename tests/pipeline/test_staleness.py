@@ -111,6 +111,7 @@ KEYS = [
     ("dedup", "dedup.minhash.verify=none"),
     ("dedup", "dedup.lines={}"),
     ("dedup", "dedup.substrings={}"),
+    ("tokenizer", "tokenize.tokenizer.train=unigram"),
     ("tokenizer", "tokenize.tokenizer.vocab_size=400"),
     ("tokenizer", "tokenize.tokenizer.sample_bytes=1000"),
     ("tokenizer", "tokenize.tokenizer.temperature=0.3"),

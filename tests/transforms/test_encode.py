@@ -47,12 +47,13 @@ def test_ids_equal_tokenizers_on_real_text(shared_data, name):
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["kernel", "tokenizers"])
-@pytest.mark.parametrize("model", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "unigram"])
 def test_text_cannot_forge_special_tokens(model, fast):
     """ "[MASK]" in a text becomes the tokens of its characters, and the tokenizer given is left as it was."""
     tokenizer = train_tokenizer([*CORPUS, "[mask] [ ] sep cls"], TrainParameters(model=model, vocab_size=500))
     if not fast:
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([tokenizer.pre_tokenizer])
+        nothing = pre_tokenizers.Split("\0", behavior="removed")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([tokenizer.pre_tokenizer, nothing])
     forged = ["[MASK] [SEP][CLS] x[PAD]", "a [UNK]"]
     encoder = Encoder(tokenizer)
     assert encoder.is_fast == fast
@@ -83,7 +84,7 @@ def test_a_truncating_tokenizer_does_not_truncate():
     assert Encoder(tokenizer).encode(pa.array(CORPUS)) == expected
 
 
-@pytest.mark.parametrize("model", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "unigram"])
 def test_rows_decode_to_the_text_as_the_tokenizer_sees_it(model):
     """Pieces of every document, put together and decoded, are its text after normalisation and tokenisation."""
     tokenizer = train_tokenizer(CORPUS, TrainParameters(model=model, vocab_size=500))

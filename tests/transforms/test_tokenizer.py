@@ -42,8 +42,10 @@ SETTINGS = pytest.mark.parametrize(
         TrainParameters(model="wordpiece", vocab_size=500, lowercase=False),
         TrainParameters(model="bpe", vocab_size=500),
         TrainParameters(model="bpe", vocab_size=500, lowercase=True),
+        TrainParameters(model="unigram", vocab_size=500),
+        TrainParameters(model="unigram", vocab_size=500, lowercase=True),
     ],
-    ids=["wordpiece", "wordpiece-cased", "bpe", "bpe-uncased"],
+    ids=["wordpiece", "wordpiece-cased", "bpe", "bpe-uncased", "unigram", "unigram-uncased"],
 )
 
 
@@ -62,14 +64,18 @@ def test_training_does_not_depend_on_threads(tmp_path):
     program = (
         "import json, sys; from transforms.tokenizer import *\n"
         "texts = json.load(open(sys.argv[1]))\n"
-        "for model in ('wordpiece', 'bpe'):\n"
+        "for model in ('wordpiece', 'bpe', 'unigram'):\n"
         "    print(tokenizer_hash(train_tokenizer(texts, TrainParameters(model=model, vocab_size=500))))\n"
     )
     expected = [
         tokenizer_hash(train_tokenizer(CORPUS, TrainParameters(model=model, vocab_size=500)))
-        for model in ("wordpiece", "bpe")
+        for model in ("wordpiece", "bpe", "unigram")
     ]
-    for threads in ({"RAYON_NUM_THREADS": "1"}, {"RAYON_NUM_THREADS": "3"}, {"TOKENIZERS_PARALLELISM": "false"}):
+    for threads in (
+        {"RAYON_NUM_THREADS": "1", "PYTHONHASHSEED": "1"},
+        {"RAYON_NUM_THREADS": "3", "PYTHONHASHSEED": "2"},
+        {"TOKENIZERS_PARALLELISM": "false"},
+    ):
         environment = os.environ | {"TOKENIZERS_PARALLELISM": "true"} | threads
         run = [sys.executable, "-c", program, str(corpus)]
         printed = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout
@@ -114,6 +120,7 @@ def test_wordpiece_alphabet_leaves_room_for_words():
         (["text"], TrainParameters(vocab_size=261), "261"),
         (iter(["text"]), TrainParameters(), "only once"),
         ([" \n"], TrainParameters(), "no text"),
+        ([" \n"], TrainParameters(model="unigram"), "no text"),
     ],
 )
 def test_training_mistakes(texts, parameters, message):
@@ -213,7 +220,7 @@ def test_loading_mistakes(tmp_path, name, content, message):
     assert str(tmp_path) in str(error.value)
 
 
-@pytest.mark.parametrize("model", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("model", ["wordpiece", "bpe", "unigram"])
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_a_padded_vocabulary(tmp_path, model, lowercase):
     """It is a multiple of 128, transformers reads that size, and no text becomes a token that pads."""

@@ -9,11 +9,12 @@ Shapes: N documents, M bytes, K ranks, S slots of a trie, H places of a hash tab
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.kernels.added_tokens import next_added
 from transforms.kernels.jit import inlined, kernel
 from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
+from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, recall, word_key
 
 NO_RANK = 1 << 30
 
@@ -100,21 +101,6 @@ def last_merges(
 
 
 @inlined
-def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray[np.int32]) -> int:
-    """Return the value of the longest entry of the trie that bytes_M[start:stop] begins with, or -1."""
-    slot = START
-    best = -1
-    for i in range(start, stop):
-        child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
-        if trie_S3[_U(child), 1] != slot:
-            break
-        slot = child
-        if trie_S3[_U(slot), 2] >= 0:
-            best = trie_S3[_U(slot), 2]
-    return int(best)
-
-
-@inlined
 def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2: NDArray[np.int64]) -> bool:
     """Return whether BPE on the bytes of two tokens gives these two tokens.
 
@@ -174,18 +160,8 @@ def _words(
             a, b = eight_bytes(bytes_M, at), eight_bytes(bytes_M, at + _U(8))
             c, d = eight_bytes(bytes_M, at + _U(16)), eight_bytes(bytes_M, at + _U(24))
             row, a, b, c, d = word_key(size, a, b, c, d)
-            differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b | key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
-            if differs != 0:
-                row += 1
-                differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b
-                differs |= key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
-                if differs == 0:
-                    for k in range(4):
-                        key_W4[_U(row - 1), k], key_W4[_U(row), k] = key_W4[_U(row), k], key_W4[_U(row - 1), k]
-                    for k in range(1 + MEMORY_IDS):
-                        ids_W16[_U(row - 1), k], ids_W16[_U(row), k] = ids_W16[_U(row), k], ids_W16[_U(row - 1), k]
-                    row -= 1
-            if differs == 0:
+            row, found = recall(row, a, b, c, d, key_W4, ids_W16)
+            if found:
                 count = int(ids_W16[_U(row), 0])
                 for k in range(4):  # nearly all words; what is too much is written over
                     ids_T[_U(num_ids + k)] = ids_W16[_U(row), 1 + k]
@@ -299,9 +275,9 @@ def byte_level(
         normal: the texts are normalised, CHANGES and MARK mean nothing.
         most_digits: 0 for GPT-2's pattern; else that of tiktoken, with as many digits in one piece.
         prefix_blank: put a blank before each part that does not begin with one.
-        added_S3: trie of the bytes of added tokens, leading to their numbers.
-        added_length_A: int32 [A], bytes of each.
-        added_id_A: int32 [A], -1 for a special token, which is text but hides shorter ones inside.
+        added_S3: see `next_added`.
+        added_length_A: likewise.
+        added_id_A: likewise.
         whole_S3: trie of the bytes of tokens that merges do not make, but that a whole piece is, leading to their ids.
         trie_S3: trie of the bytes of the tokens, leading to their ranks.
         token_K4: int32 [K, 4], for each token: the ranks of the two that merge to it (itself twice for a byte), the
@@ -326,27 +302,12 @@ def byte_level(
     ranks = np.empty(4096, np.int32)
     num_words = 0
     part = np.empty(4096, np.uint8)
-    begins_added = np.zeros(256, np.bool_)
-    for byte in range(256):
-        begins_added[byte] = added_S3[_U(added_S3[START, 0] + byte + 1), 1] == START
     for document in range(first_document, len(offsets_N1) - 1):
         first_id = num_ids
         position, stop = int(offsets_N1[document]), int(offsets_N1[document + 1])
         code = -1
         while position < stop and code < 0:
-            number = -1
-            end = position if len(added_id_A) else stop  # of the part before the next added token
-            while end < stop:
-                while end < stop and not begins_added[_U(bytes_M[_U(end)])]:
-                    end += 1
-                number = _longest(bytes_M, end, stop, added_S3)
-                if number < 0:
-                    end += end < stop
-                elif added_id_A[number] < 0:
-                    end += added_length_A[number]
-                    number = -1
-                else:
-                    break
+            end, number = next_added(bytes_M, position, stop, added_S3, added_length_A, added_id_A)
             source = bytes_M
             i, part_stop = position, end
             if not normal and int(offsets_N1[document]) < i < part_stop:  # an added token may end in a mark

@@ -96,13 +96,27 @@ def trie_of(
     """Return the trie of two lists of (symbols, id), padded so that a step by 0 to `num_symbols` stays inside it."""
     entries = sorted(start) + sorted(going_on)
     symbols_M = np.array([symbol for symbols, _ in entries for symbol in symbols], np.int32)
-    offsets_V1 = np.zeros(len(entries) + 1, np.int32)
-    np.cumsum([len(symbols) for symbols, _ in entries], out=offsets_V1[1:])
-    ids_V = np.array([number for _, number in entries], np.int32)
-    num_slots = 2 * len(entries) + 256
+    lengths_V = [len(symbols) for symbols, _ in entries]
+    return _trie(symbols_M, lengths_V, [number for _, number in entries], len(start), num_symbols)
+
+
+def byte_trie(entries: list[tuple[bytes, int]]) -> NDArray[np.int32]:
+    """Return the trie of (text, id), where the symbol of a byte is the byte plus one."""
+    entries = sorted(entries)
+    symbols_M = np.frombuffer(b"".join(text for text, _ in entries), np.uint8).astype(np.int32) + 1
+    return _trie(symbols_M, [len(text) for text, _ in entries], [number for _, number in entries], len(entries), 256)
+
+
+def _trie(
+    symbols_M: NDArray[np.int32], lengths_V: list[int], ids: list[int], num_start: int, num_symbols: int
+) -> NDArray[np.int32]:
+    offsets_V1 = np.zeros(len(ids) + 1, np.int32)
+    np.cumsum(lengths_V, out=offsets_V1[1:])
+    ids_V = np.array(ids, np.int32)
+    num_slots = 2 * len(ids) + 256
     while True:
         trie_S3 = np.empty((num_slots, 3), np.int32)
-        used = build_trie(symbols_M, offsets_V1, ids_V, len(start), trie_S3)
+        used = build_trie(symbols_M, offsets_V1, ids_V, num_start, trie_S3)
         if used >= 0:
             padding = np.full((num_symbols + 1, 3), _FREE, np.int32)
             return np.vstack([trie_S3[:used], padding])

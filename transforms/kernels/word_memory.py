@@ -67,3 +67,27 @@ def word_key(
     mixed = (a ^ (b + c) * _U(0x9E3779B97F4A7C15)) + d * _U(0xC2B2AE3D27D4EB4F)
     mixed = (mixed ^ (mixed >> _U(29))) * _U(0xBF58476D1CE4E5B9)
     return int(mixed >> _U(65 - MEMORY_BITS)) << 1, a, b, c, d
+
+
+@inlined
+def recall(
+    row: int,
+    a: np.uint64,
+    b: np.uint64,
+    c: np.uint64,
+    d: np.uint64,
+    key_W4: NDArray[np.uint64],
+    ids_W16: NDArray[np.int32],
+) -> tuple[int, bool]:
+    """Return the row that has the word, and True, or the one that it is to take; the word moves to the first of two."""
+    differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b | key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+    if differs != 0:
+        row += 1
+        differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b | key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+        if differs == 0:
+            for k in range(4):
+                key_W4[_U(row - 1), k], key_W4[_U(row), k] = key_W4[_U(row), k], key_W4[_U(row - 1), k]
+            for k in range(1 + MEMORY_IDS):
+                ids_W16[_U(row - 1), k], ids_W16[_U(row), k] = ids_W16[_U(row), k], ids_W16[_U(row - 1), k]
+            row -= 1
+    return row, differs == 0

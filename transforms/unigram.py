@@ -1,0 +1,241 @@
+"""Unigram tables: pieces with their scores, and what a tokenizer does with each character. No Beam.
+
+Shapes: see transforms.kernels.unigram.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from transforms.added_tokens import AddedTokens
+from transforms.code_points import NUM_CODES, SURROGATES, code_points
+from transforms.kernels.trie import byte_trie
+from transforms.kernels.unigram import (
+    ALWAYS,
+    EXPANDED,
+    FIRST,
+    FOREIGN,
+    KIND_SHIFT,
+    MARK,
+    MARKER,
+    META,
+    NEVER,
+    PLAIN,
+    SPACE,
+    UNKNOWN,
+    unigram,
+)
+from transforms.kernels.word_memory import new_memory
+from transforms.normal_forms import is_mark, may_change, normal_forms, stands_alone
+
+_META = MARKER.tobytes().decode()
+_PREPEND = {"never": NEVER, "first": FIRST, "always": ALWAYS}
+_UNK_PENALTY = 10.0  # below the least score of all, as in sentencepiece and `tokenizers`
+
+
+class Unigram:
+    """Encodes as a Unigram tokenizer with Metaspace does, special tokens read as text. Use `of` to make one.
+
+    What the normaliser makes of a character is asked of the tokenizer itself when a text first has it, but for
+    letters and digits that it cannot change. In
+    memory: 4 MB for the actions, 3 MB of words seen last, and 3 MB for 30,000 pieces.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, model: "_Model", added: AddedTokens, forms: list[str], cut: "_Cut"
+    ) -> None:
+        self._normalizer, self._pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        self._model = model
+        self._added = added
+        self._forms = forms
+        self._cut = cut
+        self._key_W4, self._ids_W16 = new_memory()
+        self._action_C = np.full(NUM_CODES, UNKNOWN << KIND_SHIFT, np.int32)
+        self._action_C[SURROGATES] = PLAIN
+        self._expansion_X = np.zeros(1, np.uint8)
+        self._make_room(4096)
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "Unigram | None":
+        """Return the tables of `tokenizer`, or None if it is of another kind than the kernel knows."""
+        description = json.loads(tokenizer.to_str())
+        if description["model"]["type"] != "Unigram":
+            return None
+        forms, cut = normal_forms(description["normalizer"]), _Cut.of(description["pre_tokenizer"])
+        if forms is None or cut is None:
+            return None
+        added = AddedTokens.of(tokenizer, description["added_tokens"])
+        special = {token["content"] for token in description["added_tokens"] if token["special"]}
+        model = _Model.of(description["model"], special)
+        return None if added is None or model is None else cls(tokenizer, model, added, forms, cut)
+
+    def normalised(self, text: str) -> str:
+        """Return `text` as the tokenizer's normaliser makes it."""
+        return text if self._normalizer is None else self._normalizer.normalize_str(text)
+
+    def room(self, num_documents: int, num_bytes: int) -> int:
+        """Return how many places `ids_T` must have."""
+        return 4 + num_documents + 2 * num_bytes
+
+    def encode(
+        self,
+        offsets_N1: NDArray[np.int32],
+        bytes_M: NDArray[np.uint8],
+        ids_T: NDArray[np.unsignedinteger],
+        *,
+        normal: bool = False,
+    ) -> NDArray[np.int32]:
+        """Write the ids of all documents into `ids_T`; see the kernel.
+
+        Returns:
+            int32 [N], tokens of each document; -1 for one in which the normaliser may change characters because of
+            their neighbours, unless `normal` says that they are normalised: such a document is left out.
+        """
+        num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
+        document, num_ids = 0, 0
+        while document < len(num_tokens_N):
+            document, num_ids, code = unigram(
+                offsets_N1,
+                bytes_M,
+                self._action_C,
+                self._expansion_X,
+                normal,
+                self._cut.prepend,
+                self._added.trie,
+                self._added.length,
+                self._added.id,
+                self._model.trie,
+                self._model.scores,
+                self._model.unk_score,
+                self._model.unk,
+                self._model.byte_ids,
+                self._word_L,
+                self._total_L1,
+                self._node_L3,
+                self._key_W4,
+                self._ids_W16,
+                document,
+                num_ids,
+                ids_T,
+                num_tokens_N,
+            )
+            if code < 0:
+                self._make_room(-2 * code)
+            elif document < len(num_tokens_N):
+                # All that is new in the document, or each would cost another start of the document.
+                codes = code_points(bytes_M[offsets_N1[document] : offsets_N1[document + 1]])
+                self._ask(np.unique(np.append(codes[self._action_C[codes] == UNKNOWN << KIND_SHIFT], np.uint32(code))))
+        return num_tokens_N
+
+    def _make_room(self, num_bytes: int) -> None:
+        """Make the arrays for a word of so many bytes, normalised."""
+        self._word_L = np.empty(num_bytes, np.uint8)
+        self._total_L1 = np.empty(num_bytes + 1, np.float64)
+        self._node_L3 = np.empty((num_bytes + 1, 3), np.int32)
+
+    def _ask(self, codes: NDArray[np.uint32]) -> None:
+        """Find the actions of code points."""
+        parts = [self._expansion_X]
+        size = len(self._expansion_X)
+        for code in codes.tolist():
+            kind, expansion = self._action(chr(code))
+            self._action_C[code] = kind << KIND_SHIFT
+            if expansion:
+                self._action_C[code] |= size
+                parts.append(np.frombuffer(bytes([len(expansion)]) + expansion, np.uint8))
+                size += 1 + len(expansion)
+        self._expansion_X = np.concatenate(parts)
+
+    def _action(self, character: str) -> tuple[int, bytes]:
+        if character.isalnum() and not any(may_change(character, form) for form in self._forms):
+            return PLAIN, b""  # nearly all, and 0.5 instead of 7 us
+        text = self.normalised(character)
+        if not stands_alone(character, self._forms):
+            return (MARK if all(is_mark(character, form) for form in self._forms) else FOREIGN), b""
+        kinds = [self._cuts(each) for each in text]
+        if text == character or (len(text) == 1 and kinds[0] != PLAIN):
+            return kinds[0], b""
+        expansion, num_bytes = text.encode(), len(character.encode())
+        # More than the kernel has room for, or where an added token may be spelled by what comes of other characters.
+        num_ids = len(expansion) if self._model.by_bytes else len(text)
+        if any(kinds) or len(self._added.id) or len(expansion) > 4 * num_bytes or num_ids > 2 * num_bytes:
+            return FOREIGN, b""
+        return EXPANDED, expansion
+
+    def _cuts(self, character: str) -> int:
+        """Return META or SPACE for a normalised character at which a text is cut, PLAIN for others."""
+        if character == _META:
+            return META
+        if not self._cut.at_white_space:
+            return META if character == " " else PLAIN
+        return SPACE if len(self._pre_tokenizer.pre_tokenize_str(f"a{character}a")) == 2 else PLAIN
+
+
+class _Cut(NamedTuple):
+    """How a text is cut into words."""
+
+    at_white_space: bool  # all of it, which goes; otherwise each blank begins a word
+    prepend: int
+
+    @classmethod
+    def of(cls, pre_tokenizer: dict[str, Any] | None) -> "_Cut | None":
+        """Return what Metaspace does, alone or behind WhitespaceSplit; None for another pre-tokeniser."""
+        steps = [pre_tokenizer or {"type": ""}]
+        if steps[0]["type"] == "Sequence":
+            steps = steps[0]["pretokenizers"]
+        if [step["type"] for step in steps] not in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
+            return None
+        metaspace = steps[-1]
+        if metaspace["replacement"] != _META or not metaspace["split"]:
+            return None
+        return cls(len(steps) == 2, _PREPEND[metaspace["prepend_scheme"]])
+
+
+class _Model(NamedTuple):
+    """The pieces of a model, as the kernel wants them."""
+
+    trie: NDArray[np.int32]  # [S, 3]
+    scores: NDArray[np.float64]  # [V]
+    unk_score: float
+    unk: int
+    by_bytes: bool
+    byte_ids: NDArray[np.int32]  # [256]
+
+    @classmethod
+    def of(cls, model: dict[str, Any], special: set[str]) -> "_Model | None":
+        """Return the tables without special tokens, which no text may become, or None for a model that is no use.
+
+        Several unknown characters in a row are one token, and `tokenizers` then looks whether the vocabulary has them
+        together. It has not where a score is negative, as a logarithm of a probability is: that piece had been taken.
+        """
+        if model["unk_id"] is None:
+            return None
+        unk: int = model["unk_id"]
+        unk_name = model["vocab"][unk][0]
+        scores = np.array([score for _, score in model["vocab"]], np.float64)
+        pieces = {name: number for number, (name, _) in enumerate(model["vocab"])}  # of equal ones the last
+        hidden = unk_name in special or not any(unk_name in name for name in pieces if name != unk_name)
+        by_bytes: bool = model["byte_fallback"]
+        if scores.min() > 0 or not hidden or (by_bytes and _META not in pieces):
+            return None
+        byte_ids = np.array([pieces.get(f"<0x{byte:02X}>", -1) if by_bytes else -1 for byte in range(256)], np.int32)
+        spelled = [(name.encode(), number) for name, number in pieces.items() if name and name not in special]
+        return cls(byte_trie(spelled), scores, float(scores.min()) - _UNK_PENALTY, unk, by_bytes, byte_ids)
+
+
+def unspelled(tokenizer: str) -> str:
+    """Return the JSON of a tokenizer with its special tokens nameless in a Unigram model; ids stay.
+
+    `encode_special_tokens` keeps `tokenizers` from looking for them in a text, but such a model finds them by itself.
+    """
+    description = json.loads(tokenizer)
+    if description["model"]["type"] != "Unigram":
+        return tokenizer
+    special = {token["content"] for token in description["added_tokens"] if token["special"]}
+    description["model"]["vocab"] = [
+        ["" if name in special else name, score] for name, score in description["model"]["vocab"]
+    ]
+    return json.dumps(description)
