@@ -1,6 +1,6 @@
 """What a stage is given: the configuration, the run's state, the engine, and how to speak."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +34,13 @@ class RunContext:
         """The output directory."""
         return self.config.output
 
-    def run_job(self, stage: str, job: Job, units: Sequence[WorkUnit]) -> dict[str, Record]:
+    def run_job(
+        self, stage: str, job: Job, units: Sequence[WorkUnit], *, before: Callable[[], None] = lambda: None
+    ) -> dict[str, Record]:
         """Bring `units` to their committed state; `stage` is the command that the user knows.
 
         A unit's key says what is its own: settings, and what no other unit reads. What the job reads is added here.
+        `before` is called first where there is a unit to work on.
 
         Raises:
             UserError: units are missing, but the stage lies before --from.
@@ -52,6 +55,8 @@ class RunContext:
                 f" units missing or stale, {len(found.dropped)} to be removed); run `gristmill {stage}` first"
             )
         self.num_units_run += len(found.pending) + len(found.dropped)
+        if found.pending:
+            before()
         self.committed[job.stage] = run_job(self.engine, self.out, job, units, self.say, found)
         return self.committed[job.stage]
 

@@ -167,10 +167,13 @@ def _tokens(context: RunContext, survivors: dict[str, str], tokenizer: Tokenizer
         WorkUnit(name, numbers[name], content_key(TOKENIZE_VERSION, _versions(), digest, key, *of_sentences))
         for name, key in survivors.items()
     ]
-    if context.may_run and not Encoder(tokenizer).is_fast:
-        context.say("tokenize: no kernel knows this tokenizer; the tokenizers library encodes, as exact but slower")
+
+    def tell() -> None:  # making the tables takes most of a second, so not where all units are done
+        if not Encoder(tokenizer).is_fast:
+            context.say("tokenize: no kernel knows this tokenizer; the tokenizers library encodes, as exact but slower")
+
     job = Job(STAGE, graph, _EncodeContext(out=context.out, tokenizer=tokenizer.to_str(), split=split))
-    records = context.run_job(STAGE, job, units)
+    records = context.run_job(STAGE, job, units, before=tell)
     context.record_stage(STAGE, records)
     return records
 

@@ -1,11 +1,13 @@
 """The tokenize stage: which tokenizer is made, and that tokens/ holds its ids."""
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tests.pipeline.corpus import run_stages, write_config, write_corpus
+import pipeline.tokenize
+from tests.pipeline.corpus import WORDS, run_stages, write_config, write_corpus
 from transforms.commit import load_records, read_table
 from transforms.documents import surviving_batches
+from transforms.tokenizer import SPECIAL_TOKENS
 
 
 @pytest.fixture
@@ -32,3 +34,19 @@ def test_tokens_are_the_ids_of_the_tokenizer_that_was_trained(directory, model):
         assert ids == [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         num += len(texts)
     assert num > 20
+
+
+def test_a_tokenizer_of_another_kind_is_told_once(directory, monkeypatch):
+    """A run that encodes says that it is slow; one that finds all units done does not even look."""
+    vocabulary = {name: number for number, name in enumerate([*SPECIAL_TOKENS, *sorted({*WORDS, "changed", "."})])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.save(str(directory / "tokenizer.json"))
+    choice = {"load": str(directory / "tokenizer.json")}
+    path = write_config(directory, tokenize={"tokenizer": choice, "seq_length": 64})
+    _, said = run_stages(path)
+    assert len([line for line in said if "no kernel knows this tokenizer" in line]) == 1
+    monkeypatch.setattr(pipeline.tokenize, "Encoder", None)
+    _, said = run_stages(path)
+    assert said == []
