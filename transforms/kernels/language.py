@@ -20,11 +20,12 @@ Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH)
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing, inlined, kernel
 from transforms.kernels.utf8 import code_point
 
 WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
 SCALE = 1024.0  # model weights are nats times SCALE as int16: sums are integers, and no order of adding matters
+_NOTHING = int(-746 * SCALE)  # exp of this or less is zero: the smallest number is exp of -745.1
 
 NONE, SPACE, OTHER = 0, 1, 2  # characters that are no character of a profile; the profiles' own follow
 CHAR_BITS = 13
@@ -42,13 +43,13 @@ _FAR_SPACE, _FAR_LETTER = np.uint16(SPACE), np.uint16(OTHER | FAR)
 _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
 
 
-@kernel
+@inlined
 def _in_address(byte: int) -> bool:
     """Whether a byte may stand in a part of an address: letter, digit, hyphen, full stop, underscore."""
     return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or 0x2D <= byte <= 0x2E or byte == 0x5F
 
 
-@kernel
+@borrowing
 def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the end of the http(s) URL at `start`, or `start` if there is none."""
     i = start
@@ -71,7 +72,7 @@ def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
     return i if i > body else start
 
 
-@kernel
+@borrowing
 def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
     """Return first and last + 1 byte of the first mail address at or after `start`, or `(stop, stop)`."""
     at = start
@@ -89,7 +90,7 @@ def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, 
     return stop, stop
 
 
-@kernel
+@borrowing
 def _characters(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -132,7 +133,7 @@ def _characters(
     return filled
 
 
-@kernel
+@inlined
 def _row(key: np.uint64, slots_S: NDArray[np.uint64], shift: np.uint64) -> int:
     """Return the row of an n-gram, or -1."""
     mask = np.uint64(len(slots_S) - 1)
@@ -146,7 +147,7 @@ def _row(key: np.uint64, slots_S: NDArray[np.uint64], shift: np.uint64) -> int:
         slot = (slot + _U(1)) & mask
 
 
-@kernel
+@borrowing
 def _read(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -188,21 +189,30 @@ def _read(
     return MAX_WINDOWS
 
 
-@kernel
-def _add_posterior(sums_L: NDArray[np.int32], weight: int, votes_L: NDArray[np.float64], num_languages: int) -> None:
+@borrowing
+def _add_posterior(
+    sums_L: NDArray[np.int32],
+    weight: int,
+    odds_L: NDArray[np.float64],
+    votes_L: NDArray[np.float64],
+    num_languages: int,
+) -> None:
     """Add the softmax of one window's sums, times `weight`, to `votes_L`, and clear the sums."""
     best = sums_L[0]
     for l in range(1, num_languages):
         best = max(best, sums_L[l])
     norm = 0.0
     for l in range(num_languages):
-        norm += np.exp((sums_L[l] - best) / SCALE)
+        odds_L[l] = 0.0
+        if sums_L[l] - best > _NOTHING:  # most of them are: the underflow of exp cost a fifth of this module's time
+            odds_L[l] = np.exp((sums_L[l] - best) / SCALE)
+            norm += odds_L[l]
     for l in range(num_languages):
-        votes_L[l] += weight * np.exp((sums_L[l] - best) / SCALE) / norm
+        votes_L[l] += weight * odds_L[l] / norm
     sums_L[:] = 0
 
 
-@kernel
+@borrowing
 def _vote(
     chars: NDArray[np.uint16],
     bounds: NDArray[np.int64],
@@ -213,6 +223,7 @@ def _vote(
     hangul_char: int,
     korean: int,
     sums_L: NDArray[np.int32],
+    odds_L: NDArray[np.float64],
     votes_L: NDArray[np.float64],
 ) -> int:
     """Add the posterior of every window, times its number of known n-grams, to `votes_L`; return the sum of these.
@@ -262,7 +273,7 @@ def _vote(
         if hangul == 0:
             sums_L[korean] = 0
         if hits:
-            _add_posterior(sums_L, hits, votes_L, num_languages)
+            _add_posterior(sums_L, hits, odds_L, votes_L, num_languages)
             total += hits
     return total
 
@@ -310,7 +321,7 @@ def identify(
     out = np.empty(MAX_WINDOWS * (WINDOW + 1), np.uint16)
     bounds = np.empty(MAX_WINDOWS + 1, np.int64)
     sums_L = np.empty(WIDTH, np.int32)
-    votes_L = np.empty(WIDTH, np.float64)
+    odds_L, votes_L = np.empty(WIDTH, np.float64), np.empty(WIDTH, np.float64)
     for n in range(len(offsets_N1) - 1):
         language_N[n], score_N[n], kept_N[n], second_N[n], share_N[n] = -1, 0.0, 0.0, -1, 0.0
         start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
@@ -318,7 +329,8 @@ def identify(
             continue
         num_windows = _read(bytes_M, start, stop, chars_C, out, bounds)
         votes_L[:] = 0.0
-        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, hangul_char, korean, sums_L, votes_L)
+        room = (sums_L, odds_L, votes_L)
+        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, hangul_char, korean, *room)
         if total:
             winner, second, kept = 0, -1, 0.0
             for l in range(num_languages):

@@ -10,12 +10,13 @@ Shapes: N documents, M bytes, K permutations, S shingles, W words of a block, C 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing, inlined, kernel
 from transforms.kernels.words import scan_words
 
 # Odd, and 5 modulo 8: b**i - b**j keeps all but the lowest bits of the difference of two words that changed places.
 _BASE = np.uint64(0xD1342543DE82EF95)
 _HALF = np.uint64(32)
+_U = np.uint64
 _EMPTY = np.uint32(0xFFFFFFFF)
 _BLOCK = 1024  # words scanned at a time: their hashes and shingles stay in the first-level cache
 _ZERO = np.int64(0)  # numba would compile the scan once for int32 or literal arguments and once more for int64
@@ -98,7 +99,7 @@ def minhash(
             sig_K[:] = np.uint32(0)
 
 
-@kernel
+@borrowing
 def _next_shingles(
     bytes_M: NDArray[np.uint8],
     position: int,
@@ -117,12 +118,12 @@ def _next_shingles(
     position, filled = scan_words(bytes_M, position, stop, table_C, word_W, kept)
     found = max(filled - ngram + 1, 0)
     for i in range(found):
-        shingle = word_W[i]
+        shingle = word_W[_U(i)]
         for j in range(i + 1, i + ngram):
-            shingle = shingle * _BASE + word_W[j]
-        shingle_W[i] = shingle
+            shingle = shingle * _BASE + word_W[_U(j)]
+        shingle_W[_U(i)] = shingle
     for i in range(filled - found):
-        word_W[i] = word_W[found + i]
+        word_W[_U(i)] = word_W[_U(found + i)]
     return position, filled - found, found
 
 
@@ -150,7 +151,7 @@ def _permute(
             sig_K[k] = min(sig_K[k], low0, low1, low2, low3)
 
 
-@kernel
+@inlined
 def _fmix32(value: np.uint32) -> np.uint32:
     """The finalizer of MurmurHash3, which datasketch applies before the permutations."""
     value = np.uint32(value ^ (value >> np.uint32(16)))

@@ -13,9 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing, inlined
+from transforms.kernels.loads import put_eight_bytes
 from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
+from transforms.kernels.word_memory import eight_bytes
 
 BLOCK = 32  # bytes looked at together
 
@@ -25,19 +27,37 @@ _NOTHING = np.uint8(0)
 _PLAIN = np.ones(256, np.bool_)
 _PLAIN[:0x20] = False
 _PLAIN[[0x7F, 0xC2, 0xE2, 0xEF]] = False
+_LOW_BITS, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_SPACES = np.uint64(0x2020202020202020)
+_7F, _C2, _E2, _EF = (_LOW_BITS * np.uint64(byte) for byte in (0x7F, 0xC2, 0xE2, 0xEF))
 
 
-@kernel
+@inlined
 def _is_plain(bytes_M: NDArray[np.uint8], start: int) -> bool:
     """Whether no byte of a block starts anything that `clean` must look at; the comparisons compile to vector code."""
     special = False
     for i in range(start, start + BLOCK):
-        byte = bytes_M[i]
+        byte = bytes_M[_U(i)]
         special |= (byte < 0x20) | (byte == 0x7F) | (byte == 0xC2) | (byte == 0xE2) | (byte == 0xEF)
     return not special
 
 
-@kernel
+@inlined
+def _where_zero(word: np.uint64) -> np.uint64:
+    """Return a number whose lowest high bit of a byte stands in the first zero byte."""
+    return (word - _LOW_BITS) & ~word
+
+
+@inlined
+def _num_plain(word: np.uint64) -> int:
+    """Return how many of eight bytes come before the first that `clean` must look at."""
+    special = ((word - _SPACES) & ~word) | _where_zero(word ^ _7F) | _where_zero(word ^ _C2)
+    special = (special | _where_zero(word ^ _E2) | _where_zero(word ^ _EF)) & _HIGH_BITS
+    before = ((special & (_U(0) - special)) >> _U(7)) - _U(1)
+    return int(((before & _LOW_BITS) * _LOW_BITS) >> _U(56))
+
+
+@borrowing
 def _is_wide_space(first: int, second: int, third: int) -> bool:
     """Whether three bytes are U+1680, U+2000-200A, U+202F, U+205F or U+3000."""
     if first == 0xE2:
@@ -45,7 +65,7 @@ def _is_wide_space(first: int, second: int, third: int) -> bool:
     return (first == 0xE1 and second == 0x9A and third == 0x80) or (first == 0xE3 and second == 0x80 and third == 0x80)
 
 
-@kernel
+@borrowing
 def _without_trail(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the end of out_M[start:stop] without trailing white space other than line feeds."""
     while stop > start:
@@ -61,7 +81,7 @@ def _without_trail(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     return stop
 
 
-@kernel
+@borrowing
 def _without_indent(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the start of out_M[start:stop] without leading white space; there is no line feed in front."""
     while start < stop:
@@ -77,7 +97,7 @@ def _without_indent(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     return start
 
 
-@kernel
+@borrowing
 def clean(
     offsets_N1: NDArray[np.int32],
     bytes_M: NDArray[np.uint8],
@@ -114,6 +134,13 @@ def clean(
                     out_M[_U(o + k)] = bytes_M[_U(i + k)]
                 i += BLOCK
                 o += BLOCK
+            plain = 8
+            while plain == 8 and i + 8 <= stop:
+                word = eight_bytes(bytes_M, _U(i))
+                put_eight_bytes(out_M, _U(o), word)  # all eight: what comes behind the plain ones is written over
+                plain = _num_plain(word)
+                i += plain
+                o += plain
             while i < stop and _PLAIN[bytes_M[_U(i)]]:
                 out_M[_U(o)] = bytes_M[_U(i)]
                 i += 1
@@ -184,7 +211,7 @@ def _composing_table(form: Literal["NFC", "NFKC"]) -> NDArray[np.bool_]:
     return table_C
 
 
-@kernel
+@borrowing
 def may_compose(
     offsets_N1: NDArray[np.int32],
     bytes_M: NDArray[np.uint8],
@@ -200,10 +227,9 @@ def may_compose(
         found = False
         while i < stop and not found:
             if i + BLOCK <= stop:
-                high = np.uint8(0)
-                for k in range(i, i + BLOCK):
-                    high = max(high, bytes_M[_U(k)])
-                if high < 0x80:
+                first, second = eight_bytes(bytes_M, _U(i)), eight_bytes(bytes_M, _U(i + 8))
+                third, fourth = eight_bytes(bytes_M, _U(i + 16)), eight_bytes(bytes_M, _U(i + 24))
+                if (first | second | third | fourth) & _HIGH_BITS == 0:
                     i += BLOCK
                     continue
             block_stop = min(i + BLOCK, stop)

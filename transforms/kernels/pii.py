@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel, wide
+from transforms.kernels.jit import borrowing, inlined, kernel, wide
 from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
 
@@ -40,7 +40,7 @@ _PRIVATE = np.array(
 )  # fmt: skip
 
 
-@kernel
+@inlined
 def _is(text: NDArray[np.uint8], i: int, start: int, stop: int, kind: int) -> bool:
     """Whether there is a byte of this class at `i`."""
     return start <= i < stop and _CLASS[text[_U(i)]] & kind != 0
@@ -59,7 +59,7 @@ def _word_table() -> NDArray[np.bool_]:
     return words_C
 
 
-@kernel
+@borrowing
 def _is_word(text: NDArray[np.uint8], i: int, start: int, stop: int, words_C: NDArray[np.bool_]) -> bool:
     """Whether the character that has byte `i` belongs to a word; outside of the text none does."""
     if not start <= i < stop:
@@ -69,7 +69,7 @@ def _is_word(text: NDArray[np.uint8], i: int, start: int, stop: int, words_C: ND
     return words_C[_U(code_point(text, i, stop)[0])]
 
 
-@kernel
+@borrowing
 def next_email(
     text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]
 ) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def next_email(
     return stop, stop
 
 
-@kernel
+@borrowing
 def _domain_end(text: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the end of the domain at `first`, or -1."""
     if first < stop and text[_U(first)] == 0x5B:
@@ -127,7 +127,7 @@ def _domain_end(text: NDArray[np.uint8], first: int, stop: int) -> int:
     return end if labels > 1 else -1
 
 
-@kernel
+@borrowing
 def _octet(text: NDArray[np.uint8], i: int, stop: int) -> int:
     """Return the length of the longest number up to 255 at `i`, or 0."""
     value = length = 0
@@ -137,7 +137,7 @@ def _octet(text: NDArray[np.uint8], i: int, stop: int) -> int:
     return length
 
 
-@kernel
+@borrowing
 def _ipv4(text: NDArray[np.uint8], first: int, stop: int) -> tuple[int, bool]:
     """Return the end of the four dotted numbers at `first` (or 0), and whether they are a public address."""
     i, address, proper = first, 0, True
@@ -156,7 +156,7 @@ def _ipv4(text: NDArray[np.uint8], first: int, stop: int) -> tuple[int, bool]:
     return i, proper
 
 
-@kernel
+@borrowing
 def _ipv6(
     text: NDArray[np.uint8], start: int, floor: int, colon: int, stop: int, words_C: NDArray[np.bool_]
 ) -> tuple[int, int, bool]:
@@ -218,12 +218,12 @@ def _ipv6(
     return left, right, public and top >> 16 != 0x2002 and top >> 12 != 0x3FFF0
 
 
-@kernel
+@inlined
 def _nibble(byte: int) -> int:
     return byte - 0x30 if byte < 0x40 else (byte | 0x20) - 0x57
 
 
-@kernel
+@borrowing
 def _phone(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the phone number at `first`, or 0.
 
@@ -269,7 +269,7 @@ def _phone(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: 
     return office + 8 if not _is_word(text, office + 8, start, stop, words_C) else 0
 
 
-@kernel
+@borrowing
 def _card(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the card number at `first`, or 0.
 
@@ -304,7 +304,7 @@ def _card(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: N
     return i if 13 <= digits <= 19 and total % 10 == 0 and fits else 0
 
 
-@kernel
+@borrowing
 def _iban(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the IBAN at `first`, or 0: two capitals, two check digits, 11 to 30 capitals and digits.
 
@@ -340,7 +340,7 @@ def _iban(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: N
     return best
 
 
-@kernel
+@borrowing
 def _choice(doc_id: int, kind: int, index: int, choices: int) -> int:
     """Return one of `choices`, by a hash (splitmix64) of the document and the number of the finding in it."""
     state = _U(doc_id) * _U(0x9E3779B97F4A7C15) + _U(index * NUM_KINDS + kind + 1) * _U(0xD1342543DE82EF95)
@@ -444,7 +444,7 @@ def find_pii(
     return found
 
 
-@kernel
+@borrowing
 def replace_pii(
     offsets_N1: NDArray[np.int32],
     text: NDArray[np.uint8],

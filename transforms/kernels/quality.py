@@ -47,6 +47,7 @@ from transforms.kernels.repetition import (
     separate_lines,
     top_chars,
 )
+from transforms.kernels.word_memory import eight_bytes
 
 GOPHER_REPETITION, GOPHER_QUALITY, C4, FINEWEB, MC4_PARAGRAPH, C4_TFDS = 0, 1, 2, 3, 4, 5
 
@@ -86,6 +87,8 @@ NUM_STATISTICS = len(STATISTICS)
 
 _SHORT_LINE = 30  # characters
 _U = np.uint64
+_ONES, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_FULL_STOPS, _LAST_BYTES = _ONES * np.uint64(0x2E), _ONES * np.uint64(0xA6)  # of U+2026
 
 
 class Room(NamedTuple):
@@ -179,7 +182,10 @@ def _gopher_quality(
         hashes = ellipses = 0
         if flags & (HAS_HASH | HAS_ELLIPSIS):
             start, stop = wide(lines_L[0, L_START]), wide(lines_L[counts[DOC_LINES] - 1, L_STOP])
-            hashes, ellipses = _symbols(text, start, stop)
+            if flags & HAS_HASH:
+                hashes = _hashes(text, start, stop)
+            if flags & HAS_ELLIPSIS:
+                ellipses = _ellipses(text, start, stop)
         values_Q[4], values_Q[5] = hashes / num_tokens, ellipses / num_tokens
         values_Q[8] = counts[DOC_LETTERS] / num_tokens
     num_lines = text_lines(lines_L, counts[DOC_LINES])
@@ -222,19 +228,35 @@ def _stop_words(tokens_T: NDArray[np.int32], num_tokens: int, stop_rows_W: NDArr
 
 
 @borrowing
-def _symbols(text: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
-    """Return how often `#` and how often `...` or U+2026 stands in a text, without overlap."""
-    hashes = ellipses = dots = 0
+def _hashes(text: NDArray[np.uint8], start: int, stop: int) -> int:
+    """Return how often `#` stands in a text."""
+    hashes = 0
     for i in range(start, stop):
+        hashes += text[_U(i)] == 0x23
+    return hashes
+
+
+@borrowing
+def _ellipses(text: NDArray[np.uint8], start: int, stop: int) -> int:
+    """Return how often `...` or U+2026 stands in a text, without overlap."""
+    ellipses, dots, i = 0, 0, start
+    while i < stop:
+        if i + 8 <= stop:  # nothing in most eights
+            word = eight_bytes(text, _U(i))
+            full_stop, last = word ^ _FULL_STOPS, word ^ _LAST_BYTES
+            if (((full_stop - _ONES) & ~full_stop) | ((last - _ONES) & ~last)) & _HIGH_BITS == 0:
+                dots = 0
+                i += 8
+                continue
         byte = text[_U(i)]
-        hashes += byte == 0x23
         dots = dots + 1 if byte == 0x2E else 0
         if dots == 3:
             ellipses += 1
             dots = 0
         if byte == 0xA6 and i - start > 1 and text[_U(i - 1)] == 0x80 and text[_U(i - 2)] == 0xE2:
             ellipses += 1
-    return hashes, ellipses
+        i += 1
+    return ellipses
 
 
 @borrowing

@@ -58,6 +58,8 @@ def new_room(num_rows: int, num_tokens: int = _DOC, num_lines: int = _DOC // 4) 
             tokens_T=np.zeros(num_tokens, np.int32),
             lines_L=np.zeros((num_lines, L_COLUMNS), np.int32),
             hashes_L=np.zeros(num_lines, np.uint64),
+            places_T2=np.zeros((num_tokens, 2), np.int32),
+            states_T=np.zeros(num_tokens, np.uint64),
         )
         for _ in range(2)
     )

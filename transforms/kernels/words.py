@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import borrowing
 from transforms.kernels.tables import kept
 
 # A change of what a word is, or of its hash, must change this: signatures of different scans do not compare.
@@ -48,6 +48,7 @@ _SOLO_BLOCKS = (
     (0x20000, 0x3FFFF),  # Han, extensions B and later
 )
 
+_U = np.uint64
 _BASIS = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
@@ -80,7 +81,7 @@ def _word_table() -> NDArray[np.uint32]:
     return class_C << np.uint32(CLASS_SHIFT) | lower_C
 
 
-@kernel
+@borrowing
 def scan_words(
     bytes_M: NDArray[np.uint8],
     position: int,
@@ -114,12 +115,12 @@ def scan_words(
         word = _BASIS
         least = _ANY  # the smallest entry that goes on with the word
         while position < stop:
-            code, size = int(np.int64(bytes_M[position])), 1
+            code, size = int(np.int64(bytes_M[_U(position)])), 1
             if code >= 0x80:
                 left = stop - position
-                second = int(np.int64(bytes_M[position + 1]) ^ 0x80) if left > 1 else 0xFF
-                third = int(np.int64(bytes_M[position + 2]) ^ 0x80) if left > 2 else 0xFF
-                fourth = int(np.int64(bytes_M[position + 3]) ^ 0x80) if left > 3 else 0xFF
+                second = int(np.int64(bytes_M[_U(position + 1)]) ^ 0x80) if left > 1 else 0xFF
+                third = int(np.int64(bytes_M[_U(position + 2)]) ^ 0x80) if left > 2 else 0xFF
+                fourth = int(np.int64(bytes_M[_U(position + 3)]) ^ 0x80) if left > 3 else 0xFF
                 lead, code = code, _INVALID
                 if lead < 0xE0:
                     if lead >= 0xC2 and second < 0x40:
@@ -133,7 +134,7 @@ def scan_words(
                     long = (lead & 0x07) << 18 | second << 12 | third << 6 | fourth
                     if 0x10000 <= long < 0x110000:
                         code, size = long, 4
-            entry = int(np.int64(table_C[code]))
+            entry = int(np.int64(table_C[_U(code)]))
             if entry >= least:
                 word = (word ^ np.uint64(entry & _LOWER)) * _STEP
                 least = max(least, _AFTER_SOLO if entry < _AFTER_LETTER else _AFTER_LETTER)
@@ -142,6 +143,6 @@ def scan_words(
             position += size
         if least != _ANY:
             word = (word ^ (word >> _HALF)) * _MIX
-            word_W[filled] = word ^ (word >> _HALF)
+            word_W[_U(filled)] = word ^ (word >> _HALF)
             filled += 1
     return position, filled
