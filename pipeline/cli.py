@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -135,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pipeline.errors import RunFailed, UserError, quiet_beam  # noqa: PLC0415
 
     quiet_beam()
+    if arguments is None:  # this is the program: what a batch system sends before it kills stops a run like Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     try:
         return _dispatch(options, beam_options)
@@ -143,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunFailed as error:
         return _complain(f"{str(error).rstrip('.')}. The same command resumes.", EXIT_FAILED)
     except KeyboardInterrupt:
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would change the exit code
         return _complain("stopped. The same command resumes.", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,11 +12,13 @@ import fcntl
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -120,7 +122,8 @@ class LocalEngine:
             )
             path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
             # The server imports before it is told our path, and would begin with the directory it is started in.
-            with _environment({**_THREAD_LIMITS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}):
+            given = {**_THREAD_LIMITS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+            with _environment(given), _interrupts_held_back():
                 process.start()
             child.close()
             self._workers.append(_Worker(process, parent, counters))
@@ -180,6 +183,20 @@ def _new_scratch() -> tuple[str, IO[bytes]]:
     fcntl.flock(held, fcntl.LOCK_EX)
     Path(scratch, ".new").rename(Path(scratch, ".lock"))  # locked before anybody can look
     return scratch, held
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a process that is started meanwhile never see Ctrl-C: the terminal sends it to all, the parent decides.
+
+    The fork server ignores it too, but only when it has imported everything, and would show a traceback of that.
+    """
+    resource_tracker.ensure_running()  # else it is started meanwhile, and lets the signals of this thread through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.context import RunContext, upstream_key
@@ -107,20 +108,28 @@ def _train(settings: Path, out: Path, progress: Progress, mode: str = "--relay")
     command = [sys.executable, "-c", _TRAINER, str(os.getpid()), str(settings), str(out), mode]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        last = ""
         assert process.stderr is not None
         try:
-            for line in process.stderr:
-                text = line.rstrip("\n")
-                if text.startswith(RELAYED):
-                    progress.note(text.removeprefix(RELAYED))
-                else:
-                    progress.say(text)
-                last = line.strip() or last
+            last = _relay(process.stderr, progress)
         except KeyboardInterrupt:
-            process.terminate()
+            process.terminate()  # it leaves a checkpoint, and dies with this process: wait, unless interrupted again
+            _relay(process.stderr, progress)
+            process.wait()
             raise
     if process.returncode == 2:
         raise UserError(last)
     if process.returncode:
         raise RunFailed(f"pretrain ended with code {process.returncode}: {last}")
+
+
+def _relay(lines: Iterable[str], progress: Progress) -> str:
+    """Show the lines of the trainer until it ends, and return the last one."""
+    last = ""
+    for line in lines:
+        text = line.rstrip("\n")
+        if text.startswith(RELAYED):
+            progress.note(text.removeprefix(RELAYED))
+        else:
+            progress.say(text)
+        last = line.strip() or last
+    return last

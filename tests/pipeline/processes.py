@@ -45,10 +45,14 @@ def wait_for_commits(process, out, wanted):
         time.sleep(0.005)
 
 
+def servers(pid: int) -> list[int]:
+    """Return the fork servers of a run."""
+    return [child for child in children(pid) if "forkserver" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
 def workers(pid: int) -> list[int]:
     """Return the workers of a run: children of its fork server."""
-    servers = [child for child in children(pid) if "forkserver" in Path(f"/proc/{child}/cmdline").read_text()]
-    return [worker for server in servers for worker in children(server)]
+    return [worker for server in servers(pid) for worker in children(server)]
 
 
 def children(pid: int) -> list[int]:

@@ -14,7 +14,8 @@ from pipeline.errors import RunFailed
 from pipeline.job import Job, run_job, survey
 from pipeline.local import LocalEngine
 from tests.conftest import ROOT
-from tests.pipeline.processes import is_alive
+from tests.pipeline.corpus import write_config, write_corpus
+from tests.pipeline.processes import is_alive, servers
 from tests.pipeline.toy_job import graph
 from transforms.commit import load_records
 from transforms.unit import WorkUnit
@@ -126,6 +127,24 @@ def test_the_fork_server_imports_what_workers_need_and_starts_no_thread():
     threads, preloaded = done.stdout.splitlines()
     assert set(ast.literal_eval(threads)) <= {"jemalloc_bg_thd"}
     assert preloaded == "True"
+
+
+def test_ctrl_c_while_the_workers_begin_is_one_line(tmp_path):
+    """A terminal sends it to all processes; the fork server, busy with imports, shows no traceback of them."""
+    path = write_config(tmp_path)
+    write_corpus(tmp_path / "corpus", files=1, per_file=5)
+    command = [sys.executable, "-m", "pipeline", "clean", str(path), "--set", "runner.engine=local"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not servers(process.pid):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 3
+    assert [line for line in process.stderr.read().splitlines() if "units" not in line] == [
+        "gristmill: stopped. The same command resumes."
+    ]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])

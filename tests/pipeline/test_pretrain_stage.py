@@ -92,6 +92,22 @@ def test_a_killed_run_takes_the_trainer_along_and_resumes(directory, tmp_path):
     assert weights[0] == weights[1]
 
 
+def test_a_terminated_run_keeps_what_is_trained(directory, tmp_path):
+    """SIGTERM, which batch systems send, ends a run as Ctrl-C does: the trainer has the time to leave a checkpoint."""
+    long = {**TINY, "steps": 100_000, "checkpoint_every": 100_000}
+    path, out = write_config(directory, pretrain=long), tmp_path / "out"
+    process = start(path, out)
+    deadline = time.monotonic() + 120
+    while not (out / "pretrain" / "log.jsonl").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 3
+    assert process.stderr.read().splitlines()[-1] == "gristmill: stopped. The same command resumes."
+    assert len(list((out / "checkpoints").glob("step-*"))) == 1
+
+
 def test_a_mistake_of_the_settings_is_one_line(directory, tmp_path, capsys):
     """Refused before any stage runs."""
     path = str(write_config(directory, output=str(tmp_path / "out"), pretrain={**TINY, "optimizer": "adm"}))
