@@ -37,6 +37,26 @@ def is_mark(character: str, form: str) -> bool:
     return stays and ord(character) not in _composing()
 
 
+# Extend a grapheme without being marks: a carriage return before a line feed, Hangul vowels and finals, Thai and Lao
+# vowels, voiced marks of narrow Katakana, skin tones.
+_EXTENDING = {
+    0x0D,
+    *range(0x1160, 0x1200),
+    *range(0xD7B0, 0xD800),
+    0xE33,
+    0xEB3,
+    0xFF9E,
+    0xFF9F,
+    *range(0x1F3FB, 0x1F400),
+}
+
+
+def extends(character: str) -> bool:
+    """Return whether the character may be in one grapheme with those beside it (Unicode annex 29), or is not known."""
+    category = unicodedata.category(character)
+    return category[0] == "M" or category in ("Cf", "Cn") or ord(character) in _EXTENDING
+
+
 def stands_alone(character: str, forms: list[str]) -> bool:
     """Return whether what the steps make of a character is the same beside any other that stands alone."""
     text = character

@@ -15,6 +15,7 @@ from transforms.code_points import NUM_CODES, SURROGATES, code_points
 from transforms.kernels.trie import byte_trie
 from transforms.kernels.unigram import (
     ALWAYS,
+    BLANK,
     EXPANDED,
     FIRST,
     FOREIGN,
@@ -24,12 +25,13 @@ from transforms.kernels.unigram import (
     META,
     NEVER,
     PLAIN,
+    REMOVED,
     SPACE,
     UNKNOWN,
     unigram,
 )
 from transforms.kernels.word_memory import new_memory
-from transforms.normal_forms import is_mark, may_change, normal_forms, stands_alone
+from transforms.normal_forms import extends, is_mark, may_change, normal_forms, stands_alone
 
 _META = MARKER.tobytes().decode()
 _PREPEND = {"never": NEVER, "first": FIRST, "always": ALWAYS}
@@ -39,18 +41,17 @@ _UNK_PENALTY = 10.0  # below the least score of all, as in sentencepiece and `to
 class Unigram:
     """Encodes as a Unigram tokenizer with Metaspace does, special tokens read as text. Use `of` to make one.
 
-    What the normaliser makes of a character is asked of the tokenizer itself when a text first has it, but for
-    letters and digits that it cannot change. In
-    memory: 4 MB for the actions, 3 MB of words seen last, and 3 MB for 30,000 pieces.
+    What the normaliser makes of a character is asked of the tokenizer itself when a text first has it, but for letters
+    and digits that it cannot change. In memory: 4 MB for the actions, 3 MB of words seen last, 3 MB for 30,000 pieces.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, model: "_Model", added: AddedTokens, forms: list[str], cut: "_Cut"
+        self, tokenizer: Tokenizer, model: "_Model", added: AddedTokens, normal: "_Normal", cut: "_Cut"
     ) -> None:
         self._normalizer, self._pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
         self._model = model
         self._added = added
-        self._forms = forms
+        self._normal = normal
         self._cut = cut
         self._key_W4, self._ids_W16 = new_memory()
         self._action_C = np.full(NUM_CODES, UNKNOWN << KIND_SHIFT, np.int32)
@@ -64,13 +65,17 @@ class Unigram:
         description = json.loads(tokenizer.to_str())
         if description["model"]["type"] != "Unigram":
             return None
-        forms, cut = normal_forms(description["normalizer"]), _Cut.of(description["pre_tokenizer"])
-        if forms is None or cut is None:
-            return None
+        normal, cut = _Normal.of(description["normalizer"]), _Cut.of(description["pre_tokenizer"])
         added = AddedTokens.of(tokenizer, description["added_tokens"])
         special = {token["content"] for token in description["added_tokens"] if token["special"]}
         model = _Model.of(description["model"], special)
-        return None if added is None or model is None else cls(tokenizer, model, added, forms, cut)
+        if normal is None or cut is None or added is None or model is None:
+            return None
+        if normal.folds and (len(added.id) or cut.at_white_space or cut.prepend != ALWAYS):
+            return None  # what is folded is not always what begins a word
+        if normal.by_graphemes and cut.prepend == FIRST:
+            return None  # what is removed in front moves the first word
+        return cls(tokenizer, model, added, normal, cut)
 
     def normalised(self, text: str) -> str:
         """Return `text` as the tokenizer's normaliser makes it."""
@@ -150,11 +155,12 @@ class Unigram:
         self._expansion_X = np.concatenate(parts)
 
     def _action(self, character: str) -> tuple[int, bytes]:
-        if character.isalnum() and not any(may_change(character, form) for form in self._forms):
+        if character.isalnum() and not self._normal.may_change(character):
             return PLAIN, b""  # nearly all, and 0.5 instead of 7 us
-        text = self.normalised(character)
-        if not stands_alone(character, self._forms):
-            return (MARK if all(is_mark(character, form) for form in self._forms) else FOREIGN), b""
+        if not self._normal.stands_alone(character):
+            return (MARK if self._normal.is_mark(character) else FOREIGN), b""
+        # Between letters: at an end, white space would go.
+        text = self.normalised(f"a{character}a").removeprefix("a").removesuffix("a")
         kinds = [self._cuts(each) for each in text]
         if text == character or (len(text) == 1 and kinds[0] != PLAIN):
             return kinds[0], b""
@@ -163,15 +169,52 @@ class Unigram:
         num_ids = len(expansion) if self._model.by_bytes else len(text)
         if any(kinds) or len(self._added.id) or len(expansion) > 4 * num_bytes or num_ids > 2 * num_bytes:
             return FOREIGN, b""
-        return EXPANDED, expansion
+        return (EXPANDED if text else REMOVED), expansion
 
     def _cuts(self, character: str) -> int:
-        """Return META or SPACE for a normalised character at which a text is cut, PLAIN for others."""
+        """Return how a normalised character cuts a text: META, BLANK or SPACE, or PLAIN if it does not."""
         if character == _META:
             return META
-        if not self._cut.at_white_space:
-            return META if character == " " else PLAIN
-        return SPACE if len(self._pre_tokenizer.pre_tokenize_str(f"a{character}a")) == 2 else PLAIN
+        if self._cut.at_white_space:
+            return SPACE if len(self._pre_tokenizer.pre_tokenize_str(f"a{character}a")) == 2 else PLAIN
+        if character == " ":
+            return BLANK if self._normal.folds else META
+        return FOREIGN if self._normal.folds and character.isspace() else PLAIN  # the end of a text loses it
+
+
+class _Normal(NamedTuple):
+    """What a normaliser does: steps one after the other, or the table of sentencepiece."""
+
+    forms: list[str]
+    by_graphemes: bool  # by the table, which looks at what is one grapheme together
+    folds: bool  # of blanks in a row one stays, and no white space at the end of a text
+
+    @classmethod
+    def of(cls, normalizer: dict[str, Any] | None) -> "_Normal | None":
+        """Return what a normaliser of known kind does, or None."""
+        steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
+        folds = [step["type"] for step in steps[-2:]] == ["Strip", "Replace"]
+        if folds:
+            strip, replace = steps[-2:]
+            blanks = replace["pattern"] == {"Regex": " {2,}"} and replace["content"] in (" ", _META)
+            if not strip["strip_right"] or not blanks:
+                return None
+            steps = steps[:-2]
+        by_graphemes = [step["type"] for step in steps] == ["Precompiled"]
+        forms = [] if by_graphemes else normal_forms({"type": "Sequence", "normalizers": steps})
+        return None if forms is None else cls(forms, by_graphemes, folds)
+
+    def may_change(self, character: str) -> bool:
+        """Return whether the character, or one before it because of it, may become another."""
+        return self.by_graphemes or any(may_change(character, form) for form in self.forms)
+
+    def stands_alone(self, character: str) -> bool:
+        """Return whether what becomes of the character is the same beside any other that stands alone."""
+        return not extends(character) if self.by_graphemes else stands_alone(character, self.forms)
+
+    def is_mark(self, character: str) -> bool:
+        """Return whether the character stays as it is behind one that is no mark."""
+        return not self.by_graphemes and all(is_mark(character, form) for form in self.forms)
 
 
 class _Cut(NamedTuple):

@@ -5,7 +5,7 @@ T tokens, C code points, L bytes of
 the longest word.
 
 A text is read character by character through `action_C`, which says what the tokenizer's normaliser and pre-tokeniser
-do with a code point: the kind of action in the bits from 28 up and its argument below.
+do with a code point: the kind of action in the bits from 27 up and its argument below.
 """
 
 import numpy as np
@@ -27,13 +27,14 @@ FOREIGN = 4  # normalisation depends on its neighbours: the document is left to 
 UNKNOWN = 5  # the caller has to find out first
 SPACE = 6  # ends a word
 META = 7  # begins a word with a MARKER in front
-KIND_SHIFT = 28
+BLANK = 8  # the same, but several in a row are one, and those at the end of a text none
+KIND_SHIFT = 27
 
 NEVER, FIRST, ALWAYS = 0, 1, 2  # which words that follow no META get a MARKER: none, that at the start of a text, all
 MARKER = np.frombuffer("\u2581".encode(), np.uint8)
 
 _U = np.uint64
-_END = 8  # of the part of a text before an added token
+_END = 9  # of the part of a text before an added token
 _ONE = -2  # not an id: one character that the vocabulary lacks
 _ARGUMENT = (1 << KIND_SHIFT) - 1
 _BEGIN, _PIECE, _PATH = 0, 1, 2  # columns: best begin and piece of what ends here; ends of the best pieces, last first
@@ -231,7 +232,7 @@ def unigram(
             part_stop, number = next_added(bytes_M, position, stop, added_S3, added_length_A, added_id_A)
             i = word_start = position
             after_mark = position if position > text_start else -1  # an added token may end in a mark
-            inside = marked = False
+            inside = marked = after_blank = False
             kind = PLAIN
             while kind != _END:
                 kind, width = _END, 0
@@ -255,11 +256,14 @@ def unigram(
                             i += 1
                         continue
                     if kind == REMOVED:
+                        word_start += width if i == word_start else 0
                         i += width
                         continue
                     if kind <= UNKNOWN:
                         code = character
                         break
+                if after_blank and i == word_start and (kind == BLANK or (kind == _END and number < 0)):
+                    inside = False
                 if inside:
                     size = i - word_start
                     row, a, b, c, d = 0, _U(0), _U(0), _U(0), _U(0)
@@ -307,7 +311,8 @@ def unigram(
                     num_ids += count
                 i += width
                 word_start = i
-                inside = marked = kind == META
+                inside = marked = kind == META or kind == BLANK  # noqa: PLR1714
+                after_blank = kind == BLANK
             position = part_stop
             if number >= 0:
                 ids_T[num_ids] = added_id_A[number]
