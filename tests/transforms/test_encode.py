@@ -7,7 +7,7 @@ from itertools import islice
 import pyarrow as pa
 import pytest
 import zstandard
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
 
 from tests.transforms.test_packing import pack_documents, pieces_of
 from tests.transforms.test_tokenizer import CORPUS
@@ -59,6 +59,7 @@ def test_text_cannot_forge_special_tokens(model, fast):
     assert encoder.is_fast == fast
     ids = encoder.encode(pa.array(forged)).to_pylist()
     assert not {0, 2, 3, 4} & {token for each in ids for token in each}
+    assert ids == expected_ids(Tokenizer.from_str(tokenizer.to_str()), forged)
     assert 4 in tokenizer.encode(forged[0]).ids
 
 
