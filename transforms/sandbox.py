@@ -80,14 +80,14 @@ class Sandbox:
         if documents:
             self._send(0)
 
-    def collect(self) -> list[str | Refusal]:
-        """Wait for the submitted documents; return a text or a refusal for each, in order.
+    def collect(self) -> list[bytes | Refusal]:
+        """Wait for the submitted documents; return a text in UTF-8 or a refusal for each, in order.
 
         Refusals, beside those of the parser: `extract_timeout` (value, threshold: seconds), `extract_crashed` (value:
         the signal that ended the child), `extract_failed` (the parser raised), `text_too_large` (value, threshold:
         bytes).
         """
-        results: list[str | Refusal] = []
+        results: list[bytes | Refusal] = []
         while len(results) < len(self._documents):
             alive = self._reply()
             results += self._results()
@@ -131,14 +131,14 @@ class Sandbox:
         assert self._child.stdout is not None
         return self._child.stdout.read(1) == b"!"
 
-    def _results(self) -> list[str | Refusal]:
+    def _results(self) -> list[bytes | Refusal]:
         _, count = _BATCH.unpack_from(self._shared, 0)
-        found: list[str | Refusal] = []
+        found: list[bytes | Refusal] = []
         at = _RESULTS
         for _ in range(count):
             is_text, num_bytes = _PAIR.unpack_from(self._shared, at)
             at += _PAIR.size
-            content = self._shared[at : at + num_bytes].decode()
+            content = self._shared[at : at + num_bytes]
             found.append(content if is_text else Refusal(*json.loads(content)))
             at += num_bytes
         return found

@@ -64,7 +64,7 @@ def _batches(records: Iterable[FoundRecord]) -> Iterator[list[FoundRecord]]:
         yield batch
 
 
-def _add(rows: Rows, records: list[FoundRecord], results: list[str | Refusal]) -> Iterator[pa.RecordBatch]:
+def _add(rows: Rows, records: list[FoundRecord], results: list[bytes | Refusal]) -> Iterator[pa.RecordBatch]:
     """Add records to the rows, those of documents with the results for them; yield the rows when they are full."""
     of_documents = iter(results)
     for content, location, url, metadata, excerpt in records:
