@@ -6,8 +6,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+import xxhash
+
 _META = "\u2581"
 _RESERVED = {"\0", "\t", _META, "\u2585"}  # mean something to sentencepiece
+_MOST_CHARACTERS = 1 << 25  # of distinct words; sentencepiece needs about 75 bytes for each: 2.5 GB
 _LONGEST_PIECE = 16  # characters
 _FREQUENT = 10  # occurrences; from 2 on cost 1% more tokens, from 30 on as many
 _LONGEST_RUN = 1000  # characters; sentencepiece leaves out what has more than 4192 bytes
@@ -34,6 +37,7 @@ def train_pieces(words: Mapping[str, int], *, num_pieces: int, required: str) ->
     """
     import sentencepiece  # noqa: PLC0415 - workers never train
 
+    words = _most_frequent(words)
     kept = _characters(words, most=num_pieces // 2) | set(required)
     runs = _runs(words, kept)
     if not runs:
@@ -61,6 +65,22 @@ def train_pieces(words: Mapping[str, int], *, num_pieces: int, required: str) ->
     learned = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     # Six digits are read from JSON as they are written: `tokenizers` misses the last bit of longer ones.
     return [(learned.id_to_piece(i), round(learned.get_score(i), 6)) for i in range(1, learned.vocab_size())]
+
+
+def _most_frequent(words: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the most frequent words that are not too much to learn from; of equally frequent ones, a random choice.
+
+    Those of hundreds of megabytes in scripts with blanks; in Chinese words are clauses, and nearly all different.
+    """
+    left = _MOST_CHARACTERS - sum(map(len, words))
+    if left >= 0:
+        return words
+    by_hash = sorted(words.items(), key=lambda item: (item[1], xxhash.xxh3_64_intdigest(item[0].encode()), item[0]))
+    dropped = 0
+    while left < 0:
+        left += len(by_hash[dropped][0])
+        dropped += 1
+    return dict(by_hash[dropped:])
 
 
 def _lines(runs: Mapping[str, int]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.transforms.test_tokenizer import CORPUS
+from transforms import unigram_trainer
 from transforms.tokenizer import TrainParameters, train_tokenizer
 from transforms.unigram_trainer import train_pieces
 
@@ -35,6 +36,19 @@ def test_a_word_that_begins_no_other_one_is_a_piece():
     """ "between" is always followed by the end of a word, which sentencepiece takes for a part of it."""
     pieces = dict(train_pieces({"between": 500, "the": 700, "a(b)=c;" * 3 + "between": 20}, num_pieces=60, required=""))
     assert "\u2581between" in pieces
+
+
+def test_words_are_chosen_where_there_are_too_many(monkeypatch):
+    """Frequent ones stay, of the others some, whatever their order; the letters of the rest are not learned."""
+    monkeypatch.setattr(unigram_trainer, "_MOST_CHARACTERS", 40)
+    words = {"abab": 9} | {chr(0x4E00 + n) * 4: 1 for n in range(40)}
+    pieces = train_pieces(words, num_pieces=200, required="")
+    assert pieces == train_pieces(dict(reversed(words.items())), num_pieces=200, required="")
+    learned = {piece for piece, _ in pieces}
+    assert {"a", "b"} <= learned
+    chosen = [n for n in range(40) if chr(0x4E00 + n) in learned]
+    assert len(chosen) == 9
+    assert chosen[-1] - chosen[0] > 9
 
 
 def test_rare_characters_are_left_to_the_unknown_token():
