@@ -1,8 +1,7 @@
 """Unigram: from the bytes of texts to the most probable tokens, word by word, with the vocabulary as a trie.
 
 Shapes: N documents, M bytes, V vocabulary entries, S slots of a trie, A added tokens, W rows of the memory of words,
-T tokens, C code points, L bytes of
-the longest word.
+T tokens, C code points, L bytes of the longest word.
 
 A text is read character by character through `action_C`, which says what the tokenizer's normaliser and pre-tokeniser
 do with a code point: the kind of action in the bits from 27 up and its argument below.
@@ -18,9 +17,7 @@ from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, recall, word_key
 
 PLAIN = 0  # part of a word, as it is
-EXPANDED = (
-    1  # part of a word as something else; argument: where `expansion_X` has the number of bytes, followed by them
-)
+EXPANDED = 1  # part of a word as other bytes; argument: where `expansion_X` has their number, followed by them
 MARK = 2  # part of a word, but behind another MARK normalisation may reorder them
 REMOVED = 3  # as if it were not there
 FOREIGN = 4  # normalisation depends on its neighbours: the document is left to the caller
