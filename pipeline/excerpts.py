@@ -41,17 +41,23 @@ def _quoted(row: dict[str, Any], rule: str, language: str | None, text: str | No
     }
 
 
+def _lots(rows: pa.Table) -> NDArray[np.uint64]:
+    """Return the numbers that rows are drawn by, the smallest first: hashes of their ids."""
+    return (rows.column("doc_id").to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(8)
+
+
 class Rejections:
     """The ledger of rejected documents of the sampled units: a few rows of each rule, and what each rule measured."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self.values: dict[str, NDArray[np.float64]] = {}
         self.thresholds: dict[str, float] = {}
-        self.rows = REJECTED.empty_table()
+        self._measured: dict[str, list[NDArray[np.float64]]] = {}
+        self._rows: dict[str, pa.Table] = {}  # of each rule, drawn by their ids, in the order in which they are drawn
         for stage in ("clean", "dedup"):
             if output.has(stage):
                 self._read(stage)
+        self.values = {rule: np.concatenate(parts) for rule, parts in self._measured.items()}
 
     def _read(self, stage: str) -> None:
         records = self._output.records(stage)
@@ -60,19 +66,19 @@ class Rejections:
                 self._add(pa.Table.from_batches([batch]))
 
     def _add(self, rows: pa.Table) -> None:
+        lots_N = _lots(rows)
         for rule in pc.unique(rows.column("rule")).to_pylist():
-            own = rows.filter(pc.equal(rows.column("rule"), rule))
-            values = own.column("value").drop_null().to_numpy()
-            self.values[rule] = np.concatenate((self.values.get(rule, np.zeros(0)), values))
-            least = own.column("threshold").drop_null()
-            if len(least):
-                self.thresholds[rule] = least[0].as_py()
-            others = self.rows.filter(pc.not_equal(self.rows.column("rule"), rule))
-            both = pa.concat_tables([self.rows.filter(pc.equal(self.rows.column("rule"), rule)), own])
-            mixed_N = both.column("doc_id").to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            self.rows = pa.concat_tables(
-                [others, both.take(np.argsort(mixed_N >> np.uint64(8), kind="stable")[:_PER_RULE])]
-            )
+            own_R = np.flatnonzero(pc.equal(rows.column("rule"), rule).to_numpy())
+            value, threshold = (rows.column(name).take(own_R).drop_null() for name in ("value", "threshold"))
+            self._measured.setdefault(rule, []).append(value.to_numpy())
+            if len(threshold):
+                self.thresholds[rule] = threshold[0].as_py()
+            before = self._rows.get(rule, REJECTED.empty_table())
+            if before.num_rows == _PER_RULE and lots_N[own_R].min() >= _lots(before)[-1]:
+                continue  # as of most batches of a long ledger
+            drawn_R = own_R[np.argsort(lots_N[own_R], kind="stable")[:_PER_RULE]]
+            both = pa.concat_tables([before, rows.take(drawn_R)])
+            self._rows[rule] = both.take(np.argsort(_lots(both), kind="stable")[:_PER_RULE])
 
     def scaled(self, rules: Sequence[str]) -> Lost:
         """Return what these rules measured, each value for as many documents of the run as it stands for."""
@@ -90,7 +96,7 @@ class Rejections:
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """Yield the quoted rows; the text of what dedup deleted is still in documents/."""
-        rows = self.rows.to_pylist()
+        rows = [row for own in self._rows.values() for row in own.to_pylist()]
         documents = self._output.find([row["doc_id"] for row in rows if row["stage"] == "dedup"])
         for row in rows:
             document = documents.get(row["doc_id"], {})

@@ -1,6 +1,7 @@
 """`gristmill report`: one page that shows what the run did, loads nothing, and executes nothing of a document's."""
 
 import base64
+import collections
 import hashlib
 import html
 import json
@@ -9,13 +10,16 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
+from pipeline import excerpts
 from pipeline.card import _header, card_lines, write_card
 from pipeline.charts import Lost, Threshold, bar, curves, histogram, short
 from pipeline.cli import main
@@ -23,6 +27,7 @@ from pipeline.gates.tokens import token_lengths
 from pipeline.output import Output
 from pipeline.report import as_data_block, fertility, funnel, licences, write_report
 from tests.pipeline.corpus import records, run_stages, write_config
+from transforms.schema import REJECTED
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028"
@@ -357,3 +362,43 @@ def test_the_filter_and_a_phone(out, page, tmp_path):
     assert (told["all"], told["more"], told["focused"]) == (30, min(60, total), "SUMMARY")
     assert (told["language"], told["none"], told["words"], told["unnamed"]) == (1, 0, 1, 0)
     assert told["count"] == f"1 of {total} quoted documents"
+
+
+class _Ledger:
+    """As much of an Output as `Rejections` asks for: one stage with one unit."""
+
+    out, source_of = "", {}
+
+    def has(self, stage: str) -> bool:
+        return stage == "clean"
+
+    def records(self, stage: str) -> dict[str, SimpleNamespace]:
+        return {stage: SimpleNamespace(rows=lambda table: 1)}
+
+    def drawn(self, names: list[str]) -> list[str]:
+        return names
+
+    def find(self, ids: list[int]) -> dict[int, object]:
+        return {}
+
+    def units_of(self, doc_id: int) -> list[str]:
+        return []
+
+
+def test_what_is_quoted_of_a_ledger_does_not_depend_on_its_batches(monkeypatch):
+    """Fifteen rows of each rule are drawn by their ids alone, and every value is kept in order."""
+    rows = [{"doc_id": i, "stage": "clean", "rule": "abc"[i * i % 3], "value": i / 2} for i in range(400)]
+    rows += [{"doc_id": 400, "stage": "clean", "rule": "rare"}]
+    ledger = pa.RecordBatch.from_pylist(rows, schema=REJECTED)
+    found = []
+    for size in (401, 50, 1):
+        batches = [ledger.slice(start, size) for start in range(0, 401, size)]
+        monkeypatch.setattr(excerpts, "read_batches", lambda *_, batches=batches: iter(batches))
+        rejections = excerpts.Rejections(_Ledger())
+        quoted = [(row["rule"], row["id"]) for row in rejections.documents()]
+        found.append((quoted, {rule: values.tolist() for rule, values in rejections.values.items()}))
+    assert found[0] == found[1] == found[2]
+    quoted, values = found[0]
+    assert collections.Counter(rule for rule, _ in quoted) == {"a": 15, "b": 15, "rare": 1}
+    assert values["a"] == [i / 2 for i in range(0, 400, 3)]
+    assert values["rare"] == []
