@@ -30,7 +30,7 @@ class CleanSplit:
     def __call__(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.RecordBatch], dict[str, Any]]:
         alive_N = alive_mask(batch)
         kept = batch.filter(pa.array(alive_N))
-        dead = batch.filter(pa.array(~alive_N))
+        dead = (batch if self.keep_text else batch.drop_columns(["text"])).filter(pa.array(~alive_N))
         signatures = [kept.column(name) for name in self.signatures.names]
         tables = {
             "documents": pa.RecordBatch.from_arrays([kept.column(name) for name in DOCUMENT.names], schema=DOCUMENT),
