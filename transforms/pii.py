@@ -1,8 +1,8 @@
 """Personal data in text, replaced by tokens that point to nobody.
 
 `email` and the IPv4 half of `ip` find what datatrove's PIIFormatter finds. Which of several replacements a finding
-gets is a hash of the document's id and the finding's number; datatrove takes turns, so its output depends on the order
-of the documents. IPv6, `phone`, `card` and `iban` are ours.
+gets is a hash of what was found, so copies of a text stay copies; datatrove takes turns, so its output depends on the
+order of the documents. IPv6, `phone`, `card` and `iban` are ours.
 """
 
 import difflib
@@ -70,7 +70,7 @@ def mask_pii(batch: pa.RecordBatch, *, kinds: Sequence[str]) -> pa.RecordBatch:
     """
     chosen_K = chosen_kinds(kinds)
     offsets_N1, text = string_views(batch.column("text"))
-    places_F = _places(batch.column("text"), batch.column("doc_id").to_numpy(), ~alive_mask(batch), chosen_K)
+    places_F = _places(batch.column("text"), ~alive_mask(batch), chosen_K)
     kind_F = np.searchsorted(_CHOICES_K1, places_F[:, 3], side="right") - 1
     for name in kinds:
         document_F = places_F[np.isin(kind_F, KINDS[name]), 0]
@@ -84,15 +84,13 @@ def mask_pii(batch: pa.RecordBatch, *, kinds: Sequence[str]) -> pa.RecordBatch:
     return set_column(batch, "text", string_array(out_offsets_N1, out_M))
 
 
-def _places(
-    texts: pa.Array, doc_ids_N: NDArray[np.int64], skip_N: NDArray[np.bool_], chosen_K: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _places(texts: pa.Array, skip_N: NDArray[np.bool_], chosen_K: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return int64 [F, 4], see `find_pii`."""
     offsets_N1, text = string_views(texts)
     num_found, places_F = -1, np.empty((0, 4), np.int64)
     while num_found < 0:
         places_F = np.empty((4 * len(places_F) + 4096, 4), np.int64)
-        num_found = find_pii(offsets_N1, text, doc_ids_N, skip_N, word_table(), chosen_K, _CHOICES_K1, places_F)
+        num_found = find_pii(offsets_N1, text, skip_N, word_table(), chosen_K, _CHOICES_K1, places_F)
     return places_F[:num_found]
 
 
@@ -103,9 +101,7 @@ def personal_data(texts: pa.Array, *, kinds: Sequence[str]) -> list[tuple[int, s
         ValueError: a name that is not of KINDS.
     """
     _, text = string_views(texts)
-    nothing_N = np.zeros(len(texts), np.int64)
-    nothing_N.setflags(write=False)  # as Arrow's ids: a kernel is compiled for each kind of array
-    places_F = _places(texts, nothing_N, nothing_N.astype(np.bool_), chosen_kinds(kinds))
+    places_F = _places(texts, np.zeros(len(texts), np.bool_), chosen_kinds(kinds))
     found = [(row, text[first:end].tobytes()) for row, first, end, _ in places_F.tolist()]
     return [(row, words.decode()) for row, words in found if words not in _TOKENS]
 

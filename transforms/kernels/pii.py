@@ -20,6 +20,7 @@ EMAIL, IPV4, IPV6, PHONE, CARD, IBAN = 0, 1, 2, 3, 4, 5
 NUM_KINDS = 6
 
 _U = np.uint64
+_SALT = np.uint64(88881)  # the first with which every replacement in `transforms.pii.TOKENS` is replaced by itself
 _DIGIT, _LETTER, _ATOM, _HEX, _TRIGGER = 1, 2, 4, 8, 16
 _CLASS = np.zeros(256, np.uint8)
 _CLASS[0x30:0x3A] = _DIGIT | _ATOM | _HEX | _TRIGGER
@@ -341,9 +342,11 @@ def _iban(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: N
 
 
 @borrowing
-def _choice(doc_id: int, kind: int, index: int, choices: int) -> int:
-    """Return one of `choices`, by a hash (splitmix64) of the document and the number of the finding in it."""
-    state = _U(doc_id) * _U(0x9E3779B97F4A7C15) + _U(index * NUM_KINDS + kind + 1) * _U(0xD1342543DE82EF95)
+def _choice(text: NDArray[np.uint8], first: int, end: int, choices: int) -> int:
+    """Return one of `choices`, by a hash of what was found: FNV-1a, finished as splitmix64 is."""
+    state = _SALT
+    for i in range(first, end):
+        state = (state ^ _U(text[_U(i)])) * _U(0x100000001B3)
     state = (state ^ (state >> _U(30))) * _U(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> _U(27))) * _U(0x94D049BB133111EB)
     return int((state ^ (state >> _U(31))) % _U(choices))
@@ -353,7 +356,6 @@ def _choice(doc_id: int, kind: int, index: int, choices: int) -> int:
 def find_pii(
     offsets_N1: NDArray[np.int32],
     text: NDArray[np.uint8],
-    doc_ids_N: NDArray[np.int64],
     skip_N: NDArray[np.bool_],
     words_C: NDArray[np.bool_],
     chosen_K: NDArray[np.bool_],
@@ -365,23 +367,20 @@ def find_pii(
     Args:
         offsets_N1: int32, see `string_views`.
         text: uint8, UTF-8.
-        doc_ids_N: int64, of which the choice among replacements is a hash.
         skip_N: bool, documents that are left alone.
         words_C: bool [0x110000], see `word_table`.
         chosen_K: bool [NUM_KINDS], what to look for.
-        choices_K1: int64 [NUM_KINDS + 1], the first replacement of each kind in the list of all.
+        choices_K1: int64 [NUM_KINDS + 1], the first replacement of each kind in the list of all. Which of them is a
+            hash of what is replaced, so that copies of a text stay copies.
         places_F: int64 [F, 4], written.
 
     E-mail addresses come first: nothing else is looked for inside them. About 1 ns a byte of prose.
     """
     found = 0
-    counts_K = np.zeros(NUM_KINDS, np.int64)
     for n in range(len(skip_N)):
         if skip_N[n]:
             continue
         start, stop = wide(offsets_N1[n]), wide(offsets_N1[n + 1])
-        for k in range(NUM_KINDS):
-            counts_K[k] = 0
         i = floor = behind = start
         left, right = stop, stop
         if chosen_K[EMAIL]:
@@ -436,8 +435,7 @@ def find_pii(
                     return -1
                 choices = choices_K1[kind + 1] - choices_K1[kind]
                 places_F[found, 0], places_F[found, 1], places_F[found, 2] = n, first, end
-                places_F[found, 3] = choices_K1[kind] + _choice(doc_ids_N[n], kind, counts_K[kind], choices)
-                counts_K[kind] += 1
+                places_F[found, 3] = choices_K1[kind] + _choice(text, first, end, choices)
                 found += 1
                 floor = end
             i = behind = end

@@ -19,9 +19,9 @@ def find(texts, kinds):
     """Spans in characters and kinds, a list for each text."""
     chosen_K = np.isin(np.arange(NUM_KINDS), kinds)
     places_F = np.empty((1000, 4), np.int64)
-    skip_N, doc_ids_N = np.zeros(len(texts), np.bool_), np.arange(len(texts))
+    skip_N = np.zeros(len(texts), np.bool_)
     offsets_N1, data = string_views(pa.array(texts, pa.string()))
-    count = find_pii(offsets_N1, data, doc_ids_N, skip_N, word_table(), chosen_K, ONE_EACH_K1, places_F)
+    count = find_pii(offsets_N1, data, skip_N, word_table(), chosen_K, ONE_EACH_K1, places_F)
     found = [[] for _ in texts]
     for n, first, end, kind in places_F[:count].tolist():
         start = offsets_N1[n]
