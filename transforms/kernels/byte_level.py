@@ -14,7 +14,7 @@ from transforms.kernels.jit import inlined, kernel
 from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, recall, word_key
+from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
 
 NO_RANK = 1 << 30
 
@@ -160,8 +160,19 @@ def _words(
             a, b = eight_bytes(bytes_M, at), eight_bytes(bytes_M, at + _U(8))
             c, d = eight_bytes(bytes_M, at + _U(16)), eight_bytes(bytes_M, at + _U(24))
             row, a, b, c, d = word_key(size, a, b, c, d)
-            row, found = recall(row, a, b, c, d, key_W4, ids_W16)
-            if found:
+            # As `recall`, which inlined here cost a sixth of the speed.
+            differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b | key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+            if differs != 0:
+                row += 1
+                differs = key_W4[_U(row), 0] ^ a | key_W4[_U(row), 1] ^ b
+                differs |= key_W4[_U(row), 2] ^ c | key_W4[_U(row), 3] ^ d
+                if differs == 0:
+                    for k in range(4):
+                        key_W4[_U(row - 1), k], key_W4[_U(row), k] = key_W4[_U(row), k], key_W4[_U(row - 1), k]
+                    for k in range(1 + MEMORY_IDS):
+                        ids_W16[_U(row - 1), k], ids_W16[_U(row), k] = ids_W16[_U(row), k], ids_W16[_U(row - 1), k]
+                    row -= 1
+            if differs == 0:
                 count = int(ids_W16[_U(row), 0])
                 for k in range(4):  # nearly all words; what is too much is written over
                     ids_T[_U(num_ids + k)] = ids_W16[_U(row), 1 + k]
