@@ -3,6 +3,8 @@
 Shapes: N documents, T tokens.
 """
 
+import json
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -21,19 +23,23 @@ _CHUNK_BYTES = 1 << 20
 class Encoder:
     """Encodes with one tokenizer.
 
-    Text that spells a special token ("[MASK]", "</s>") stays text: only the tokenizer's other added tokens are matched.
+    Text that spells a special token ("[MASK]", "</s>") stays text, unless that is asked for: only the tokenizer's other
+    added tokens are matched.
     WordPiece, byte-level BPE and Unigram of known kinds are encoded by kernels, which give the ids of `tokenizers` ten
     to a hundred times as fast; any other, and a document of which WordPiece does not know a character, by `tokenizers`.
 
     Args:
         tokenizer: copied; its truncation, padding and post-processor are not used.
+        encode_special_tokens: as the attribute of `tokenizers`; False is for texts with masks of yours in them.
 
     Attributes:
         vocab_size: every id is below it.
         is_fast: whether there is a kernel for this tokenizer.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, encode_special_tokens: bool = True) -> None:
+        if not encode_special_tokens:
+            tokenizer = _without_special_tokens(tokenizer)
         self._tokenizer = Tokenizer.from_str(unspelled(tokenizer.to_str()))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -111,3 +117,11 @@ class Encoder:
         for encoding, start, stop in zip(encodings, (stops_N - num_tokens_N).tolist(), stops_N.tolist(), strict=True):
             ids_T[start:stop] = encoding.ids
         return ids_T, num_tokens_N
+
+
+def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy whose special tokens are added tokens like others, which every text may spell."""
+    description = json.loads(tokenizer.to_str())
+    for token in description["added_tokens"]:
+        token["special"] = False
+    return Tokenizer.from_str(json.dumps(description))

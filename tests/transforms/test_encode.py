@@ -46,6 +46,21 @@ def test_ids_equal_tokenizers_on_real_text(shared_data, name):
     assert encoded.to_pylist() == expected_ids(tokenizer, texts)
 
 
+@pytest.mark.parametrize("encode_special_tokens", [True, False])
+@NAMES
+def test_special_tokens_in_a_text(shared_data, name, encode_special_tokens):
+    """They are characters, or themselves, as `tokenizers` has it: alone, in words, touching, and cut short."""
+    tokenizer = load_tokenizer(shared_data / "tokenizers" / name)
+    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    texts = [f"a {each} b{each}c{each}{each} {each[:-1]} {each}\n" for each in special] + ["".join(special), "none"]
+    tokenizer.encode_special_tokens = encode_special_tokens
+    expected = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    encoder = Encoder(tokenizer, encode_special_tokens=encode_special_tokens)
+    assert encoder.encode(pa.array(texts)).to_pylist() == expected
+    ids = {tokenizer.token_to_id(each) for each in special if each != "[UNK]"}  # which a character may be
+    assert {token for each in expected for token in each} & ids == (set() if encode_special_tokens else ids)
+
+
 @pytest.mark.parametrize("fast", [True, False], ids=["kernel", "tokenizers"])
 @pytest.mark.parametrize("model", ["wordpiece", "bpe", "unigram"])
 def test_text_cannot_forge_special_tokens(model, fast):
