@@ -94,6 +94,7 @@ def read(path, form):
     return rows
 
 
+@pytest.mark.hypothesis  # the property is inside, where `make fuzz` does not see it
 @pytest.mark.parametrize("codec", [None, *COMPRESS])
 @pytest.mark.parametrize("form", PIECES)
 def test_damage_anywhere(tmp_path_factory, form, codec):
