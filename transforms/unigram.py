@@ -197,7 +197,7 @@ class _Normal(NamedTuple):
         if folds:
             strip, replace = steps[-2:]
             blanks = replace["pattern"] == {"Regex": " {2,}"} and replace["content"] in (" ", _META)
-            if not strip["strip_right"] or not blanks:
+            if strip["strip_left"] or not strip["strip_right"] or not blanks:
                 return None
             steps = steps[:-2]
         by_graphemes = [step["type"] for step in steps] == ["Precompiled"]
