@@ -65,7 +65,7 @@ def test_a_page_that_takes_too_long_costs_itself(page):
     timeout, text = sandbox.collect()
     sandbox.close()
     assert timeout == Refusal("extract_timeout", 0.3, 0.3)
-    assert PROSE.strip() in text
+    assert PROSE.strip() in text.decode()
 
 
 HARMLESS = {

@@ -154,7 +154,7 @@ def test_hostile_articles_cost_themselves():
     timeout, text = sandbox.collect()
     sandbox.close()
     assert timeout == Refusal("extract_timeout", 0.5, 0.5)
-    assert text == "good text"
+    assert text == b"good text"
 
 
 def test_deep_nesting():
