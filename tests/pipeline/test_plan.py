@@ -70,15 +70,17 @@ def test_a_multistream_dump_is_cut(tmp_path, monkeypatch):
     (tmp_path / "a.xml.bz2").write_bytes(b"".join(streams))
     (tmp_path / "b.xml.bz2").write_bytes(bz2.compress(noise.randbytes(4 * KIB)))
     dumps = [Source(name="wiki", format="mediawiki", path=str(tmp_path / "*.bz2"))]
-    plan = make_plan(dumps, 4 * KIB)
+    plan = make_plan(dumps, 2 * KIB)
     *ranges, stream = [unit.slices[0] for unit in plan.units]
     size = sum(map(len, streams))
-    assert len(ranges) == -(-size // KIB) > 3
+    assert len(ranges) == -(-4 * size // (2 * KIB)) > 3
     assert [part.start for part in ranges] == [0, *(part.stop for part in ranges[:-1])]
     assert (ranges[-1].stop, ranges[0].file, stream.file) == (size, 0, 1)
-    assert (stream.start, stream.stop, stream.stream_bytes) == (0, -1, 4 * KIB)
+    assert (stream.start, stream.stop, stream.stream_bytes) == (0, -1, 2 * KIB)
+    whole = [unit.slices for unit in make_plan(dumps, 8 * KIB).units]  # files that are no longer than a unit
+    assert [(part.start, part.stop) for parts in whole for part in parts] == [(0, -1), (0, -1)]
     monkeypatch.setattr("transforms.readers.listing.has_member", None)
-    assert make_plan(dumps, 4 * KIB, Plan.from_json(plan.to_json())) == plan
+    assert make_plan(dumps, 2 * KIB, Plan.from_json(plan.to_json())) == plan
 
 
 def test_numbers_are_appended_never_changed(tmp_path):
