@@ -35,7 +35,7 @@ from transforms.word_lists import read_list
 from transforms.write import WriteUnits
 
 STAGE = "clean"
-CLEAN_VERSION = 3  # raised when a transform's output changes for the same input and configuration
+CLEAN_VERSION = 4  # raised when a transform's output changes for the same input and configuration
 
 
 @dataclass(frozen=True, kw_only=True)

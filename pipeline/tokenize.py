@@ -36,7 +36,7 @@ from transforms.write import WriteUnits
 
 STAGE = "tokenize"
 TOKENIZER_UNIT = "tokenizer"
-TOKENIZE_VERSION = 2  # raised when ids, rows or counts change for the same input and configuration
+TOKENIZE_VERSION = 3  # raised when ids, rows or counts change for the same input and configuration
 SENTENCES_VERSION = 1  # raised when texts are cut into other sentences
 
 

@@ -47,6 +47,7 @@ class Encoder:
         # The largest id, not the number of tokens: a vocabulary may have holes.
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self._type = token_type(self.vocab_size)
+        self._ids_V = _ids_of(self._tokenizer, tokenizer)
         # Unigram from the original: the last bit of a score can change where `tokenizers` reads its JSON again.
         self._kernel = WordPiece.of(self._tokenizer) or ByteLevel.of(self._tokenizer) or Unigram.of(tokenizer)
         self.is_fast = self._kernel is not None
@@ -115,8 +116,16 @@ class Encoder:
         ids_T = np.empty(int(num_tokens_N.sum()), self._type.to_pandas_dtype())
         stops_N = np.cumsum(num_tokens_N)
         for encoding, start, stop in zip(encodings, (stops_N - num_tokens_N).tolist(), stops_N.tolist(), strict=True):
-            ids_T[start:stop] = encoding.ids
+            ids_T[start:stop] = self._ids_V[encoding.ids]
         return ids_T, num_tokens_N
+
+
+def _ids_of(copy: Tokenizer, tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """Return int64 [V], by an id of `copy` that of `tokenizer`: added tokens that `unspelled` moved have others."""
+    ids_V = np.arange(1 + max(copy.get_vocab(with_added_tokens=True).values(), default=-1))
+    for token in json.loads(tokenizer.to_str())["added_tokens"]:
+        ids_V[copy.token_to_id(token["content"])] = token["id"]
+    return ids_V
 
 
 def _without_special_tokens(tokenizer: Tokenizer) -> Tokenizer:

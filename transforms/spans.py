@@ -127,7 +127,7 @@ def repeats_by_piece(
 
     Args:
         pieces: returns the columns of the entries, the hash first and the document's dense index last, of documents in
-            ascending order, with the dense indices of each piece; called once more if there are several.
+            ascending order, with the dense indices of each piece; called twice more if there are several.
         find: `repeats` or `repeated_anchors` with its options.
         keep: of `repeats`.
         checked: the second column is a check.

@@ -57,7 +57,8 @@ class Unigram:
         self._action_C = np.full(NUM_CODES, UNKNOWN << KIND_SHIFT, np.int32)
         self._action_C[SURROGATES] = PLAIN
         self._expansion_X = np.zeros(1, np.uint8)
-        self._make_room(4096)
+        self._word_L = np.empty(4096, np.uint8)
+        self._make_nodes(4096)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Unigram | None":
@@ -73,8 +74,8 @@ class Unigram:
             return None
         if normal.folds and (len(added.id) or cut.at_white_space or cut.prepend != ALWAYS):
             return None  # what is folded is not always what begins a word
-        if normal.by_graphemes and cut.prepend == FIRST:
-            return None  # what is removed in front moves the first word
+        if cut.prepend == FIRST and (normal.by_graphemes or (cut.at_white_space and "NFKC" in normal.forms)):
+            return None  # what is removed in front, or becomes several words, moves the first one
         return cls(tokenizer, model, added, normal, cut)
 
     def normalised(self, text: str) -> str:
@@ -118,8 +119,8 @@ class Unigram:
                 self._model.unk,
                 self._model.byte_ids,
                 self._word_L,
-                self._total_L1,
-                self._node_L3,
+                self._total_P,
+                self._node_P3,
                 self._key_W4,
                 self._ids_W16,
                 document,
@@ -127,19 +128,20 @@ class Unigram:
                 ids_T,
                 num_tokens_N,
             )
-            if code < 0:
-                self._make_room(-2 * code)
+            if code < 0 and -code > len(self._word_L):
+                self._word_L = np.empty(-2 * code, np.uint8)
+            elif code < 0:
+                self._make_nodes(-2 * code)
             elif document < len(num_tokens_N):
                 # All that is new in the document, or each would cost another start of the document.
                 codes = code_points(bytes_M[offsets_N1[document] : offsets_N1[document + 1]])
                 self._ask(np.unique(np.append(codes[self._action_C[codes] == UNKNOWN << KIND_SHIFT], np.uint32(code))))
         return num_tokens_N
 
-    def _make_room(self, num_bytes: int) -> None:
-        """Make the arrays for a word of so many bytes, normalised."""
-        self._word_L = np.empty(num_bytes, np.uint8)
-        self._total_L1 = np.empty(num_bytes + 1, np.float64)
-        self._node_L3 = np.empty((num_bytes + 1, 3), np.int32)
+    def _make_nodes(self, num_nodes: int) -> None:
+        """Make the arrays for a word of one byte less, normalised: 20 bytes a node."""
+        self._total_P = np.empty(num_nodes, np.float64)
+        self._node_P3 = np.empty((num_nodes, 3), np.int32)
 
     def _ask(self, codes: NDArray[np.uint32]) -> None:
         """Find the actions of code points."""
@@ -162,12 +164,14 @@ class Unigram:
         # Between letters: at an end, white space would go.
         text = self.normalised(f"a{character}a").removeprefix("a").removesuffix("a")
         kinds = [self._cuts(each) for each in text]
+        if text != character and len(self._added.id):
+            return FOREIGN, b""  # an added token may be spelled by what comes of characters
         if text == character or (len(text) == 1 and kinds[0] != PLAIN):
             return kinds[0], b""
         expansion, num_bytes = text.encode(), len(character.encode())
-        # More than the kernel has room for, or where an added token may be spelled by what comes of other characters.
+        # More than the kernel has room for.
         num_ids = len(expansion) if self._model.by_bytes else len(text)
-        if any(kinds) or len(self._added.id) or len(expansion) > 4 * num_bytes or num_ids > 2 * num_bytes:
+        if any(kinds) or len(expansion) > 4 * num_bytes or num_ids > 2 * num_bytes:
             return FOREIGN, b""
         return (EXPANDED if text else REMOVED), expansion
 

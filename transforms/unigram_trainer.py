@@ -5,7 +5,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import compress
 
+import numpy as np
 import xxhash
 
 _META = "\u2581"
@@ -75,12 +77,15 @@ def _most_frequent(words: Mapping[str, int]) -> Mapping[str, int]:
     left = _MOST_CHARACTERS - sum(map(len, words))
     if left >= 0:
         return words
-    by_hash = sorted(words.items(), key=lambda item: (item[1], xxhash.xxh3_64_intdigest(item[0].encode()), item[0]))
-    dropped = 0
-    while left < 0:
-        left += len(by_hash[dropped][0])
-        dropped += 1
-    return dict(by_hash[dropped:])
+    # Arrays: sorting 3 million clauses as tuples took more than the words themselves.
+    count_W = np.fromiter(words.values(), np.int64, len(words))
+    hash_W = np.fromiter((xxhash.xxh3_64_intdigest(word.encode()) for word in words), np.uint64, len(words))
+    length_W = np.fromiter(map(len, words), np.int64, len(words))
+    order_W = np.lexsort((hash_W, count_W))
+    dropped = int(np.searchsorted(np.cumsum(length_W[order_W]), -left)) + 1
+    kept_W = np.ones(len(words), np.bool_)
+    kept_W[order_W[:dropped]] = False
+    return dict(compress(words.items(), kept_W.tolist()))
 
 
 def _lines(runs: Mapping[str, int]) -> Iterator[str]:

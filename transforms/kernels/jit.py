@@ -29,16 +29,17 @@ _UNUSED_S = 30 * 86_400
 
 
 def _cache_directory() -> str:
-    """Return where the machine code of the kernels as they are now is kept; "" is numba's own choice."""
+    """Return where the machine code of the kernels as they are now is kept: beside them, or in the user's cache."""
     here = Path(__file__).parent
     digest = blake2b(digest_size=8)
     for path in sorted(here.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     chosen = str(numba.config.CACHE_DIR)
-    if not chosen and not os.access(here, os.W_OK):
-        return ""
-    return str((Path(chosen) if chosen else here / "__pycache__") / f"{_PREFIX}{digest.hexdigest()}")
+    if not chosen:
+        own = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        chosen = str(here / "__pycache__" if os.access(here, os.W_OK) else Path(own) / "gristmill")
+    return str(Path(chosen) / f"{_PREFIX}{digest.hexdigest()}")
 
 
 def open_cache(directory: Path, now_s: float) -> None:
@@ -54,8 +55,7 @@ def open_cache(directory: Path, now_s: float) -> None:
 
 
 CACHE_DIRECTORY = _cache_directory()
-if CACHE_DIRECTORY:
-    open_cache(Path(CACHE_DIRECTORY), time.time())
+open_cache(Path(CACHE_DIRECTORY), time.time())
 numba.config.CACHE_DIR = CACHE_DIRECTORY
 
 

@@ -27,10 +27,8 @@ def kept(name: str, make: Callable[[], Arrays], *, directory: str = CACHE_DIRECT
         name: a file name that says what the arrays depend on beside the kernels' source (version of a package, of the
             Unicode database); another state of the source has another directory.
         make: builds the arrays.
-        directory: where to keep them; "" keeps nothing.
+        directory: where to keep them.
     """
-    if not directory:
-        return _read_only(make())
     place = Path(directory) / f"tables-{name}"
     with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or not what numpy wrote
         count = sum(1 for _ in place.iterdir())

@@ -1,7 +1,7 @@
 """Unigram: from the bytes of texts to the most probable tokens, word by word, with the vocabulary as a trie.
 
 Shapes: N documents, M bytes, V vocabulary entries, S slots of a trie, A added tokens, W rows of the memory of words,
-T tokens, C code points, L bytes of the longest word.
+T tokens, C code points, L bytes of a word as it may become, P nodes: places between the bytes of one as it is.
 
 A text is read character by character through `action_C`, which says what the tokenizer's normaliser and pre-tokeniser
 do with a code point: the kind of action in the bits from 27 up and its argument below.
@@ -82,8 +82,8 @@ def _best_path(
     unk_score: float,
     unk: int,
     byte_ids: NDArray[np.int32],
-    total_L1: NDArray[np.float64],
-    node_L3: NDArray[np.int32],
+    total_P: NDArray[np.float64],
+    node_P3: NDArray[np.int32],
     ids_T: NDArray[np.unsignedinteger],
     num_ids: int,
 ) -> int:
@@ -95,12 +95,12 @@ def _best_path(
     each byte these.
     """
     for end in range(size + 1):
-        node_L3[_U(end), _BEGIN] = -1
-    total_L1[0] = 0.0
+        node_P3[_U(end), _BEGIN] = -1
+    total_P[0] = 0.0
     start = 0
     while start < size:
         _, width = code_point(word_L, start, size)
-        so_far = total_L1[_U(start)]
+        so_far = total_P[_U(start)]
         known = False
         slot = np.int32(START)
         for i in range(start, size):
@@ -112,37 +112,37 @@ def _best_path(
             if entry >= 0:
                 known |= i + 1 - start == width
                 candidate = so_far + score_V[_U(entry)]
-                if node_L3[_U(i + 1), _BEGIN] < 0 or candidate > total_L1[_U(i + 1)]:
-                    total_L1[_U(i + 1)] = candidate
-                    node_L3[_U(i + 1), _BEGIN], node_L3[_U(i + 1), _PIECE] = start, entry
+                if node_P3[_U(i + 1), _BEGIN] < 0 or candidate > total_P[_U(i + 1)]:
+                    total_P[_U(i + 1)] = candidate
+                    node_P3[_U(i + 1), _BEGIN], node_P3[_U(i + 1), _PIECE] = start, entry
         start += width
         if not known:
             candidate = so_far + unk_score
-            if node_L3[_U(start), _BEGIN] < 0 or candidate > total_L1[_U(start)]:
-                total_L1[_U(start)] = candidate
-                node_L3[_U(start), _BEGIN], node_L3[_U(start), _PIECE] = start - width, _ONE
+            if node_P3[_U(start), _BEGIN] < 0 or candidate > total_P[_U(start)]:
+                total_P[_U(start)] = candidate
+                node_P3[_U(start), _BEGIN], node_P3[_U(start), _PIECE] = start - width, _ONE
     num_pieces = 0
     end = size
     while end > 0:
-        node_L3[_U(num_pieces), _PATH] = end
+        node_P3[_U(num_pieces), _PATH] = end
         num_pieces += 1
-        end = node_L3[_U(end), _BEGIN]
+        end = node_P3[_U(end), _BEGIN]
     p = num_pieces - 1
     while p >= 0:
-        end = node_L3[_U(p), _PATH]
-        entry = node_L3[_U(end), _PIECE]
+        end = node_P3[_U(p), _PATH]
+        entry = node_P3[_U(end), _PIECE]
         p -= 1
         if entry != _ONE and entry != unk:  # noqa: PLR1714 - `in` makes a tuple
             ids_T[_U(num_ids)] = entry
             num_ids += 1
             continue
-        first = node_L3[_U(end), _BEGIN]
+        first = node_P3[_U(end), _BEGIN]
         spelled = entry == unk  # a text that spells the unknown token, and nothing beside it
         while p >= 0:
-            after = node_L3[_U(node_L3[_U(p), _PATH]), _PIECE]
+            after = node_P3[_U(node_P3[_U(p), _PATH]), _PIECE]
             if after != _ONE and after != unk:  # noqa: PLR1714
                 break
-            end = node_L3[_U(p), _PATH]
+            end = node_P3[_U(p), _PATH]
             spelled = False
             p -= 1
         by_bytes = not spelled
@@ -175,8 +175,8 @@ def unigram(
     unk: int,
     byte_ids: NDArray[np.int32],
     word_L: NDArray[np.uint8],
-    total_L1: NDArray[np.float64],
-    node_L3: NDArray[np.int32],
+    total_P: NDArray[np.float64],
+    node_P3: NDArray[np.int32],
     key_W4: NDArray[np.uint64],
     ids_W16: NDArray[np.int32],
     first_document: int,
@@ -206,8 +206,8 @@ def unigram(
         unk: token id.
         byte_ids: int32 [256], the token of a byte, or -1.
         word_L: uint8 [L], written.
-        total_L1: float64 [L + 1], written.
-        node_L3: int32 [L + 1, 3], written.
+        total_P: float64 [P], written.
+        node_P3: int32 [P, 3], written.
         key_W4: uint64 [W, 4], keys of the memory of words, kept from call to call.
         ids_W16: int32 [W, 16], its ids, likewise.
         first_document: where to begin.
@@ -217,7 +217,7 @@ def unigram(
 
     Returns:
         The document to go on with (N at the end), the number of ids written, and the UNKNOWN code point, or minus the L
-        that is needed.
+        that is needed, or minus the P if `word_L` has as many places.
     """
     last_read = len(bytes_M) - READ_BYTES
     for document in range(first_document, len(offsets_N1) - 1):
@@ -283,6 +283,8 @@ def unigram(
                         if 4 * size + 4 > len(word_L):  # no expansion is longer than that
                             return document, first_id, -4 * size - 4
                         length = _rewritten(bytes_M, word_start, i, marked, normal, action_C, expansion_X, word_L)
+                        if length >= len(total_P):
+                            return document, first_id, -length - 1
                         count = (
                             _best_path(
                                 word_L,
@@ -292,8 +294,8 @@ def unigram(
                                 unk_score,
                                 unk,
                                 byte_ids,
-                                total_L1,
-                                node_L3,
+                                total_P,
+                                node_P3,
                                 ids_T,
                                 num_ids,
                             )

@@ -230,6 +230,12 @@ def test_special_pieces_are_not_spelled(fast):
     texts = ["<s> a<s>", "<mask>", "<unk>", "a<unk>k"]
     assert expected_ids(tokenizer, ["<s>"]) == [[3, 1]]  # `tokenizers` finds it
     ids = encoder.encode(pa.array(texts)).to_pylist()
+    tokenizer.add_tokens([AddedToken("sun"), AddedToken("k ")])  # ids behind the pieces, with special ones among them
+    own = Encoder(tokenizer)
+    found = own.encode(pa.array(["a sun k a"])).to_pylist()
+    assert own.is_fast == fast
+    assert found == expected_ids(tokenizer, ["a sun k a"])
+    assert own.vocab_size == len(pieces) + 2 == max(found[0]) + 1
     assert not {0, 1, 2} & {token for each in ids for token in each}
     assert ids[0] == [3, 12, 11, 3, 4, 12, 11]
     assert encoder.encode(pa.array(["mask <a"])).to_pylist() == without
@@ -242,6 +248,7 @@ def test_special_pieces_are_not_spelled(fast):
         "normalizer",
         "strip",
         "table-first",
+        "first-words",
         "folded-added",
         "folded-left",
         "folded-words",
@@ -263,6 +270,8 @@ def test_another_kind_is_not_taken(change):
         tokenizer.normalizer = normalizers.Strip()
     elif change == "table-first":
         tokenizer = unigram_tokenizer(normalizers.Precompiled(charsmap()), vocabulary=FEW, prepend="first")
+    elif change == "first-words":  # U+FDFA becomes four words, and each of them is at the start of the text
+        tokenizer = unigram_tokenizer(normalizers.NFKC(), vocabulary=FEW, prepend="first")
     elif change == "folded-added":
         tokenizer = unigram_tokenizer(folding(" "), vocabulary=FEW, split=False, added=[AddedToken("  ")])
     elif change == "folded-left":  # of a blank and a marker at the start one would go
@@ -288,6 +297,32 @@ def test_another_kind_is_not_taken(change):
     if change == "unknown":
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     assert Encoder(tokenizer).encode(pa.array(texts)).to_pylist() == expected_ids(tokenizer, texts)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "added", "text"),
+    [
+        (normalizers.NFKC(), "  ", "a\u00a0\u00a0b"),
+        (normalizers.NFKC(), "a b", "a\u3000b a b"),
+        (normalizers.Precompiled(charsmap()), "\n", "a\nb"),
+        (normalizers.Precompiled(charsmap()), "x\ty", "x\ty x y"),
+    ],
+)
+def test_what_normalisation_makes_of_characters_may_spell_an_added_token(normalizer, added, text):
+    """Added tokens are found in the text as it is normalised, also where a character becomes a blank."""
+    tokenizer = unigram_tokenizer(normalizer, split=False, added=[AddedToken(added)])
+    encoder = Encoder(tokenizer)
+    assert encoder.is_fast
+    assert encoder.encode(pa.array([text])).to_pylist() == expected_ids(tokenizer, [text])
+    assert tokenizer.token_to_id(added) in encoder.encode(pa.array([text])).to_pylist()[0]
+
+
+def test_a_long_word_needs_less_than_fifty_bytes_a_byte():
+    """A word of a megabyte, which is no longer when normalised."""
+    kernel = Unigram.of(TOKENIZERS["lower"])
+    word = np.full(1 << 20, ord("a"), np.uint8)
+    kernel.encode(np.array([0, len(word)], np.int32), word, np.empty(kernel.room(1, len(word)), np.uint16))
+    assert sum(array.nbytes for array in (kernel._word_L, kernel._total_P, kernel._node_P3)) < 50 * len(word)
 
 
 def test_documents_that_normalisation_changes_keep_their_place():
