@@ -4,10 +4,11 @@ No file is opened, but for a look into long compressed ones of the formats that 
 numbers and units are appended, never renumbered, when a pattern matches more: document ids stay what they were.
 """
 
+import contextlib
 import dataclasses
 import errno
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
     slice's size and etag and so the unit's key; new files make new units at the end.
 
     Raises:
-        UserError: a pattern matches nothing, or there are more than 2^25 files.
+        UserError: a pattern matches nothing, a file may not be read, or there are more than 2^25 files.
         RunFailed: a server or disk does not answer.
     """
     found: dict[tuple[str, str], FileEntry] = {}
@@ -94,12 +95,8 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
         if previous.hub.get(source.name) == asked:
             entries = _known_files(previous, source.name)
         else:
-            try:
+            with _told_of(source):
                 entries = list_files(source)
-            except (ValueError, OSError) as error:
-                # A server that is down is no mistake: who repeats the command on exit code 3 gets over it.
-                is_down = isinstance(error, OSError) and error.errno == errno.EIO
-                raise (RunFailed if is_down else UserError)(f"source {source.name}: {error}") from None
         found.update({(source.name, entry.path): entry for entry in entries})
     kept = [_refreshed(unit, found, {source.name: source for source in sources}) for unit in previous.units]
     known = {(part.source, part.path) for unit in kept for part in unit.slices}
@@ -107,13 +104,26 @@ def make_plan(sources: Sequence[Source], unit_bytes: int, previous: Plan = EMPTY
     next_file, next_unit = previous.next_file, previous.next_unit
     for source in sources:
         new = [entry for (name, path), entry in found.items() if name == source.name and (name, path) not in known]
-        for parts in _cut(source, new, unit_bytes, next_file):
+        with _told_of(source):
+            cut = _cut(source, new, unit_bytes, next_file)
+        for parts in cut:
             units.append(PlannedUnit(name=f"{source.name}-{next_unit:06d}", number=next_unit, slices=tuple(parts)))
             next_unit += 1
         next_file += len(new)
     if next_file > MAX_FILES:
         raise UserError(f"{next_file} files; at most {MAX_FILES} fit into document ids, join small files first")
     return Plan(units=tuple(units), next_file=next_file, next_unit=next_unit, hub=hub)
+
+
+@contextlib.contextmanager
+def _told_of(source: Source) -> Iterator[None]:
+    """Raise what a source's files raise in one line that names the source."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        # A server that is down is no mistake: who repeats the command on exit code 3 gets over it.
+        is_down = isinstance(error, OSError) and error.errno == errno.EIO
+        raise (RunFailed if is_down else UserError)(f"source {source.name}: {error}") from None
 
 
 def _is_hub(source: Source) -> bool:

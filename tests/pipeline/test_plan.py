@@ -2,14 +2,18 @@
 
 import builtins
 import bz2
+import errno
 import importlib.metadata
 import os
 import random
 
 import pytest
 
+from pipeline.errors import RunFailed, UserError
 from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
+from transforms.readers import ranges
 from transforms.readers.source import Source
+from transforms.readers.stream import open_path
 from transforms.schema import MAX_PARTS
 from transforms.unit import planned_name
 
@@ -81,6 +85,26 @@ def test_a_multistream_dump_is_cut(tmp_path, monkeypatch):
     assert [(part.start, part.stop) for parts in whole for part in parts] == [(0, -1), (0, -1)]
     monkeypatch.setattr("transforms.readers.listing.has_member", None)
     assert make_plan(dumps, 2 * KIB, Plan.from_json(plan.to_json())) == plan
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.EIO, RunFailed), (errno.EACCES, UserError)])
+def test_a_file_that_cannot_be_looked_at_now_is_no_stream(tmp_path, monkeypatch, number, raised):
+    """What passes must not decide how a file is cut, or two runs over the same bytes have other doc_ids."""
+    path = tmp_path / "a.xml.bz2"
+    path.write_bytes(b"".join(bz2.compress(b"%d" % stream) for stream in range(100)))
+    dumps = [Source(name="wiki", format="mediawiki", path=str(path))]
+    failing = [True]
+
+    def opened(*args, **options):
+        if failing.pop():
+            raise OSError(number, os.strerror(number))
+        return open_path(*args, **options)
+
+    monkeypatch.setattr(ranges, "open_path", opened)
+    with pytest.raises(raised, match=rf"^source wiki: .*Errno {number}.*a\.xml\.bz2"):
+        make_plan(dumps, 2 * KIB)
+    failing[:] = [False]
+    assert len(make_plan(dumps, 2 * KIB).units) > 3
 
 
 def test_numbers_are_appended_never_changed(tmp_path):

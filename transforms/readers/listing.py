@@ -89,6 +89,9 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
         entry: the file.
         file: its number in the plan, for the doc_ids.
         unit_bytes: wanted size of a range; larger where the file would need more parts than a doc_id can count.
+
+    Raises:
+        OSError: the file cannot be looked at.
     """
     count = 1
     if is_splittable(source, entry.path):

@@ -6,6 +6,7 @@ nothing else looks like it. Of a gzip member three are, and a stored copy of ano
 follows is decompressed for a stretch.
 """
 
+import errno
 from bisect import bisect_right
 from collections.abc import Iterator
 
@@ -88,13 +89,20 @@ class ByteRange:
 
 
 def has_member(path: str, start: int, stop: int, *, begins: bytes) -> bool:
-    """Whether a member from which a file can be read begins in a range of it; not if the range cannot be read."""
+    """Whether a member from which a file can be read begins in a range of it; not where its server knows no ranges.
+
+    Raises:
+        OSError: the file is gone or unreadable, or the server does not answer: what the next attempt may find otherwise
+            must not decide how the file is cut.
+    """
     try:
         with open_path(path, block_bytes=_BLOCK_BYTES) as file:
             codec = codec_of(StoredBytes(file), path)
             return codec is not None and _find(StoredBytes(file, start), codec, begins, stop) >= 0
-    except OSError:
-        return False  # a web server without ranges; or reading will tell why
+    except OSError as error:
+        if error.errno == errno.ESPIPE:
+            return False
+        raise OSError(error.errno, error.strerror, path) from None  # reading a local file tells no name
 
 
 def _find(stored: StoredBytes, codec: Codec, begins: bytes, stop: int = _NO_END) -> int:

@@ -38,7 +38,8 @@ def open_remote(path: str, block_bytes: int | None = None) -> BinaryIO:
     """Open a URL as stored, seekable; `block_bytes` is what is asked of its server at once.
 
     Raises:
-        OSError: the file is gone or unreadable, or the server does not answer; so do reading and seeking.
+        OSError: the file is gone or unreadable, or the server does not answer; so do reading and seeking, with ESPIPE
+            where the server sends whole files only.
         ValueError: nobody knows the protocol, or the package that does is not installed.
     """
     filesystem, name = filesystem_of(path)
@@ -69,13 +70,13 @@ class _RemoteFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with told_as_os_errors(self._path):
+        with told_as_os_errors(self._path), _told_as_no_ranges():
             data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with told_as_os_errors(self._path):
+        with told_as_os_errors(self._path), _told_as_no_ranges():
             return int(self._file.seek(offset, whence))
 
     def tell(self) -> int:
@@ -84,6 +85,15 @@ class _RemoteFile(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+@contextlib.contextmanager
+def _told_as_no_ranges() -> Iterator[None]:
+    """Raise as ESPIPE what fsspec raises of a web server that sends whole files only: a bare ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(errno.ESPIPE, _line(error)) from error
 
 
 @contextlib.contextmanager

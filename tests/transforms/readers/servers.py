@@ -23,6 +23,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class NoRanges(Quiet):
+    """Says that it sends whole files only."""
+
+    def end_headers(self):
+        self.send_header("Accept-Ranges", "none")
+        super().end_headers()
+
+
 class Ranges(Quiet):
     """Serves the range that it is asked for."""
 

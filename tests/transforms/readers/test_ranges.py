@@ -197,12 +197,13 @@ def test_a_warc_file_within_a_record_is_no_place_to_begin(tmp_path):
 
 @pytest.mark.parametrize(("start", "stop", "found"), [(0, 1, True), (1, 100, False), (1, 1 << 30, True)])
 def test_probing(tmp_path, start, stop, found):
-    """A member counts if it starts in the range and begins as it should; a file that is gone has none."""
+    """A member counts if it starts in the range and begins as it should; a file that is gone is an error."""
     path = tmp_path / "x.gz"
     path.write_bytes(in_gzip(b"WARC/1.0 " + FOREIGN[:200]) + in_gzip(b"WARC/1.0 second"))
     assert has_member(str(path), start, stop, begins=b"WARC/") == found
     assert not has_member(str(path), start, stop, begins=b"<page>")
-    assert not has_member(str(tmp_path / "gone"), start, stop, begins=b"")
+    with pytest.raises(FileNotFoundError, match="gone"):
+        has_member(str(tmp_path / "gone"), start, stop, begins=b"")
 
 
 def test_a_range_reads_on(tmp_path):

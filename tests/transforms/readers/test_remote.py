@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules
-from tests.transforms.readers.servers import COMMIT, Hub, Quiet, Ranges, answering, served
+from tests.transforms.readers.servers import COMMIT, Hub, NoRanges, Quiet, Ranges, answering, served
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
 from transforms.readers.remote import open_remote, told_as_os_errors
@@ -255,10 +255,23 @@ def test_ranges_of_a_dump_behind_a_server(tmp_path, bucket):
     bucket.pipe("bucket/x.xml.bz2", DUMP)
     assert ranges_of("s3://bucket/x.xml.bz2") == (5, TEXTS)
     (tmp_path / "x.xml.bz2").write_bytes(DUMP)
-    for handler, expected in ((Ranges, 5), (Quiet, 1)):
+    for handler, expected in ((Ranges, 5), (Quiet, 1), (NoRanges, 1)):
         with served(functools.partial(handler, directory=tmp_path)) as address:
             fsspec.filesystem("http").clear_instance_cache()
             assert ranges_of(f"{address}/x.xml.bz2") == (expected, TEXTS)
+
+
+def test_a_server_that_fails_while_a_dump_is_looked_at(tmp_path):
+    """It is not taken for one that knows no ranges: the plan would be another one."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "x.xml.bz2").write_bytes(DUMP)
+    with served(functools.partial(answering(500, after=2), directory=tmp_path)) as address:
+        fsspec.filesystem("http").clear_instance_cache()
+        source = source_of(f"{address}/x.xml.bz2", "mediawiki")
+        (entry,) = list_files(source)
+        with pytest.raises(OSError, match="500.*x.xml.bz2") as error:
+            slices(source, entry, file=0, unit_bytes=len(DUMP) - 1)
+        assert error.value.errno == errno.EIO
 
 
 @pytest.fixture
