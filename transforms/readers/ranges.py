@@ -39,7 +39,7 @@ class ByteRange:
     def __init__(self, path: str, start: int = 0, stop: int = -1, *, begins: bytes = b"") -> None:
         self.end = _NO_END
         self.path = path
-        self._start, self._stop, self._begins = start, stop, begins
+        self._start, self._stop, self._begins = start, stop if stop >= 0 else _NO_END, begins
         self._base = 0  # place of offset 0 in a plain file
         self._members: list[int] = []
         self._offsets: list[int] = []  # at which they begin
@@ -47,7 +47,7 @@ class ByteRange:
     def __iter__(self) -> Iterator[bytes | Damage]:
         self.end = _NO_END
         self._members, self._offsets = [], []
-        if self._start <= 0 and self._stop < 0:
+        if self._start <= 0 and self._stop == _NO_END:
             yield from decompressed(self.path)
             return
         with open_path(self.path, block_bytes=_BLOCK_BYTES) as file:
@@ -57,7 +57,8 @@ class ByteRange:
                 self.end = self._stop - self._start
             else:
                 first = _find(StoredBytes(file, self._start), codec, self._begins, self._stop) if self._start else 0
-                last = _find(StoredBytes(file, self._stop), codec, self._begins) if first >= 0 else -1
+                has_next = first >= 0 and self._stop < _NO_END
+                last = _find(StoredBytes(file, self._stop), codec, self._begins) if has_next else -1
         if codec is None:
             yield from decompressed(self.path, start=first)
         elif first >= 0:

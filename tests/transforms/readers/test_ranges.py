@@ -206,6 +206,17 @@ def test_probing(tmp_path, start, stop, found):
         has_member(str(tmp_path / "gone"), start, stop, begins=b"")
 
 
+@pytest.mark.parametrize(("name", "compress"), [("x.bz2", bz2.compress), ("x", bytes)])
+def test_a_range_to_the_end(tmp_path, name, compress):
+    """A range without a stop is the rest of the file."""
+    members = [compress(text) for text in (b"first", b"second", b"third")]
+    path = tmp_path / name
+    path.write_bytes(b"".join(members))
+    part = ByteRange(str(path), len(members[0]))
+    assert b"".join(part) == b"secondthird"
+    assert part.end > len(b"secondthird")
+
+
 def test_a_range_reads_on(tmp_path):
     """What lies behind a range comes too, for a record that begins in it, and `end` says where that begins."""
     members = [bz2.compress(text) for text in (b"first", b"second", b"third")]
