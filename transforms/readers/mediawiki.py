@@ -70,8 +70,8 @@ def read_mediawiki(
 def _records(part: Slice, max_page_bytes: int, wanted: Wanted | None) -> Iterator[FoundRecord]:
     name = readable_path(part.path)
     stored = ByteRange(part.path, part.start, part.stop)
-    site, has_pages = _site(part.path)
-    is_empty = part.start == 0 and (part.stop < 0 or not has_pages)
+    site = _site(part.path)
+    is_empty = part.start == 0
     for page in _pages(stored, max_page_bytes):
         location = f"{name}#{stored.place(page.offset)}"
         is_empty = False
@@ -81,23 +81,32 @@ def _records(part: Slice, max_page_bytes: int, wanted: Wanted | None) -> Iterato
             yield FoundRecord(page.content, location, excerpt=page.excerpt)
         else:
             yield _article(page.content, location, site)
-    if is_empty:
+    if is_empty and (part.stop < 0 or not _has_page(part.path)):
         rule = "not_mediawiki" if part.size else "empty_file"
         yield FoundRecord(Refusal(rule, part.size), f"{name}#0")
 
 
-def _site(path: str) -> tuple[_Site, bool]:
-    """Return what stands before the first page of a file, and whether there is one behind at most _HEAD_BYTES."""
+def _has_page(path: str) -> bool:
+    """Whether a page begins anywhere in a file. Reads up to the first, so all of what is no dump."""
+    held = b""
+    for chunk in decompressed(path):
+        held = held[1 - len(_OPEN) :] + (chunk if isinstance(chunk, bytes) else b"")
+        if _OPEN in held:
+            return True
+    return False
+
+
+def _site(path: str) -> _Site:
+    """Return what stands before the first page of a file, in its first _HEAD_BYTES."""
     held = b""
     for chunk in decompressed(path, block_bytes=_HEAD_BYTES):
         held += chunk if isinstance(chunk, bytes) else b""
         if _OPEN in held or len(held) > _HEAD_BYTES:
             break
-    head, tag, _ = held.partition(_OPEN)
-    text = head.decode("utf-8", "replace")
+    text = held.partition(_OPEN)[0].decode("utf-8", "replace")
     names = {name.strip().lower() for _, name in _NAMESPACE.findall(text)}
     base = _BASE.search(text)
-    return _Site(base[1] if base else "", "\n".join(sorted({*names, *_NO_TEXT}))), bool(tag)
+    return _Site(base[1] if base else "", "\n".join(sorted({*names, *_NO_TEXT})))
 
 
 def _article(page: bytes, location: str, site: _Site) -> FoundRecord:

@@ -189,6 +189,15 @@ def test_no_pages(tmp_path, data, rule):
     assert texts_and_rules(read(write(tmp_path, data), "mediawiki")) == [f"<{rule}>"]
 
 
+@pytest.mark.parametrize("is_dump", [True, False])
+def test_ranges_before_the_first_page(tmp_path, is_dump):
+    """A dump whose first range ends before its first page has pages; what has none in any range is told once."""
+    page_bytes = page("far") if is_dump else b""
+    path = write(tmp_path, HEAD, b" " * (3 << 20), page_bytes, TAIL)
+    expected = ["far"] if is_dump else ["<not_mediawiki>"]
+    assert texts_and_rules(read(path, "mediawiki", unit_bytes=1 << 20)) == expected
+
+
 def test_pages_above_the_limit_are_not_held(tmp_path):
     """A page of 100 MB is read over; one at the limit is a page."""
     large = page("x" * 100).replace(b"x" * 100, b"x" * 100_000_000)
