@@ -201,4 +201,5 @@ def test_a_line_on_every_page_is_not_held_at_once():
         assert rows == 10_000 * count - 1
         return most
 
+    peak(2)  # compiles or loads the kernels, which is memory too
     assert peak(64) < 1.5 * peak(2)
