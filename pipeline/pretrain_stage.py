@@ -53,7 +53,7 @@ def run(context: RunContext) -> None:
     key = content_key(settings.trajectory(), *(upstream_key(shards, table) for table in tables))
     state_path = out / "units" / STAGE / "state.json"  # outside of what is set aside
     state = storage.read_json(str(state_path)) or {}
-    if state.get("key") == key and state.get("done"):
+    if state.get("key") == key and state.get("done") and "entry" in state:  # else the trainer, which is done, tells it
         context.set_stage(STAGE, state["entry"])  # dropped if a stage before this one was made again, with equal shards
         return
     if not context.may_run:

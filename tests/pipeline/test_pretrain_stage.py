@@ -67,6 +67,12 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
     assert main(["run", path]) == 0
     assert summary(out)["steps"] == 30
     assert (out / "model" / "model.safetensors").read_bytes() == weights
+    state = out / "units" / "pretrain" / "state.json"
+    stored = json.loads(state.read_text())
+    state.write_text(json.dumps({"key": stored["key"], "done": True}))  # as a version before this one stored it
+    assert main(["run", path]) == 0
+    assert json.loads(state.read_text())["entry"]["summary"] == stored["entry"]["summary"] == summary(out)
+    assert (out / "model" / "model.safetensors").read_bytes() == weights
 
 
 def test_a_killed_run_takes_the_trainer_along_and_resumes(directory, tmp_path):
