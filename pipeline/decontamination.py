@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, remove_jobs
-from pipeline.dedup_units import SURVIVOR_TABLE, DedupContext
+from pipeline.dedup_units import DEDUP_VERSION, SURVIVOR_TABLE, DedupContext
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
+from pipeline.plan import READ_VERSION
 from pipeline.sections import Decontaminate
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
@@ -33,7 +34,6 @@ from transforms.write import add_counts
 
 STAGE = "dedup"
 JOBS = ("dedup-ngrams", "dedup-contaminated", "dedup-evaluation")
-_NGRAMS_VERSION = 2  # raised when work/examples or its counts change for the same sets
 
 REPORT = pa.schema(
     [
@@ -67,18 +67,19 @@ def find_contaminated(context: RunContext, dedup: DedupContext) -> dict[str, str
     files = tuple(evaluation_files(settings))
     given = DecontaminationContext(dedup=dedup, sets=settings.sets, files=files, ngram=settings.ngram)
     options = [dataclasses.asdict(source) for source in settings.sets]
-    key = content_key(_NGRAMS_VERSION, files, options, settings.ngram)
+    key = content_key(DEDUP_VERSION, READ_VERSION, files, options, settings.ngram)
     ngrams = context.run_job(STAGE, Job("dedup-ngrams", _graph_ngrams, given), [WorkUnit("all", 0, key)])
     _check_sets(settings, ngrams["all"].counts["evaluation_sets"])
     units = [
-        WorkUnit(signed.label, number, content_key(settings.ngram, signed.documents, signed.first_dense))
+        WorkUnit(signed.label, number, content_key(DEDUP_VERSION, settings.ngram, signed.documents, signed.first_dense))
         for number, signed in enumerate(dedup.units)
         if signed.run is None
     ]
     reads: Reads = (("dedup-ngrams", "work/ngrams"), ("dedup-ngrams", "work/examples"), SURVIVORS)
     found = context.run_job(STAGE, Job("dedup-contaminated", _graph_contaminated, given, reads), units)
     reads = (("dedup-ngrams", "work/examples"), ("dedup-contaminated", "contaminated"))
-    context.run_job(STAGE, Job("dedup-evaluation", _graph_report, given, reads), [WorkUnit("all", 0, "")])
+    whole = [WorkUnit("all", 0, content_key(DEDUP_VERSION))]
+    context.run_job(STAGE, Job("dedup-evaluation", _graph_report, given, reads), whole)
     return {name: record.tables["contaminated"].hash for name, record in found.items()}
 
 

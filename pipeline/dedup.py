@@ -31,10 +31,7 @@ from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_super
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
 from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_takedown import find_taken_down, list_hash
-from pipeline.dedup_units import (
-    DedupContext,
-    Signed,
-)
+from pipeline.dedup_units import DEDUP_VERSION, DedupContext, Signed
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
@@ -43,7 +40,6 @@ from transforms.fingerprint import check_metadata
 from transforms.unit import WorkUnit, planned_name
 
 STAGE = "dedup"
-DEDUP_VERSION = 3  # raised when deletions or ledger change for the same signatures and configuration
 
 
 def run(context: RunContext) -> None:

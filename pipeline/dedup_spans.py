@@ -29,7 +29,15 @@ from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, if_made, remove_jobs
 from pipeline.dedup_runs import SEGMENT, RunWriter
 from pipeline.dedup_takedown import taken_down
-from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, partition_pieces, signatures_of
+from pipeline.dedup_units import (
+    DEDUP_VERSION,
+    STAGE,
+    SURVIVOR_TABLE,
+    DedupContext,
+    Signed,
+    partition_pieces,
+    signatures_of,
+)
 from pipeline.job import Job, content_key
 from pipeline.sections import Lines, Substrings
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
@@ -92,7 +100,7 @@ def find_repeats(context: RunContext, dedup: DedupContext, alive: dict[str, str]
         if settings is None:
             remove_jobs(context, given.job, given.repeats_job)
             continue
-        used = content_key(kind, settings.model_dump())
+        used = content_key(DEDUP_VERSION, kind, settings.model_dump())
         units = [
             WorkUnit(signed.label, n, content_key(used, alive[signed.label])) for n, signed in enumerate(own.units)
         ]

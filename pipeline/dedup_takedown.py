@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_clusters import SURVIVORS
-from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
+from pipeline.dedup_units import DEDUP_VERSION, STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
 from pipeline.job import Job, content_key
 from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
@@ -54,7 +54,7 @@ def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tu
     """
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
     path = context.config.dedup.takedown
-    units = [WorkUnit(signed.label, number, content_key(listed, signed.documents, signed.first_dense))
+    units = [WorkUnit(signed.label, number, content_key(DEDUP_VERSION, listed, signed.documents, signed.first_dense))
              for number, signed in own if path is not None]  # fmt: skip
     records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path), (SURVIVORS,)), units)
     if not records:

@@ -34,6 +34,7 @@ from transforms.unit import WorkUnit
 
 SURVIVOR_TABLE = "work/survivors"
 STAGE = "dedup"
+DEDUP_VERSION = 3  # of every job: raised when deletions or ledger change for the same signatures and configuration
 
 _ORIGINS = pa.schema(
     [pa.field("origin", pa.uint32(), nullable=False), pa.field("replaced", pa.bool_(), nullable=False)]

@@ -1,6 +1,7 @@
 """What is committed is valid for its key alone: crashes, changed keys and changed sources never mix two runs."""
 
 import json
+import sys
 
 import pytest
 
@@ -216,6 +217,45 @@ def test_a_dedup_job_reads_what_it_says(directory, monkeypatch, given):
     monkeypatch.setattr("pipeline.context.run_job", run_job)
     run_stages(write_config(directory), last="dedup", overrides=options)
     assert len(jobs) >= 15
+
+
+@pytest.mark.parametrize("given", [[], ["dedup.shuffle=true"]])
+def test_a_new_version_makes_every_dedup_job_again(directory, monkeypatch, given):
+    """What a job reads may stay as it is while what it makes of that changes."""
+    old = write_config(directory, output=str(directory / "old"))
+    run_stages(old, last="dedup")
+    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
+    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
+    options = [
+        f"dedup.against=[{directory / 'old'}]",
+        "dedup.policy=new",
+        f"dedup.decontaminate={{sets: [{evaluation}], action: mark}}",
+        f"dedup.takedown={directory / 'takedown.txt'}",
+        "dedup.lines={}",
+        "dedup.substrings={}",
+        *given,
+    ]
+    path = write_config(directory)
+    run_stages(path, last="dedup", overrides=options)
+    left = {}
+
+    def look(engine, out, job, units, say, found):
+        if units and job.stage.startswith("dedup"):
+            left[job.stage] = list(found.committed)
+        committed = load_records(out, job.stage)
+        return {unit.name: committed[unit.name] for unit in units}
+
+    monkeypatch.setattr("pipeline.context.run_job", look)
+    run_stages(path, last="dedup", overrides=options)
+    assert len(left) >= 15
+    assert all(left.values())
+    for name in list(sys.modules):
+        if name.startswith("pipeline.de"):
+            monkeypatch.setattr(f"{name}.DEDUP_VERSION", 999, raising=False)
+    jobs = set(left)
+    left.clear()
+    run_stages(path, last="dedup", overrides=options)
+    assert left == {job: [] for job in jobs}
 
 
 def test_what_changes_no_output_makes_nothing_stale(finished):
