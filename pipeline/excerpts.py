@@ -62,7 +62,7 @@ class Rejections:
     def _read(self, stage: str) -> None:
         records = self._output.records(stage)
         for unit in self._output.drawn([name for name, record in records.items() if record.rows("rejected")]):
-            for batch in read_batches(self._output.out, records[unit], "rejected"):
+            for batch in read_batches(self._output.out, records[unit], "rejected", columns=REJECTED.names):
                 self._add(pa.Table.from_batches([batch]))
 
     def _add(self, rows: pa.Table) -> None:

@@ -264,11 +264,11 @@ def read_batches(
     Only the given columns are decompressed.
 
     Raises:
-        RuntimeError: the file is missing or is not what was committed; the message names the file.
+        RuntimeError: the file is missing, is not what was committed or lacks a column; the message names the file.
     """
     with _open_committed(out, record, table) as source:
         rows = 0
-        for batch in _batches(source, table, columns):
+        for batch in _batches(source, record.tables[table].path, table, columns):
             rows += batch.num_rows
             yield batch
         _check_rows(out, record, table, rows)
@@ -351,10 +351,13 @@ def _open_committed(out: str, record: Record, table: str) -> Any:
     return pa.PythonFile(storage.open_binary(path), "r")
 
 
-def _batches(source: Any, table: str, columns: Sequence[str] | None) -> Iterable[pa.RecordBatch]:
+def _batches(source: Any, path: str, table: str, columns: Sequence[str] | None) -> Iterable[pa.RecordBatch]:
     is_file = table in _FILE_ZSTD | _FILE_PLAIN
     reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
     if columns is not None:
+        for name in columns:
+            if name not in reader.schema.names:
+                raise RuntimeError(f"{path} has no column {name}: an earlier version made it; repeat the run")
         options = pa.ipc.IpcReadOptions(included_fields=[reader.schema.get_field_index(name) for name in columns])
         source.seek(0)
         reader = pa.ipc.open_file(source, options=options) if is_file else pa.ipc.open_stream(source, options=options)

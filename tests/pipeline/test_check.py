@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -24,7 +25,8 @@ from pipeline.gates.tokens import encoded, fertility, row_fill
 from pipeline.gates.verdict import Verdict
 from pipeline.output import Output
 from tests.pipeline.corpus import records, run_stages, write_config, write_corpus
-from transforms.commit import load_records
+from transforms import storage
+from transforms.commit import load_records, read_table
 
 GERMAN = "Der Hund und die Katze sitzen auf der Bank, und sie warten auf den Mann mit dem Brot. " * 5
 HOSTILE = "https://example.org/\x1b[31m|<script>alert(1)</script>`"
@@ -323,6 +325,27 @@ def test_missing_commit_records_are_damage(out, tmp_path, capsys):
         assert only(files(Output(str(copy)))).status == "failed"
         record.write_text(text)
     assert only(files(Output(str(copy)))).status == "passed"
+
+
+@pytest.mark.parametrize("command", ["check", "report"])
+def test_a_ledger_of_an_earlier_version_is_one_line(out, tmp_path, capsys, command):
+    """The rejected rows had no language once: the file is named, with what to do."""
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    for record in load_records(str(copy), "clean").values():
+        if record.rows("rejected"):
+            table = read_table(str(copy), record, "rejected").drop_columns("language")
+            path = copy / record.tables["rejected"].path
+            with pa.ipc.new_file(str(path), table.schema) as writer:
+                writer.write(table)
+            size, digest = storage.file_hash(str(path))
+            stored = copy / "units" / "clean" / f"{record.unit}.json"
+            value = json.loads(stored.read_text())
+            value["tables"]["rejected"] |= {"bytes": size, "hash": digest}
+            stored.write_text(json.dumps(value))
+    assert main([command, str(copy)]) == 3
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"gristmill: rejected/.* has no column language: .*; repeat the run\n", told)
 
 
 @pytest.mark.parametrize("name", ["dataset_dict.json", "train/state.json", "validation/dataset_info.json"])

@@ -43,6 +43,14 @@ def test_a_committed_table_reads_back(tmp_path, table):
     assert record.tables[table].columns == column_hashes(TABLE)
 
 
+@pytest.mark.parametrize("table", ["documents", "signatures", "tokens"])
+def test_a_column_of_a_later_version_is_told(tmp_path, table):
+    """A file without it is named, with what to do."""
+    record = committed(tmp_path, table)
+    with pytest.raises(RuntimeError, match=rf"^{table}/u-000000.arrow has no column language: .*; repeat the run$"):
+        next(read_batches(str(tmp_path), record, table, columns=("doc_id", "language")))
+
+
 def test_nothing_is_visible_before_the_commit(tmp_path):
     """Until commit() there are only private files, and those are swept up by the next run."""
     writer = UnitWriter(str(tmp_path), "clean", UNIT)
