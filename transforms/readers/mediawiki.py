@@ -154,7 +154,7 @@ def _pages(part: ByteRange, max_bytes: int) -> Iterator[_Page]:
     for chunk in part:
         if isinstance(chunk, Damage):
             at = offset + len(held) if begin < 0 else begin
-            if at >= part.end:
+            if at > part.end:  # at the end it is told here and not by the next range
                 return
             yield _Page(offset if begin < 0 else begin, Refusal(chunk.rule, chunk.offset), excerpt)
             offset += len(held)

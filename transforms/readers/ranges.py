@@ -29,6 +29,9 @@ class ByteRange:
     A record belongs to the range that it starts in: who reads records stops at the first that starts at `end` or behind
     it, which may be known only when the bytes there have been read. Offsets count the bytes of an iteration.
 
+    So does damage, but for a member at `end` of which nothing comes out: the range before it tells of it, as it must
+    if a record ends there, and the range that begins with it passes over it.
+
     Args:
         path: local path or fsspec URL.
         start: first byte of the range in the file as stored.
@@ -73,6 +76,8 @@ class ByteRange:
                         self.end = min(self.end, offset)
                     self._members.append(item.offset)
                     self._offsets.append(offset)
+                    continue
+                if isinstance(item, Damage) and first > 0 and offset == 0:
                     continue
                 offset += len(item) if isinstance(item, bytes) else 0
                 yield item

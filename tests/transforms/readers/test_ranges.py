@@ -143,6 +143,25 @@ def test_damage_costs_its_member(tmp_path, monkeypatch, name, kind, hurt):
         assert [row["rule"] for row in rows if re.match("corrupt|truncated_[gb]", row["rule"] or "")]
 
 
+@pytest.mark.parametrize("name", ["multistream", "pbzip2"])
+@pytest.mark.parametrize("hurt", [[9], [9, 10], [7, 9], [-1]])
+def test_damage_where_a_range_begins_is_told_once(tmp_path, name, hurt):
+    """Whether or not a page goes on into it, and however many ranges begin with damage: as read whole."""
+    form, members = FILES[name]
+    members = list(members)
+    for number in hurt:
+        members[number] = members[number][:10] + b"\xff" * (len(members[number]) - 10)
+    path = tmp_path / "x.xml.bz2"
+    path.write_bytes(b"".join(members))
+    starts = [0, *itertools.accumulate(map(len, members))]
+    expected = without_place(rows_of(path, form))
+    assert [row for row in expected if row[3]]
+    cuts = [[0, starts[place % len(members)], starts[-1]] for place in range(1, len(members))]
+    for cut in ([*starts], [*range(0, starts[-1], 50), starts[-1]], *cuts[6:11], cuts[-1]):
+        found = [row for rows in ranges_of(path, form, cut) for row in rows]
+        assert without_place(found) == expected
+
+
 def without(members, number):
     return [member for index, member in enumerate(members) if index != number]
 
