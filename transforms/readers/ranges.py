@@ -19,7 +19,9 @@ _CODECS = ("gzip", "bzip2")
 # Deflate stores what it cannot compress in blocks of at most 64 KiB, with five bytes between them: no copy of a gzip
 # file within a member goes on longer undamaged.
 _PROOF_BYTES = 256 << 10
-_BLOCK_BYTES = 1 << 20  # asked of a server to look for a member; a record of a crawl has 20 KB, 100 articles have 90
+# Asked of a server at once to look for a member. A look at a crawl, of records of 20 KB, takes 0.6 MB in 3 requests; at
+# 1 MiB 2.2 MB in 2, at 64 KiB 0.6 MB in 4.
+_BLOCK_BYTES = 128 << 10
 _NO_END = 1 << 63
 
 

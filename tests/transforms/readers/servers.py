@@ -71,6 +71,21 @@ def answering(status, body=b"", *, after=None):
     return Handler
 
 
+def counting(asked):
+    """A handler that serves ranges and appends to `asked` how many bytes each has."""
+
+    class Handler(Ranges):
+        def do_GET(self):
+            if self.command == "GET":
+                start, stop = self.headers["Range"].removeprefix("bytes=").split("-")
+                asked.append(int(stop) + 1 - int(start))
+            super().do_GET()
+
+        do_HEAD = do_GET
+
+    return Handler
+
+
 COMMIT = "c0ffee" + "0" * 34
 
 

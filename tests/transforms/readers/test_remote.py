@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules
-from tests.transforms.readers.servers import COMMIT, Hub, NoRanges, Quiet, Ranges, answering, served
+from tests.transforms.readers.servers import COMMIT, Hub, NoRanges, Quiet, Ranges, answering, counting, served
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
+from transforms.readers.ranges import has_member
 from transforms.readers.remote import open_remote, told_as_os_errors
 from transforms.readers.stream import Damage, decompressed
 
@@ -259,6 +260,20 @@ def test_ranges_of_a_dump_behind_a_server(tmp_path, bucket):
         with served(functools.partial(handler, directory=tmp_path)) as address:
             fsspec.filesystem("http").clear_instance_cache()
             assert ranges_of(f"{address}/x.xml.bz2") == (expected, TEXTS)
+
+
+def test_a_look_at_a_crawl_is_short(tmp_path):
+    """What a server is asked for to find a member, and prove that it is one, is about twice the proof."""
+    pytest.importorskip("aiohttp")
+    noise = random.Random(2)
+    members = [gzip.compress(b"WARC/1.0\r\n" + noise.randbytes(20_000)) for _ in range(150)]
+    (tmp_path / "x.warc.gz").write_bytes(b"".join(members))
+    asked = []
+    with served(functools.partial(counting(asked), directory=tmp_path)) as address:
+        fsspec.filesystem("http").clear_instance_cache()
+        assert has_member(f"{address}/x.warc.gz", 1_000_001, 2_000_000, begins=b"WARC/1.0")
+    assert len(asked) <= 3
+    assert sum(asked) <= 600_000
 
 
 def test_a_server_that_fails_while_a_dump_is_looked_at(tmp_path):
