@@ -80,7 +80,7 @@ def _text_ratio(kind: str, unit: PlannedUnit) -> float:
 
 
 def describe_plan(config: Config, machine: str | None = None, price: float | None = None) -> str:
-    """Return the plan as text; nothing is written and no source is opened.
+    """Return the plan as text; nothing is written, and no source is opened but for the looks of `make_plan`.
 
     Args:
         config: of the run.

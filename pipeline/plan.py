@@ -127,7 +127,11 @@ def _told_of(source: Source) -> Iterator[None]:
 
 
 def _is_hub(source: Source) -> bool:
-    """Whether the files are those of a commit: asked for once, so that a resumed run reads the same ones."""
+    """Whether the files are those of a commit: asked for once, so that a resumed run reads the same ones.
+
+    It is asked again when the source changes, and once for a plan whose key of it was made of other fields, before the
+    format was one: what was read may then be that of a newer commit.
+    """
     return source.path.startswith("hf://") or (source.format == "datasets" and not Path(source.path).exists())
 
 
