@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     quiet_beam()
     if arguments is None:  # this is the program: what a batch system sends before it kills stops a run like Ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _stop)
 
     try:
         return _dispatch(options, beam_options)
@@ -147,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{str(error).rstrip('.')}. The same command resumes.", EXIT_FAILED)
     except KeyboardInterrupt:
         if arguments is None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would change the exit code
+            for number in (signal.SIGINT, signal.SIGTERM):  # a second one would change the exit code
+                signal.signal(number, signal.SIG_IGN)
         return _complain("stopped. The same command resumes.", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -163,6 +164,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(
             f"{type(error).__name__}: {error} (GRISTMILL_TRACEBACK=1 in the environment shows where)", EXIT_FAILED
         )
+
+
+def _stop(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is given
+    signal.signal(number, signal.SIG_IGN)  # `timeout` sends it to the process and then to its group
+    raise KeyboardInterrupt
 
 
 def _complain(message: str, code: int) -> int:
