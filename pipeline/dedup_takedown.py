@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from publicsuffixlist import PublicSuffixList
 
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_clusters import SURVIVORS
@@ -54,6 +55,11 @@ def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tu
     """
     own = [(number, signed) for number, signed in enumerate(dedup.units) if signed.run is None]
     path = context.config.dedup.takedown
+    if hosts := _hosts(path):
+        context.say(
+            f"dedup.takedown: {len(hosts)} of {path} look like hosts, which are the addresses of no pages, first"
+            f" {hosts[0]!r}; https://{hosts[0]}/ is its first page, clean.url_filter.domains takes a whole site"
+        )
     units = [WorkUnit(signed.label, number, content_key(DEDUP_VERSION, listed, signed.documents, signed.first_dense))
              for number, signed in own if path is not None]  # fmt: skip
     records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path), (SURVIVORS,)), units)
@@ -61,6 +67,16 @@ def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tu
         return dedup, {signed.label: "" for _, signed in own}
     dedup = dataclasses.replace(dedup, takedown=upstream_key(records, _TABLE))
     return dedup, {signed.label: content_key(*(x.tolist() for x in taken_down(dedup, signed))) for _, signed in own}
+
+
+def _hosts(path: str | None) -> list[str]:
+    """Return what may be hosts of a list; they may be files too, as README.md: told and not refused."""
+    suffixes = PublicSuffixList(accept_unknown=False, only_icann=True)
+    return [
+        address
+        for address in (read_list(path) if path is not None else ())
+        if "." in address and not set("/: ") & set(address) and suffixes.publicsuffix(address.lower()) is not None
+    ]
 
 
 def taken_down(context: DedupContext, signed: Signed) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from publicsuffixlist import PublicSuffixList
-
 from pipeline.config import Config
 from pipeline.decontamination import evaluation_files
 from pipeline.dedup_earlier import load_earlier
@@ -46,18 +44,11 @@ def _check_dedup(config: Config) -> None:
 
 def _check_takedown(path: str) -> None:
     try:
-        addresses = read_list(path)
+        read_list(path)
     except OSError as error:
         raise UserError(f"dedup.takedown: cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:
         raise UserError(f"dedup.takedown: {error}") from None
-    suffixes = PublicSuffixList(accept_unknown=False, only_icann=True)
-    for address in addresses:
-        if "." in address and not set("/: ") & set(address) and suffixes.publicsuffix(address.lower()) is not None:
-            raise UserError(
-                f"dedup.takedown: {address!r} in {path} is a host, which is the address of no page; give https://{address}/"
-                " for its first page, and clean.url_filter.domains the whole site"
-            )
 
 
 def _check_pretrain(config: Config) -> None:

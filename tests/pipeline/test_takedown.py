@@ -68,16 +68,19 @@ def test_a_list_that_is_not_there(run):
         run_stages(path, overrides=["dedup.takedown=/no/such.txt"])
 
 
-@pytest.mark.parametrize("host", ["example.org", "WWW.Example.co.uk"])
+@pytest.mark.parametrize("host", ["example.org", "WWW.Example.co.uk", "README.md"])
 def test_a_host_is_no_page(run, tmp_path, host):
-    """It would take down one page or none: refused with what to write; addresses in any form and names are taken."""
+    """It may be a file too: told with what to write, and no refusal; addresses in any form and names are taken."""
     path, _ = run
     listed = tmp_path / "takedown.txt"
     listed.write_text(f"https://example.org\nexample.org/page\nurn:isbn:1\nreport-17.4\nan old page.org\n{host}\n")
-    with pytest.raises(UserError, match=rf"'{host}' in .* is a host, .* https://{host}/ .*url_filter\.domains"):
-        run_stages(path, overrides=[f"dedup.takedown={listed}"])
+    _, said = run_stages(path, last="dedup", overrides=[f"dedup.takedown={listed}"])
+    (told,) = (line for line in said if "hosts" in line)
+    assert f"1 of {listed} look like hosts" in told
+    assert f"first '{host}'; https://{host}/ is" in told
     listed.write_text(listed.read_text().removesuffix(f"{host}\n"))
-    run_stages(path, overrides=[f"dedup.takedown={listed}"])
+    _, said = run_stages(path, last="dedup", overrides=[f"dedup.takedown={listed}"])
+    assert not any("hosts" in line for line in said)
 
 
 def test_nothing_is_cut_from_a_page_that_is_taken_down(tmp_path):
