@@ -98,7 +98,8 @@ def rent(
     )
     hourly = each if price is None else price * machine.vcpus
     shuffle = 2 * shuffle_bytes / _GIB * _DATAFLOW_SHUFFLE_GIB
-    told = (
-        f"{hourly:.4g} an hour and {shuffle:,.2f} for the shuffle, Dataflow's list prices of {LOOKED_UP}, us-central1"
-    )
+    listed = f"of {LOOKED_UP}, us-central1"
+    told = f"{hourly:.4g} an hour and {shuffle:,.2f} for the shuffle, Dataflow's list prices {listed}"
+    if price is not None:
+        told = f"{hourly:.4g} an hour, and {shuffle:,.2f} for the shuffle at Dataflow's list price {listed}"
     return Rent(workers, hours, hours * hourly + shuffle, told)

@@ -32,3 +32,5 @@ def test_dataflow_has_prices_of_its_own():
     assert rent(MACHINES["n2-standard-8"], engine="local", price=None, **needs).cost == pytest.approx(3.88472)
     paid = rent(MACHINES["n2-standard-8"], engine="DataflowRunner", price=0.05, **needs)
     assert paid.cost == pytest.approx(80 * 0.05 + 200 * 0.011)
+    assert paid.prices.startswith("0.4 an hour, and 2.20 for the shuffle at Dataflow's list price")
+    assert found.prices.endswith("for the shuffle, Dataflow's list prices of November 2026, us-central1")
