@@ -19,7 +19,7 @@ from pipeline.pretrain.settings import settings_from_dict
 from pipeline.pretrain.start import check_start
 from pipeline.pretrain.train import train
 from pipeline.pretrain.watch import TrainingStoppedError
-from pipeline.pretrain.world import join_world, leave_world
+from pipeline.pretrain.world import join_world, leave
 
 DONE, MISTAKE, STOPPED = 0, 2, 3
 
@@ -52,7 +52,6 @@ def main(arguments: list[str]) -> int:
             stop=lambda: bool(signals),
             world=world,
         )
-        leave_world(world)
     except ValueError as error:
         display.say(str(error))
         return MISTAKE
@@ -80,4 +79,6 @@ def _report(summary: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    leave(code)
+    sys.exit(code)

@@ -393,7 +393,7 @@ def test_what_is_quoted_of_a_ledger_does_not_depend_on_its_batches(monkeypatch):
     found = []
     for size in (401, 50, 1):
         batches = [ledger.slice(start, size) for start in range(0, 401, size)]
-        monkeypatch.setattr(excerpts, "read_batches", lambda *_, batches=batches: iter(batches))
+        monkeypatch.setattr(excerpts, "read_batches", lambda *_, batches=batches, **__: iter(batches))
         rejections = excerpts.Rejections(_Ledger())
         quoted = [(row["rule"], row["id"]) for row in rejections.documents()]
         found.append((quoted, {rule: values.tolist() for rule, values in rejections.values.items()}))
