@@ -69,7 +69,7 @@ def run_child(path, stage, out, *, fault=COUNT, at=-1):
 def before(tmp_path_factory):
     """A run after each stage: directories by the stage that comes next, and the configuration."""
     directory = tmp_path_factory.mktemp("faults")
-    write_corpus(directory / "corpus", files=3 if POINTS <= 5 else 9, per_file=30)  # 21 steps of clean, or 63
+    write_corpus(directory / "corpus", files=3 if POINTS <= 5 else 13, per_file=30)  # 55 steps of clean
     path = write_config(directory)
     found = {}
     for stage in (*STAGES, "end"):

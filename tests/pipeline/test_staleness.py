@@ -22,6 +22,20 @@ def directory(tmp_path):
     return tmp_path
 
 
+def every_dedup_option(directory):
+    """What makes dedup run all of its jobs, for a run beside an earlier one in `old`."""
+    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
+    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
+    return [
+        f"dedup.against=[{directory / 'old'}]",
+        "dedup.policy=new",
+        f"dedup.decontaminate={{sets: [{evaluation}], action: mark}}",
+        f"dedup.takedown={directory / 'takedown.txt'}",
+        "dedup.lines={}",
+        "dedup.substrings={}",
+    ]
+
+
 def assert_files_are_those_of_their_records(out):
     """Read every table of every record; reading compares bytes, hash and rows."""
     for stage in (out / "units").iterdir():
@@ -72,16 +86,7 @@ def test_options_that_are_switched_off_leave_nothing(directory):
     old = write_config(directory, output=str(directory / "old"))
     run_stages(old, last="dedup")
     write_config(directory)
-    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
-    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
-    options = [
-        f"dedup.against=[{directory / 'old'}]",
-        "dedup.policy=new",
-        f"dedup.decontaminate={{sets: [{evaluation}], action: mark}}",
-        f"dedup.takedown={directory / 'takedown.txt'}",
-        "dedup.lines={}",
-        "dedup.substrings={}",
-    ]
+    options = every_dedup_option(directory)
     run_stages(path, last="dedup", overrides=options)
     run_stages(path, last="dedup", overrides=["dedup.minhash.verify=jaccard"])
     run_stages(path, last="dedup", overrides=["dedup.shuffle=true"])
@@ -224,17 +229,7 @@ def test_a_new_version_makes_every_dedup_job_again(directory, monkeypatch, given
     """What a job reads may stay as it is while what it makes of that changes."""
     old = write_config(directory, output=str(directory / "old"))
     run_stages(old, last="dedup")
-    (directory / "takedown.txt").write_text("https://example.org/0/3\n")
-    evaluation = f"{{name: eval, format: jsonl, path: {directory / 'corpus' / 'part-0.jsonl'}}}"
-    options = [
-        f"dedup.against=[{directory / 'old'}]",
-        "dedup.policy=new",
-        f"dedup.decontaminate={{sets: [{evaluation}], action: mark}}",
-        f"dedup.takedown={directory / 'takedown.txt'}",
-        "dedup.lines={}",
-        "dedup.substrings={}",
-        *given,
-    ]
+    options = [*every_dedup_option(directory), *given]
     path = write_config(directory)
     run_stages(path, last="dedup", overrides=options)
     left = {}
