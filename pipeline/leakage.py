@@ -23,7 +23,7 @@ from transforms.unit import WorkUnit
 LEAKAGE_VERSION = 1  # raised when other documents are found for the same signatures and configuration
 NEAR_JOB, NEAR_TABLE = "validation-near", "work/validation-near"
 _BANDS_JOB, _BANDS_TABLE = "validation-bands", "work/validation-bands"
-_PLENTY = 200  # expected validation documents from which on 20 are certain (below that: 13 standard deviations)
+PLENTY = 200  # expected validation documents from which on 20 are certain (below that: 13 standard deviations)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ def validation_bound(context: RunContext, tokens: dict[str, Record]) -> int:
     if fraction == 0.0:
         return 0
     num_documents = sum(record.counts["kept"] for record in tokens.values())
-    if fraction * num_documents > _PLENTY:
-        return validation_threshold(fraction, np.zeros(0, np.uint64), num_documents)
+    if fraction * num_documents > PLENTY:
+        return validation_threshold(fraction, None, num_documents)
     smallest = np.zeros(0, np.uint64)
     for record in tokens.values():  # not all of them: a fraction of 1e-9 is small for a corpus of 10^11 too
         own = map_table(context.out, record, "tokens").column("content_hash").to_numpy()

@@ -251,7 +251,7 @@ def num_copies(content_hash_N: NDArray[np.uint64], weight: float, threshold: int
     return np.where(is_validation(content_hash_N, threshold), 1, copies_N)
 
 
-def validation_threshold(fraction: float, smallest_hashes: NDArray[np.uint64], num_documents: int) -> int:
+def validation_threshold(fraction: float, smallest_hashes: NDArray[np.uint64] | None, num_documents: int) -> int:
     """Return the bound under which a document's content hash puts it into validation (0 to 2**64).
 
     It is `fraction` of all hashes, so a document stays where it is when others are added. Where that would be fewer
@@ -259,7 +259,8 @@ def validation_threshold(fraction: float, smallest_hashes: NDArray[np.uint64], n
 
     Args:
         fraction: share of the documents, 0 for no validation split.
-        smallest_hashes: uint64, at least the 20 smallest of the corpus, in any order.
+        smallest_hashes: uint64, at least the 20 smallest of the corpus, in any order; None where `fraction` of the
+            documents is far above 20.
         num_documents: of the corpus.
 
     Raises:
@@ -267,10 +268,10 @@ def validation_threshold(fraction: float, smallest_hashes: NDArray[np.uint64], n
     """
     if not 0.0 <= fraction < 1.0:
         raise ValueError(f"validation fraction {fraction} is not at least 0 and below 1")
-    wanted = min(MIN_VALIDATION_DOCUMENTS, num_documents // 2, len(smallest_hashes))
+    wanted = min(MIN_VALIDATION_DOCUMENTS, num_documents // 2)
     if fraction == 0.0 or wanted == 0:
         return 0
-    raised = int(np.sort(smallest_hashes)[wanted - 1]) + 1
+    raised = 0 if smallest_hashes is None else int(np.sort(smallest_hashes)[wanted - 1]) + 1
     return max(int(fraction * _HASHES), raised)
 
 

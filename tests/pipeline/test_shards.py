@@ -239,3 +239,14 @@ def test_a_tiny_fraction_holds_few_hashes(tmp_path, monkeypatch):
     hashes = [value for table in tables for value in table.column("content_hash").to_pylist()]
     assert len(hashes) > 40
     assert [held.tolist() for held in given] == [sorted(hashes)[:20]] * len(given) != []
+
+
+def test_many_validation_documents(tmp_path):
+    """Where the fraction alone gives hundreds of documents, it is the split."""
+    write_corpus(tmp_path / "corpus", files=2, per_file=300)
+    tokenize = {"tokenizer": {"train": "wordpiece", "vocab_size": 400}, "seq_length": 64, "validation": 0.9}
+    run_stages(write_config(tmp_path, tokenize=tokenize))
+    splits = json.loads((tmp_path / "out" / "run.json").read_text())["stages"]["shards"]["counts"]
+    train, validation = splits["train"]["documents"], splits["validation"]["documents"]
+    assert 0.9 * (train + validation) > leakage.PLENTY
+    assert 0.85 < validation / (train + validation) < 0.95

@@ -264,7 +264,7 @@ def test_validation_by_content():
     """A fraction of all hashes, at least 20 documents, or half of a tiny corpus."""
     hashes = np.random.default_rng(0).integers(0, 2**64, 100_000, np.uint64)
     threshold = validation_threshold(0.01, np.sort(hashes)[:20], len(hashes))
-    assert threshold == int(0.01 * 2**64)
+    assert threshold == int(0.01 * 2**64) == validation_threshold(0.01, None, len(hashes))
     assert 900 < is_validation(hashes, threshold).sum() < 1100
     for num_documents, expected in ((1000, 20), (41, 20), (30, 15), (2, 1), (1, 0), (0, 0)):
         few = hashes[:num_documents]
