@@ -2,14 +2,12 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any
-
-import apache_beam as beam
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, read_yaml
 from pipeline.context import RunContext
 from pipeline.errors import UserError
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key
 from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
 from pipeline.sections import QualityPreset
@@ -17,7 +15,6 @@ from transforms import storage
 from transforms.bad_words import EVERY, FilterBadWords, list_paths
 from transforms.classifier import SCORE, Classify
 from transforms.detector import open_detector
-from transforms.each_batch import BatchFunction, EachBatch
 from transforms.fingerprint import MinHashParameters
 from transforms.kernels.quality import STATISTICS
 from transforms.language import LabelLanguage, named_languages
@@ -26,13 +23,13 @@ from transforms.normalise import Normalise
 from transforms.pii import MaskPii
 from transforms.presets import Choice, ThresholdRule, language_values
 from transforms.quality import FilterQuality
-from transforms.read import ReadUnits
 from transforms.repair import RepairText
-from transforms.signing import Sign
 from transforms.stop_words import RemoveStopWords, is_path
 from transforms.url_filter import FilterUrls
 from transforms.word_lists import read_list
-from transforms.write import WriteUnits
+
+if TYPE_CHECKING:
+    from transforms.each_batch import BatchFunction
 
 STAGE = "clean"
 CLEAN_VERSION = 4  # raised when a transform's output changes for the same input and configuration
@@ -106,7 +103,7 @@ def _list_paths(config: Config) -> list[str]:
     return paths
 
 
-def steps(config: Config) -> list[BatchFunction]:
+def steps(config: Config) -> "list[BatchFunction]":
     """Return what is done to each batch between reader and signature, in order.
 
     Raises:
@@ -134,8 +131,13 @@ def steps(config: Config) -> list[BatchFunction]:
     return found
 
 
-def graph(units: beam.PCollection, context: CleanContext) -> None:
+def graph(units: Units, context: CleanContext) -> None:
     """Read, take the steps, sign, write."""
+    from transforms.each_batch import EachBatch  # noqa: PLC0415 - Beam, which the parent of a local run does without
+    from transforms.read import ReadUnits  # noqa: PLC0415
+    from transforms.signing import Sign  # noqa: PLC0415
+    from transforms.write import WriteUnits  # noqa: PLC0415
+
     config = context.config
     sign = Sign(parameters=minhash_parameters(config))
     batches = units | ReadUnits(

@@ -11,7 +11,6 @@ With `action: drop` the stage's last job adds the documents to deletions/: reaso
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
@@ -19,18 +18,17 @@ from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, remove_jobs
 from pipeline.dedup_units import DEDUP_VERSION, SURVIVOR_TABLE, DedupContext
 from pipeline.errors import UserError
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.plan import READ_VERSION
 from pipeline.sections import Decontaminate
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.counts import add_counts
 from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
-from transforms.each_unit import EachUnit
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files
 from transforms.readers.source import Source
 from transforms.schema import alive_mask
 from transforms.unit import Slice, WorkUnit
-from transforms.write import add_counts
 
 STAGE = "dedup"
 JOBS = ("dedup-ngrams", "dedup-contaminated", "dedup-evaluation")
@@ -134,8 +132,8 @@ def _write_ngrams(unit: WorkUnit, context: DecontaminationContext) -> None:
     writer.commit({"examples": row, "evaluation_sets": counts_by_set})
 
 
-def _graph_ngrams(units: beam.PCollection, context: DecontaminationContext) -> None:
-    units | EachUnit(function=_write_ngrams, context=context)
+def _graph_ngrams(units: Units, context: DecontaminationContext) -> None:
+    each_unit(units, function=_write_ngrams, context=context)
 
 
 def _write_contaminated(unit: WorkUnit, context: DecontaminationContext) -> None:
@@ -159,8 +157,8 @@ def _write_contaminated(unit: WorkUnit, context: DecontaminationContext) -> None
     writer.commit({"contaminated": num_documents})
 
 
-def _graph_contaminated(units: beam.PCollection, context: DecontaminationContext) -> None:
-    units | EachUnit(function=_write_contaminated, context=context)
+def _graph_contaminated(units: Units, context: DecontaminationContext) -> None:
+    each_unit(units, function=_write_contaminated, context=context)
 
 
 def _write_report(unit: WorkUnit, context: DecontaminationContext) -> None:
@@ -180,5 +178,5 @@ def _write_report(unit: WorkUnit, context: DecontaminationContext) -> None:
     writer.commit({"examples_found": hit, "examples_too_short": short})
 
 
-def _graph_report(units: beam.PCollection, context: DecontaminationContext) -> None:
-    units | EachUnit(function=_write_report, context=context)
+def _graph_report(units: Units, context: DecontaminationContext) -> None:
+    each_unit(units, function=_write_report, context=context)

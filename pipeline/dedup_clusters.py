@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 
-from pipeline import dedup_shuffle
 from pipeline.context import RunContext
 from pipeline.dedup_runs import graph_runs
 from pipeline.dedup_units import (
@@ -53,9 +52,13 @@ def find_clusters(context: RunContext, dedup: DedupContext, hashed: str, setting
     order = content_key(settings, dedup.contents_key, dedup.num_partitions)
     parts, whole = _partitions(dedup, order), [WorkUnit("all", 0, order)]
 
-    identity_graph = dedup_shuffle.graph_identity if dedup.shuffle else graph_identity
+    identity_in, links_in = graph_identity, graph_links
+    if dedup.shuffle:
+        from pipeline import dedup_shuffle  # noqa: PLC0415 - Beam, which the parent of a local run does without
+
+        identity_in, links_in = dedup_shuffle.graph_identity, dedup_shuffle.graph_links
     reads = (*if_made("dedup-runs", "work/exact", dedup.exact), *if_made("dedup-runs", "work/url", dedup.url))
-    context.run_job(STAGE, Job("dedup-identity", identity_graph, dedup, reads), parts)
+    context.run_job(STAGE, Job("dedup-identity", identity_in, dedup, reads), parts)
     reads = (("dedup-identity", "work/equal"), ("dedup-identity", "work/older"))
     context.run_job(STAGE, Job("dedup-origins", graph_origins, dedup, reads), whole)
     bands = (*if_made("dedup-runs", "work/bands", dedup.parameters), ORIGINS)
@@ -67,8 +70,7 @@ def find_clusters(context: RunContext, dedup: DedupContext, hashed: str, setting
         context.run_job(STAGE, Job("dedup-shingles", graph_shingles, dedup, reads), units)
     else:
         remove_jobs(context, "dedup-candidates", "dedup-shingles")
-    links_graph = dedup_shuffle.graph_links if dedup.shuffle else graph_links
-    context.run_job(STAGE, Job("dedup-links", links_graph, dedup, (*bands, *compared(dedup))), parts)
+    context.run_job(STAGE, Job("dedup-links", links_in, dedup, (*bands, *compared(dedup))), parts)
     found = ("dedup-links", "work/edges")
     if dedup.shuffle:
         found = _settle_by_shuffle(context, dedup, order)
@@ -105,6 +107,8 @@ def _remove_stars(context: RunContext, number: int) -> None:
 
 def _settle_by_shuffle(context: RunContext, dedup: DedupContext, order: str) -> tuple[str, str]:
     """Repeat large-star and small-star until the sum of all edges is stable, settle every component, return where."""
+    from pipeline import dedup_shuffle  # noqa: PLC0415 - Beam
+
     edges = found = ("dedup-links", "work/edges")
     before = None
     for number in itertools.count():

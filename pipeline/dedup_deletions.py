@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,10 +10,10 @@ import pyarrow.compute as pc
 from pipeline.dedup_spans import cuts_of_unit
 from pipeline.dedup_takedown import taken_down_deletions
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, evidence, signatures_of
+from pipeline.job import Units, each_unit
 from transforms.commit import Record, UnitWriter, load_record, map_table, read_batches, read_table
 from transforms.decontamination import worst
 from transforms.dedup import deletions
-from transforms.each_unit import EachUnit
 from transforms.schema import DELETIONS, REJECTED
 from transforms.spans import CUTS
 from transforms.unit import WorkUnit
@@ -149,8 +148,8 @@ def _rejected(context: DedupContext, record: Record, deleted: pa.Table) -> Itera
         yield pa.RecordBatch.from_arrays([values[name] for name in REJECTED.names], schema=REJECTED)
 
 
-def graph_deletions(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_deletions, context=context)
+def graph_deletions(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_deletions, context=context)
 
 
 def deleted_there(signed: Signed) -> str:
@@ -172,5 +171,5 @@ def _write_superseded(unit: WorkUnit, context: DedupContext) -> None:
     writer.commit({"superseded": found.num_rows})
 
 
-def graph_superseded(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_superseded, context=context)
+def graph_superseded(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_superseded, context=context)

@@ -4,12 +4,11 @@ A run is written in segments, each of them ordered: memory is 60 bytes for each 
 worker at most, whatever the unit. In one piece it was 1.45 KB a document, 6 GB for 256 MB of short lines.
 """
 
-import apache_beam as beam
 import pyarrow as pa
 
 from pipeline.dedup_units import DedupContext, Signed
+from pipeline.job import Units, each_unit
 from transforms.commit import UnitWriter, read_batches
-from transforms.each_unit import EachUnit
 from transforms.fingerprint import check_metadata
 from transforms.page_url import URL_RUN, url_rows
 from transforms.runs import BAND_RUN, EXACT_RUN, band_run, by_prefix, exact_run
@@ -72,6 +71,6 @@ def _write_urls(run: RunWriter, signed: Signed) -> None:
         row += batch.num_rows
 
 
-def graph_runs(units: beam.PCollection, context: DedupContext) -> None:
+def graph_runs(units: Units, context: DedupContext) -> None:
     """Write the runs of every unit."""
-    units | EachUnit(function=_write_runs, context=context)
+    each_unit(units, function=_write_runs, context=context)

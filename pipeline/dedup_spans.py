@@ -18,13 +18,11 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline import dedup_shuffle
 from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, if_made, remove_jobs
 from pipeline.dedup_runs import SEGMENT, RunWriter
@@ -38,10 +36,9 @@ from pipeline.dedup_units import (
     partition_pieces,
     signatures_of,
 )
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.sections import Lines, Substrings
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
-from transforms.each_unit import EachUnit
 from transforms.runs import PREFIX_BITS
 from transforms.schema import DELETIONS
 from transforms.spans import (
@@ -166,8 +163,8 @@ def _surviving_texts(context: DedupContext, signed: Signed) -> Iterator[tuple[ND
         row += batch.num_rows
 
 
-def _graph_runs(units: beam.PCollection, context: SpanContext) -> None:
-    units | EachUnit(function=_write_run, context=context)
+def _graph_runs(units: Units, context: SpanContext) -> None:
+    each_unit(units, function=_write_run, context=context)
 
 
 def _write_repeats(unit: WorkUnit, context: SpanContext) -> None:
@@ -201,15 +198,19 @@ def _commit_repeats(unit: WorkUnit, context: SpanContext, found: Iterable[pa.Tab
     writer.commit({})
 
 
-def _graph_repeats(units: beam.PCollection, context: SpanContext) -> None:
+def _graph_repeats(units: Units, context: SpanContext) -> None:
     if not context.dedup.shuffle:
-        units | EachUnit(function=_write_repeats, context=context)
+        each_unit(units, function=_write_repeats, context=context)
         return
+    from pipeline import dedup_shuffle  # noqa: PLC0415 - Beam, which the parent of a local run does without
+
     slices = dedup_shuffle.slices_of_runs(units, context.dedup, [f"work/{context.kind}s"], context.job)
     dedup_shuffle.commit(slices, units, context, _commit_shuffled)
 
 
 def _commit_shuffled(unit: WorkUnit, context: SpanContext, batches: list[pa.RecordBatch]) -> None:
+    from pipeline import dedup_shuffle  # noqa: PLC0415 - Beam
+
     names = [*_RUNS[context.kind].names[:-1], "dense"]
     _commit_repeats(unit, context, [_repeats(context, dedup_shuffle.columns_of(batches, names))])
 

@@ -9,7 +9,6 @@ that depends on who is left (lines, substrings, the last job) leaves the documen
 import dataclasses
 import functools
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +18,9 @@ from publicsuffixlist import PublicSuffixList
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_clusters import SURVIVORS
 from pipeline.dedup_units import DEDUP_VERSION, STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
-from transforms.each_unit import EachUnit
 from transforms.page_url import lower_host, normalised_urls
 from transforms.schema import DELETIONS
 from transforms.unit import WorkUnit
@@ -140,5 +138,5 @@ def _addresses(path: str, version: str) -> pa.Array:  # noqa: ARG001 - part of t
     return normalised_urls(lower_host(pa.array(read_list(path), pa.string())))
 
 
-def _graph(units: beam.PCollection, given: tuple[DedupContext, str]) -> None:
-    units | EachUnit(function=_write_listed, context=given)
+def _graph(units: Units, given: tuple[DedupContext, str]) -> None:
+    each_unit(units, function=_write_listed, context=given)

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.job import Units, each_unit
 from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
@@ -25,7 +25,6 @@ from transforms.dedup import (
     spanning_forest,
     split_clusters,
 )
-from transforms.each_unit import EachUnit
 from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
 from transforms.fingerprint import MinHashParameters
 from transforms.page_url import newest
@@ -178,8 +177,8 @@ def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int
     return values_e
 
 
-def graph_identity(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_identity, context=context)
+def graph_identity(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_identity, context=context)
 
 
 def _write_origins(unit: WorkUnit, context: DedupContext) -> None:
@@ -208,8 +207,8 @@ def _write_arrays(
         writer.write(table, pa.RecordBatch.from_arrays(parts, schema=schema))
 
 
-def graph_origins(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_origins, context=context)
+def graph_origins(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_origins, context=context)
 
 
 @functools.lru_cache(maxsize=1)
@@ -229,8 +228,8 @@ def _write_candidates(unit: WorkUnit, context: DedupContext) -> None:
     writer.commit({})
 
 
-def graph_candidates(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_candidates, context=context)
+def graph_candidates(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_candidates, context=context)
 
 
 def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
@@ -252,8 +251,8 @@ def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
     writer.commit({})
 
 
-def graph_shingles(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_shingles, context=context)
+def graph_shingles(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_shingles, context=context)
 
 
 @functools.lru_cache(maxsize=1)
@@ -290,8 +289,8 @@ def commit_links(unit: WorkUnit, context: DedupContext, entries: list[NDArray[An
     writer.commit({"minhash_edges": edges.num_rows})
 
 
-def graph_links(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_links, context=context)
+def graph_links(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_links, context=context)
 
 
 def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
@@ -319,5 +318,5 @@ def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
     writer.commit({"clusters": sum(clusters.values()), "largest": max(clusters, default=1), "cluster_sizes": histogram})
 
 
-def graph_clusters(units: beam.PCollection, context: DedupContext) -> None:
-    units | EachUnit(function=_write_clusters, context=context)
+def graph_clusters(units: Units, context: DedupContext) -> None:
+    each_unit(units, function=_write_clusters, context=context)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import apache_beam as beam
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,12 +12,11 @@ import pyarrow.parquet as pq
 
 from pipeline.context import survivor_keys
 from pipeline.errors import UserError
-from pipeline.job import Engine, Job, Say, content_key
+from pipeline.job import Engine, Job, Say, Units, content_key, each_unit
 from pipeline.run_state import lock, summarise
 from transforms import progress, storage
 from transforms.commit import load_records
 from transforms.documents import surviving_batches
-from transforms.each_unit import EachUnit
 from transforms.schema import DOCUMENT
 from transforms.unit import WorkUnit
 
@@ -120,8 +118,8 @@ def _forget(to: str, unit: str) -> None:
         storage.remove(storage.join(to, f"{unit}.{file_format}"))
 
 
-def _graph(units: beam.PCollection, context: _ExportContext) -> None:
-    units | EachUnit(function=_export_unit, context=context)
+def _graph(units: Units, context: _ExportContext) -> None:
+    each_unit(units, function=_export_unit, context=context)
 
 
 def _export_unit(unit: WorkUnit, context: _ExportContext) -> None:

@@ -13,6 +13,7 @@ from transforms.commit import Record, is_intact, load_records, remove_unit
 from transforms.unit import WorkUnit, part_name, planned_name
 
 Say = Callable[[str], None]
+Units = Any  # a PCollection of WorkUnit: its class would bring Beam, and the parent of a local run does without
 
 
 class Job(NamedTuple):
@@ -22,7 +23,7 @@ class Job(NamedTuple):
     """
 
     stage: str
-    graph: Callable[[Any, Any], Any]  # (PCollection[WorkUnit], context); no Beam here, so that workers start quietly
+    graph: Callable[[Units, Any], Any]  # given the context; what it takes of Beam it imports itself
     context: Any
     reads: tuple[tuple[str, str], ...] = ()  # (job, table)
 
@@ -32,6 +33,13 @@ class Engine(Protocol):
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
         """Run `job` over `units`."""
+
+
+def each_unit(units: Units, *, function: Callable[[WorkUnit, Any], None], context: Any) -> None:
+    """Make `function(unit, context)` the whole graph; it reads, computes and commits by itself."""
+    from transforms.each_unit import EachUnit  # noqa: PLC0415 - Beam
+
+    units | EachUnit(function=function, context=context)
 
 
 def content_key(*parts: Any) -> str:

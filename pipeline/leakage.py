@@ -6,15 +6,13 @@ validation-near   one unit a clean unit  documents that share one of them -> wor
 
 import dataclasses
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches
-from transforms.each_unit import EachUnit
 from transforms.fingerprint import MinHashParameters
 from transforms.leakage import BANDS, NEAR, bands_of, near_documents
 from transforms.shards import MIN_VALIDATION_DOCUMENTS, is_validation, validation_threshold
@@ -73,8 +71,8 @@ def find_near(context: RunContext, tokens: dict[str, Record], threshold: int) ->
     return {name: record.tables[NEAR_TABLE].hash for name, record in near.items()}
 
 
-def _bands_graph(units: beam.PCollection, context: _LeakageContext) -> None:
-    units | EachUnit(function=_write_bands, context=context)
+def _bands_graph(units: Units, context: _LeakageContext) -> None:
+    each_unit(units, function=_write_bands, context=context)
 
 
 def _write_bands(unit: WorkUnit, context: _LeakageContext) -> None:
@@ -93,8 +91,8 @@ def _write_bands(unit: WorkUnit, context: _LeakageContext) -> None:
     writer.commit({"bands": len(key_E)})
 
 
-def _near_graph(units: beam.PCollection, context: _LeakageContext) -> None:
-    units | EachUnit(function=_write_near, context=context)
+def _near_graph(units: Units, context: _LeakageContext) -> None:
+    each_unit(units, function=_write_near, context=context)
 
 
 def _write_near(unit: WorkUnit, context: _LeakageContext) -> None:

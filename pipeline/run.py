@@ -4,12 +4,12 @@ import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.clean import run as run_clean
 from pipeline.config import STAGES, Config
 from pipeline.context import RunContext
 from pipeline.dedup import run as run_dedup
-from pipeline.engine import BeamEngine, check_options, checked_runner
 from pipeline.errors import UserError
 from pipeline.inputs import check_inputs
 from pipeline.job import Say
@@ -20,6 +20,9 @@ from pipeline.report import write_report
 from pipeline.run_state import RunState
 from pipeline.tokenize import run as run_tokenize
 from transforms.storage import is_local
+
+if TYPE_CHECKING:
+    from pipeline.engine import BeamEngine
 
 _STAGE_FUNCTIONS: dict[str, Callable[[RunContext], None]] = {
     "clean": run_clean,
@@ -101,14 +104,19 @@ def _report(out: str, say: Say) -> None:
         say(f"the report could not be written ({type(error).__name__}: {error}); gristmill report {out} tries again")
 
 
-def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> LocalEngine | BeamEngine:
+def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> "LocalEngine | BeamEngine":
     if config.runner.engine == "local":
-        check_options(beam_options)
+        if beam_options:
+            from pipeline.engine import check_options  # noqa: PLC0415 - Beam, which only workers need
+
+            check_options(beam_options)
         return LocalEngine(config.runner.workers, beam_options, say, progress, config.runner.worker_bytes)
     if config.runner.engine in ("DirectRunner", "direct"):
         raise UserError("runner.engine DirectRunner tries to download Prism; use local, or FnApiRunner for one process")
     if config.runner.engine in ("dataflow", "DataflowRunner") and is_local(config.output):
         raise UserError(f"runner.engine dataflow: its workers cannot write to {config.output}; give output as gs://...")
+    from pipeline.engine import BeamEngine, check_options, checked_runner  # noqa: PLC0415
+
     runner = checked_runner(_RUNNERS.get(config.runner.engine, config.runner.engine))
     check_options(beam_options)  # after the runner, which may bring options of its own
     return BeamEngine(runner, beam_options, progress)

@@ -21,7 +21,7 @@ from pipeline.job import content_key
 from pipeline.plan import EMPTY_PLAN, Plan
 from transforms import storage
 from transforms.commit import Record, check_accounting
-from transforms.write import add_counts, sorted_counts
+from transforms.counts import add_counts, sorted_counts
 
 VERSION = 1
 _LOCK_TRIES, _LOCK_WAIT_S = 10, 0.05  # `gristmill status` holds it for a moment to see whether it is free

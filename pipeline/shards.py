@@ -7,19 +7,17 @@ shards-<n>     the same in rows of n tokens, for every further `seq_length`: pac
 import dataclasses
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipeline.context import RunContext
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.leakage import NEAR_JOB, NEAR_TABLE, find_near, validation_bound
 from pipeline.run_state import summarise
 from transforms import progress, storage
 from transforms.commit import Record, UnitWriter, check_table, load_record, map_table, read_table
-from transforms.each_unit import EachUnit
 from transforms.packing import PackCounts, PackingMethod, pack
 from transforms.pairs import pair_up
 from transforms.shards import (
@@ -139,8 +137,8 @@ def _rows(
     return records
 
 
-def _shard_graph(units: beam.PCollection, context: _ShardContext) -> None:
-    units | EachUnit(function=_write_shard, context=context)
+def _shard_graph(units: Units, context: _ShardContext) -> None:
+    each_unit(units, function=_write_shard, context=context)
 
 
 def _write_shard(unit: WorkUnit, context: _ShardContext) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,13 +10,12 @@ from tokenizers import Tokenizer
 
 from pipeline.context import RunContext, survivor_keys
 from pipeline.errors import UserError
-from pipeline.job import Job, content_key
+from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.run_state import library_versions
 from pipeline.sections import TokenizerChoice
 from pipeline.shards import make_shards
 from transforms.commit import Record, UnitWriter, load_records, read_file
-from transforms.documents import ReadSurvivors, surviving_batches
-from transforms.each_unit import EachUnit
+from transforms.documents import surviving_batches
 from transforms.encode import Encoder
 from transforms.fingerprint import content_hash
 from transforms.tokenizer import (
@@ -30,9 +28,8 @@ from transforms.tokenizer import (
     tokenizer_hash,
     train_tokenizer,
 )
-from transforms.tokens import Encode, TokensSplit
+from transforms.tokens import TokensSplit
 from transforms.unit import WorkUnit
-from transforms.write import WriteUnits
 
 STAGE = "tokenize"
 TOKENIZER_UNIT = "tokenizer"
@@ -113,8 +110,8 @@ def _make_tokenizer(unit: WorkUnit, context: _TokenizerContext) -> None:
     writer.commit({"vocab_size": tokenizer.get_vocab_size(with_added_tokens=True)})
 
 
-def _tokenizer_graph(units: beam.PCollection, context: _TokenizerContext) -> None:
-    units | EachUnit(function=_make_tokenizer, context=context)
+def _tokenizer_graph(units: Units, context: _TokenizerContext) -> None:
+    each_unit(units, function=_make_tokenizer, context=context)
 
 
 def _tokenizer(context: RunContext, survivors: dict[str, str]) -> Tokenizer:
@@ -149,8 +146,12 @@ class _EncodeContext:
     split: TokensSplit
 
 
-def graph(units: beam.PCollection, context: _EncodeContext) -> None:
+def graph(units: Units, context: _EncodeContext) -> None:
     """Read the survivors, encode, write."""
+    from transforms.encoding import Encode  # noqa: PLC0415 - Beam, which the parent of a local run does without
+    from transforms.read import ReadSurvivors  # noqa: PLC0415
+    from transforms.write import WriteUnits  # noqa: PLC0415
+
     documents = units | ReadSurvivors(out=context.out)
     ids = documents | Encode(tokenizer=context.tokenizer, split=context.split)
     ids | WriteUnits(out=context.out, stage=STAGE, split=context.split)

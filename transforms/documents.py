@@ -1,18 +1,13 @@
-"""Reading back what survives: documents/ of a unit minus its deletion vector and its cuts, as keyed batches."""
+"""Reading back what survives: documents/ of a unit minus its deletion vector and its cuts. No Beam."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from transforms.batch import BatchKey
 from transforms.commit import load_record, read_batches, read_table
-from transforms.read import keyed_batches
-from transforms.schema import DOCUMENT, set_column
+from transforms.schema import set_column
 from transforms.spans import cut_texts
-from transforms.unit import WorkUnit
 
 
 def surviving_batches(out: str, unit: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -41,22 +36,3 @@ def _cut(batch: pa.RecordBatch, cuts: pa.Table) -> pa.RecordBatch:
     row_S = np.searchsorted(doc_id_N, doc_id_S[here])
     start_S, stop_S = (cuts.column(name).to_numpy()[here] for name in ("start", "stop"))
     return set_column(batch, "text", cut_texts(batch.column("text"), row_S, start_S, stop_S))
-
-
-class _ReadSurvivors(beam.DoFn):
-    def __init__(self, out: str) -> None:
-        self._out = out
-
-    def process(self, unit: WorkUnit) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        yield from keyed_batches(unit, surviving_batches(self._out, unit.name), schema=DOCUMENT)
-
-
-@dataclass(kw_only=True, eq=False)
-class ReadSurvivors(beam.PTransform):
-    """Work units (named as in the clean stage) to keyed batches of schema DOCUMENT."""
-
-    out: str
-
-    def expand(self, units: beam.PCollection) -> beam.PCollection:
-        read = beam.ParDo(_ReadSurvivors(self.out))
-        return units | "Read" >> read.with_output_types(tuple[BatchKey, pa.RecordBatch])

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from transforms.batch import BatchKey
 from transforms.commit import committed_parts
+from transforms.documents import surviving_batches
 from transforms.readers.dispatch import read_parts, read_slice
 from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS
 from transforms.readers.source import Source
-from transforms.schema import IN_FLIGHT
+from transforms.schema import DOCUMENT, IN_FLIGHT
 from transforms.unit import WorkUnit
 
 
@@ -114,4 +115,23 @@ class ReadUnits(beam.PTransform):
 
     def expand(self, units: beam.PCollection) -> beam.PCollection:
         read = beam.ParDo(_ReadUnit(self.sources, self.out, self.stage))
+        return units | "Read" >> read.with_output_types(tuple[BatchKey, pa.RecordBatch])
+
+
+class _ReadSurvivors(beam.DoFn):
+    def __init__(self, out: str) -> None:
+        self._out = out
+
+    def process(self, unit: WorkUnit) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
+        yield from keyed_batches(unit, surviving_batches(self._out, unit.name), schema=DOCUMENT)
+
+
+@dataclass(kw_only=True, eq=False)
+class ReadSurvivors(beam.PTransform):
+    """Work units (named as in the clean stage) to keyed batches of schema DOCUMENT."""
+
+    out: str
+
+    def expand(self, units: beam.PCollection) -> beam.PCollection:
+        read = beam.ParDo(_ReadSurvivors(self.out))
         return units | "Read" >> read.with_output_types(tuple[BatchKey, pa.RecordBatch])

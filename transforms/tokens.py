@@ -1,16 +1,13 @@
 """Token ids of the surviving documents: encoding a batch, and what the tokenize stage writes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tokenizers import Tokenizer
 
-from transforms.batch import BatchKey
 from transforms.encode import Encoder
 from transforms.fingerprint import content_hash
 from transforms.schema import tokens_schema
@@ -31,47 +28,6 @@ def encode_batch(batch: pa.RecordBatch, encoder: Encoder, schema: pa.Schema) -> 
     else:
         columns["ids"] = encoder.encode(texts)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-# The encoder that the last unit of this process used: making one takes 0.7 s for GPT-2, and it knows many words by now.
-# One thread has it at a time, because a kernel writes to its memory.
-_IDLE: list[tuple[str, Encoder]] = []
-
-
-class _Encode(beam.DoFn):
-    def __init__(self, tokenizer: str, schema: pa.Schema) -> None:
-        self._tokenizer, self._schema = tokenizer, schema
-        self._encoder: Encoder | None = None
-
-    def setup(self) -> None:
-        try:
-            tokenizer, self._encoder = _IDLE.pop()
-        except IndexError:
-            tokenizer = ""
-        if tokenizer != self._tokenizer:
-            self._encoder = Encoder(Tokenizer.from_str(self._tokenizer))
-
-    def teardown(self) -> None:
-        if self._encoder is not None:
-            _IDLE[:] = [(self._tokenizer, self._encoder)]
-            self._encoder = None
-
-    def process(self, element: tuple[BatchKey, pa.RecordBatch]) -> Iterator[tuple[BatchKey, pa.RecordBatch]]:
-        assert self._encoder is not None
-        key, batch = element
-        yield key, encode_batch(batch, self._encoder, self._schema)
-
-
-@dataclass(kw_only=True, eq=False)
-class Encode(beam.PTransform):
-    """Keyed batches of documents to keyed batches of token ids; `tokenizer` is its JSON."""
-
-    tokenizer: str
-    split: "TokensSplit"
-
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        encode = beam.ParDo(_Encode(self.tokenizer, self.split.in_flight))
-        return batches | "Encode" >> encode.with_output_types(tuple[BatchKey, pa.RecordBatch])
 
 
 @dataclass(frozen=True, kw_only=True)

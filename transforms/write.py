@@ -14,6 +14,7 @@ import pyarrow as pa
 from transforms import progress
 from transforms.batch import BatchKey
 from transforms.commit import UnitWriter
+from transforms.counts import add_counts, sorted_counts
 from transforms.unit import WorkUnit
 
 
@@ -35,22 +36,6 @@ class _OpenUnit:
     writer: UnitWriter
     rows: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
-
-
-def add_counts(total: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add nested counts in place; new keys keep their order of arrival until `sorted_counts`."""
-    for name, value in more.items():
-        if isinstance(value, Mapping):
-            add_counts(total.setdefault(name, {}), value)
-        else:
-            total[name] = total.get(name, 0) + value
-
-
-def sorted_counts(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return counts with inner dicts ordered by name, so that equal work gives equal records."""
-    return {
-        name: dict(sorted(value.items())) if isinstance(value, Mapping) else value for name, value in counts.items()
-    }
 
 
 class _WriteUnit(beam.DoFn):

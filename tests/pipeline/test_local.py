@@ -131,6 +131,19 @@ def test_the_fork_server_imports_what_workers_need_and_starts_no_thread():
     assert preloaded == "True"
 
 
+def test_the_parent_of_a_local_run_does_without_beam(tmp_path):
+    """Half a second of processor time: graphs are built where they run, in all stages and for the report."""
+    path = write_config(tmp_path, runner={"engine": "local", "workers": 1})
+    write_corpus(tmp_path / "corpus", files=1, per_file=40)
+    code = (
+        "import sys; from pipeline.cli import main; "
+        f"code = main(['run', {str(path)!r}, '--to', 'tokenize']); "
+        "print(code, sorted({'apache_beam', 'google.cloud'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_the_fork_server_never_sees_ctrl_c(tmp_path):
     """A terminal sends it to all processes, and the server, busy with imports, would show a traceback of them."""
     path = write_config(tmp_path)
