@@ -274,12 +274,17 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
             print(printable_json(verdict))
         return EXIT_DONE
 
+    first, last = (options.first, options.last) if command == "run" else (command, command)
+    if config.runner.engine == "local" and first != "pretrain":
+        from pipeline.server import begin_server  # noqa: PLC0415
+
+        begin_server()
+
     from pipeline.displays import chosen_display  # noqa: PLC0415
     from pipeline.progress import Progress  # noqa: PLC0415
     from pipeline.run import run  # noqa: PLC0415
     from pipeline.summary import print_summary  # noqa: PLC0415
 
-    first, last = (options.first, options.last) if command == "run" else (command, command)
     progress = Progress(chosen_display(options.progress, say))
     outcome = run(config, first=first, last=last, beam_options=beam_options, say=progress.say, progress=progress)
     if options.progress not in ("json", "quiet"):

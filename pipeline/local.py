@@ -4,21 +4,17 @@ FnApiRunner's own multi_processing is not used: it hangs for ever when one worke
 reports no progress. Here the parent deals units one by one, watches for deaths, and requeues (three tries).
 
 On Linux workers are forked from a server that has imported everything, which no thread of this process can disturb.
-Spawning each anew took 2.1 s of processor time and 300 MB of its own in each.
+Spawning each anew took 2.1 s of processor time and 300 MB of its own in each. Who starts the server before anything
+else of its own does not wait for it (`server.py`).
 """
 
 import contextlib
 import fcntl
-import multiprocessing
-import os
 import shutil
-import signal
-import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,19 +23,12 @@ from typing import IO, Any, Self
 from pipeline.errors import RunFailed
 from pipeline.job import Job, Say
 from pipeline.progress import PlainDisplay, Progress
+from pipeline.server import CONTEXT, begin_server, starting, worker_environment
 from pipeline.worker import work
 from transforms.unit import WorkUnit
 
 MAX_TRIES = 3
 _TICK_S = 0.25
-
-# One process, one core: the pool is the parallelism. Read by OpenMP, numba, Arrow and tokenizers when they load.
-_THREAD_LIMITS = {
-    "OMP_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "ARROW_IO_THREADS": "2",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 
 @dataclass
@@ -69,8 +58,6 @@ class LocalEngine:
         self._num_workers, self._options, self._say = workers, list(options), say
         self._worker_bytes = worker_bytes
         self._progress = progress or Progress(PlainDisplay(say))
-        self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        self._context.set_forkserver_preload(["pipeline.preload"])
         self._workers: list[_Worker] = []
         self._scratch, self._lock = _new_scratch()  # killed workers clean nothing up; we do
 
@@ -114,16 +101,14 @@ class LocalEngine:
 
     def _fill(self, count: int) -> None:
         while len(self._workers) < count:
-            parent, child = self._context.Pipe()
-            counters = self._context.RawArray("q", 2)
-            environment = {**_THREAD_LIMITS, **os.environ, "TMPDIR": self._scratch}
-            process = self._context.Process(
+            parent, child = CONTEXT.Pipe()
+            counters = CONTEXT.RawArray("q", 2)
+            environment = {**worker_environment(), "TMPDIR": self._scratch}
+            process = CONTEXT.Process(
                 target=work, args=(child, self._options, counters, environment, self._worker_bytes), daemon=True
             )
-            path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
-            # The server imports before it is told our path, and would begin with the directory it is started in.
-            given = {**_THREAD_LIMITS, **os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-            with _environment(given), _interrupts_held_back():
+            begin_server()  # goes on if it runs
+            with starting():
                 process.start()
             child.close()
             self._workers.append(_Worker(process, parent, counters))
@@ -183,28 +168,3 @@ def _new_scratch() -> tuple[str, IO[bytes]]:
     fcntl.flock(held, fcntl.LOCK_EX)
     Path(scratch, ".new").rename(Path(scratch, ".lock"))  # locked before anybody can look
     return scratch, held
-
-
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Let a process that is started meanwhile never see Ctrl-C: the terminal sends it to all, the parent decides.
-
-    The fork server ignores it too, but only when it has imported everything, and would show a traceback of that.
-    """
-    resource_tracker.ensure_running()  # else it is started meanwhile, and lets the signals of this thread through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Any:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -122,13 +122,42 @@ def test_the_fork_server_imports_what_workers_need_and_starts_no_thread():
     code = (
         "import sys, pipeline.preload; from pathlib import Path; "
         "print([path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')][1:]); "
-        "print(all(name in sys.modules for name in ('pipeline.clean', 'pipeline.tokenize', 'apache_beam')))"
+        "print(all(name in sys.modules for name in ('pipeline.clean', 'pipeline.tokenize', 'apache_beam'))); "
+        "print([name for name in pipeline.preload.SPARED if name in sys.modules]); "
+        "import logging, pandas, scipy.linalg, pyarrow; print(pyarrow.array([7]).to_pandas()[0], logging.root.handlers)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    threads, preloaded = done.stdout.splitlines()
+    threads, preloaded, spared, later = done.stdout.splitlines()
     assert set(ast.literal_eval(threads)) <= {"jemalloc_bg_thd"}
     assert preloaded == "True"
+    assert (spared, later) == ("[]", "7 []")  # what it went without is found by whoever asks for it later
+    assert done.stderr == ""
+
+
+def test_the_server_is_started_before_the_parent_imports_what_it_needs(tmp_path):
+    """Its imports are the longest way to the first unit."""
+    path = write_config(tmp_path, runner={"engine": "local"})
+    code = (
+        "import sys, pipeline.server; from pipeline.cli import main; "
+        "pipeline.server.begin_server = lambda: print('pipeline.run' in sys.modules, 'pyarrow' in sys.modules); "
+        f"print(main(['clean', {str(path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False False", "2"]
+
+
+def test_a_mistake_that_is_found_meanwhile_ends_the_server(tmp_path):
+    """It would hold the pipes of who asked for a second more."""
+    path = write_config(tmp_path, sources=[{"name": "none", "format": "jsonl", "path": str(tmp_path / "none.jsonl")}])
+    process = start(path, tmp_path / "out")
+    seen: set[int] = set()
+    while process.poll() is None:
+        seen.update(servers(process.pid))
+        time.sleep(0.01)
+    left = [pid for pid in seen if is_alive(pid)]
+    assert (process.returncode, process.stderr.read().count("\n")) == (2, 1)
+    assert (len(seen), left) == (1, [])
 
 
 def test_the_parent_of_a_local_run_does_without_beam(tmp_path):
