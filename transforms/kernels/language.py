@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import borrowing, inlined, kernel
+from transforms.kernels.loads import prefetch, sum_rows
 from transforms.kernels.utf8 import code_point
 
 WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
@@ -41,6 +42,9 @@ MAX_WINDOWS = 16
 _U = np.uint64
 _FAR_SPACE, _FAR_LETTER = np.uint16(SPACE), np.uint16(OTHER | FAR)
 _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
+_TWO, _ONE = np.uint64((1 << 2 * CHAR_BITS) - 1), np.uint64(CHAR_MASK)  # the last two characters of a key, the last
+_SPACE = np.uint64(SPACE)
+_AHEAD = 16  # n-grams
 
 
 @inlined
@@ -197,7 +201,7 @@ def _add_posterior(
     votes_L: NDArray[np.float64],
     num_languages: int,
 ) -> None:
-    """Add the softmax of one window's sums, times `weight`, to `votes_L`, and clear the sums."""
+    """Add the softmax of one window's sums, times `weight`, to `votes_L`."""
     best = sums_L[0]
     for l in range(1, num_languages):
         best = max(best, sums_L[l])
@@ -209,19 +213,91 @@ def _add_posterior(
             norm += odds_L[l]
     for l in range(num_languages):
         votes_L[l] += weight * odds_L[l] / norm
-    sums_L[:] = 0
+
+
+@borrowing
+def _n_grams(
+    padded: NDArray[np.uint16],
+    bounds: NDArray[np.int64],
+    num_windows: int,
+    hangul_char: int,
+    keys_K: NDArray[np.uint64],
+    hangul_W: NDArray[np.bool_],
+) -> None:
+    """Write the longest n-gram that ends at each character, and to `bounds` where those of each window end.
+
+    `padded` is the characters behind two spaces; those left out of a window are taken out. `hangul_W` is written too:
+    which windows have a Hangul syllable.
+    """
+    first = kept = grams = 0
+    for w in range(num_windows):
+        stop = bounds[w + 1]
+        seen = latin = far = hangul = 0
+        for k in range(first, stop):
+            seen |= padded[_U(k + 2)]
+        if seen & FAR:
+            for k in range(first, stop):
+                flags = int(padded[_U(k + 2)])
+                latin += flags & LATIN != 0
+                far += flags & FAR != 0
+                hangul += flags & CHAR_MASK == hangul_char
+        skipped = LATIN if latin < 3 * far else 0
+        start, kept = kept, kept + stop - first
+        if skipped or kept < stop:
+            kept = start
+            for k in range(first, stop):
+                padded[_U(kept + 2)] = padded[_U(k + 2)]
+                kept += padded[_U(k + 2)] & skipped == 0
+        for k in range(start, kept):  # without branches: no processor guesses where words end
+            at, last, before = _U(padded[_U(k + 2)]), _U(padded[_U(k + 1)]), _U(padded[_U(k)])
+            capitals = at & last & _U(UPPER) != 0
+            at, last, before = at & _ONE, last & _ONE, before & _ONE
+            begins = last == _SPACE
+            keys_K[_U(grams)] = ((_U(0) if begins else before) << _U(CHAR_BITS) | last) << _U(CHAR_BITS) | at
+            grams += (not capitals) & (not (begins & (at == _SPACE)))
+        hangul_W[w] = hangul > 0
+        first, bounds[w + 1] = stop, grams
+
+
+@borrowing
+def _look_up(
+    keys_K: NDArray[np.uint64],
+    start: int,
+    stop: int,
+    slots_S: NDArray[np.uint64],
+    rows_RL: NDArray[np.int16],
+    shift: np.uint64,
+    found_K: NDArray[np.int32],
+) -> int:
+    """Write the rows of n-grams `start` to `stop` or of the longest known endings of them; return how many have one."""
+    hits = 0
+    for k in range(start, stop):
+        prefetch(slots_S, (keys_K[_U(min(k + _AHEAD, stop - 1))] * HASH_FACTOR) >> shift)
+        key = keys_K[_U(k)]
+        row = _row(key, slots_S, shift)
+        if row < 0:
+            row = _row(key & _TWO, slots_S, shift)
+        if row < 0 and key & _ONE != _SPACE:
+            row = _row(key & _ONE, slots_S, shift)
+        if row >= 0:
+            found_K[_U(hits)] = row
+            prefetch(rows_RL, _U(row * WIDTH))
+            prefetch(rows_RL, _U(row * WIDTH + WIDTH // 2))
+            hits += 1
+    return hits
 
 
 @borrowing
 def _vote(
-    chars: NDArray[np.uint16],
+    keys_K: NDArray[np.uint64],
     bounds: NDArray[np.int64],
     num_windows: int,
+    hangul_W: NDArray[np.bool_],
     slots_S: NDArray[np.uint64],
     rows_RL: NDArray[np.int16],
     num_languages: int,
-    hangul_char: int,
     korean: int,
+    found_K: NDArray[np.int32],
     sums_L: NDArray[np.int32],
     odds_L: NDArray[np.float64],
     votes_L: NDArray[np.float64],
@@ -229,50 +305,21 @@ def _vote(
     """Add the posterior of every window, times its number of known n-grams, to `votes_L`; return the sum of these.
 
     The n-grams that end at one character are nested, so a row holds the sum over the longest of them and its endings:
-    one look-up and one addition of a row for a character instead of three.
+    one look-up and one addition of a row for a character instead of three. Keys, rows and sums are three loops, so
+    that slots and rows are on their way when they are read: 4.6 in place of 5.3 ns a character, with the posteriors.
     """
     shift = _U(64)
     for _ in range(CHAR_BITS * 3):
         if _U(1) << (_U(64) - shift) == len(slots_S):
             break
         shift -= _U(1)
-    sums_L[:] = 0
-    before, last, last_upper, capitals = NONE, SPACE, False, False
     total = 0
     for w in range(num_windows):
-        latin = far = hangul = hits = 0
-        for k in range(bounds[w], bounds[w + 1]):
-            flags = int(chars[_U(k)])
-            latin += flags & LATIN != 0
-            far += flags & FAR != 0
-            hangul += flags & CHAR_MASK == hangul_char
-        skipped = LATIN if latin < 3 * far else 0
-        for k in range(bounds[w], bounds[w + 1]):
-            flags = int(chars[_U(k)])
-            if flags & skipped:
-                continue
-            char, upper = flags & CHAR_MASK, flags & UPPER != 0
-            if last == SPACE:
-                capitals = False
-                if char == SPACE:
-                    continue
-                before = NONE  # the key of three is now that of two
-            capitals = upper and (capitals or last_upper)
-            if not capitals:
-                bigram = last << CHAR_BITS | char
-                row = _row(_U(before << 2 * CHAR_BITS | bigram), slots_S, shift)
-                if row < 0:
-                    row = _row(_U(bigram), slots_S, shift)
-                if row < 0 and char != SPACE:
-                    row = _row(_U(char), slots_S, shift)
-                if row >= 0:
-                    hits += 1
-                    for l in range(WIDTH):
-                        sums_L[_U(l)] += rows_RL[_U(row), _U(l)]
-            before, last, last_upper = last, char, upper
-        if hangul == 0:
-            sums_L[korean] = 0
+        hits = _look_up(keys_K, bounds[w], bounds[w + 1], slots_S, rows_RL, shift, found_K)
         if hits:
+            sum_rows(rows_RL, found_K, hits, sums_L)
+            if not hangul_W[w]:
+                sums_L[korean] = 0
             _add_posterior(sums_L, hits, odds_L, votes_L, num_languages)
             total += hits
     return total
@@ -316,10 +363,12 @@ def identify(
             two languages are a doubt and no mixture.
         share_N: float32, written: the score of the next language.
 
-    Allocates 12 KiB a call. Ties go to the first label. 4 to 20 ns a byte of the 4 KiB that are read of a document.
+    Allocates 48 KiB a call. Ties go to the first label. 4 to 20 ns a byte of the 4 KiB that are read of a document.
     """
-    out = np.empty(MAX_WINDOWS * (WINDOW + 1), np.uint16)
-    bounds = np.empty(MAX_WINDOWS + 1, np.int64)
+    padded = np.full(MAX_WINDOWS * (WINDOW + 1) + 2, SPACE, np.uint16)
+    keys_K = np.empty(MAX_WINDOWS * (WINDOW + 1), np.uint64)
+    found_K = np.empty(WINDOW + 1, np.int32)
+    bounds, hangul_W = np.zeros(MAX_WINDOWS + 1, np.int64), np.empty(MAX_WINDOWS, np.bool_)
     sums_L = np.empty(WIDTH, np.int32)
     odds_L, votes_L = np.empty(WIDTH, np.float64), np.empty(WIDTH, np.float64)
     for n in range(len(offsets_N1) - 1):
@@ -327,10 +376,11 @@ def identify(
         start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
         if skip_N[n] or start == stop:
             continue
-        num_windows = _read(bytes_M, start, stop, chars_C, out, bounds)
+        num_windows = _read(bytes_M, start, stop, chars_C, padded[2:], bounds)
+        _n_grams(padded, bounds, num_windows, hangul_char, keys_K, hangul_W)
         votes_L[:] = 0.0
-        room = (sums_L, odds_L, votes_L)
-        total = _vote(out, bounds, num_windows, slots_S, rows_RL, num_languages, hangul_char, korean, *room)
+        room = (found_K, sums_L, odds_L, votes_L)
+        total = _vote(keys_K, bounds, num_windows, hangul_W, slots_S, rows_RL, num_languages, korean, *room)
         if total:
             winner, second, kept = 0, -1, 0.0
             for l in range(num_languages):

@@ -1,4 +1,4 @@
-"""Stores of eight bytes and loads ahead of their use."""
+"""Stores of eight bytes, loads ahead of their use, and sums of rows."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import borrowing
-from transforms.kernels.loads import prefetch, put_eight_bytes
+from transforms.kernels.loads import prefetch, put_eight_bytes, sum_rows
 
 
 @borrowing
@@ -39,3 +39,20 @@ def test_prefetching_changes_nothing_whatever_the_index() -> None:
     indices_N = np.array([0, 63, 64, 1 << 40, (1 << 64) - 16], np.uint64)
     assert _sum_ahead(rows_RC, indices_N) == 15
     assert (rows_RC == 3).all()
+
+
+@borrowing
+def _sum_rows(rows_RL: NDArray[np.int16], which_K: NDArray[np.int32], count: int, sums_L: NDArray[np.int32]) -> None:
+    sum_rows(rows_RL, which_K, count, sums_L)
+
+
+@settings(deadline=None)
+@given(which=st.lists(st.integers(0, 9), max_size=40), rest=st.integers(0, 3))
+def test_sums_of_rows_are_those_of_numpy(which: list[int], rest: int) -> None:
+    """Rows named several times count so often, those behind the count not at all; what the sums were is forgotten."""
+    rows_RL = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, (10, 64), np.int16)
+    which_K = np.array([*which, *[9] * rest], np.int32)
+    padded_L = np.full(66, 7, np.int32)
+    _sum_rows(rows_RL, which_K, len(which), padded_L[1:65])
+    assert np.array_equal(padded_L[1:65], rows_RL[which].sum(axis=0, dtype=np.int32))
+    assert padded_L[0] == padded_L[65] == 7
