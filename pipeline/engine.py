@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
 
+from pipeline.dealing import dealt
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import Job
 from pipeline.progress import Progress
@@ -17,9 +18,23 @@ from transforms import progress as live
 from transforms.unit import WorkUnit
 
 
-def build_graph(pipeline: beam.Pipeline, job: Job, units: Sequence[WorkUnit]) -> None:
-    """Add the job to `pipeline`: one Create, then whatever the stage fuses after it."""
-    root = pipeline | "Units" >> beam.Create(list(units), reshuffle=len(units) > 1).with_output_types(WorkUnit)
+class _Dealt(beam.DoFn):
+    """The root where units come one by one: what is fused behind it is done with one before the next is asked for."""
+
+    def process(self, element: bytes) -> Iterator[WorkUnit]:  # noqa: ARG002 - the only one
+        yield from dealt()
+
+
+def build_graph(pipeline: beam.Pipeline, job: Job, units: Sequence[WorkUnit] | None) -> None:
+    """Add the job to `pipeline`: one Create, then whatever the stage fuses after it.
+
+    `units` is None in a worker of the local engine, which is dealt them while the pipeline runs.
+    """
+    if units is None:
+        root = pipeline | "Worker" >> beam.Create([b""], reshuffle=False)
+        root |= "Units" >> beam.ParDo(_Dealt()).with_output_types(WorkUnit)
+    else:
+        root = pipeline | "Units" >> beam.Create(list(units), reshuffle=len(units) > 1).with_output_types(WorkUnit)
     job.graph(root, job.context)
 
 
@@ -77,7 +92,7 @@ class BeamEngine:
         """Nothing outlives a pipeline."""
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
-        if self._progress is None:  # a worker of the local engine, which counts for its parent
+        if self._progress is None:
             self._run(job, units)
             return
         live.connect(self._progress.advance)  # heard where Beam runs in this process
@@ -87,7 +102,11 @@ class BeamEngine:
         finally:
             live.disconnect()
 
-    def _run(self, job: Job, units: Sequence[WorkUnit]) -> None:
+    def execute_dealt(self, job: Job) -> None:
+        """Run `job` over the units that this process is dealt; whoever deals them counts."""
+        self._run(job, None)
+
+    def _run(self, job: Job, units: Sequence[WorkUnit] | None) -> None:
         try:
             with beam.Pipeline(self._runner, options=PipelineOptions(self._options)) as pipeline:
                 build_graph(pipeline, job, units)

@@ -65,14 +65,17 @@ class LocalEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._kill()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._lock.close()
+
+    def _kill(self) -> None:
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:
             worker.process.join()
             worker.connection.close()
         self._workers.clear()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._lock.close()
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
         waiting = deque(units)
@@ -98,6 +101,20 @@ class LocalEngine:
                         raise RunFailed(f"{job.stage} {unit.name}: {error}")
                 documents, text_bytes = (sum(worker.counters[i] for worker in self._workers) for i in (0, 1))
                 self._progress.update(units_done=num_done, documents=documents, text_bytes=text_bytes)
+            self._close(job)
+
+    def _close(self, job: Job) -> None:
+        """Let the workers end their pipelines. All units are committed, so one that dies now is no loss."""
+        ending = [worker for worker in self._workers if worker.job is not None]
+        for worker in ending:
+            with contextlib.suppress(OSError):
+                worker.connection.send(None)
+        for worker in ending:
+            worker.job = None
+            wait([worker.connection, worker.process.sentinel])
+            _, error = self._receive(worker)
+            if error is not None and error is not _DIED:
+                raise RunFailed(f"{job.stage}: {error}")
 
     def _fill(self, count: int) -> None:
         while len(self._workers) < count:

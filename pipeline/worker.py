@@ -1,4 +1,4 @@
-"""A worker of the local pool: the process that runs units of a job on FnApiRunner, one at a time."""
+"""A worker of the local pool: the process that runs a job on FnApiRunner over the units that it is dealt."""
 
 import fcntl
 import multiprocessing
@@ -8,12 +8,37 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pipeline.errors import quiet_beam
 from pipeline.job import Job
+from transforms.unit import WorkUnit
+
+
+class _Deal:
+    """The units of one job, as the parent sends them; None instead of one ends the job."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._seen: list[WorkUnit] = []
+        self._is_over = False
+
+    def __call__(self) -> Iterator[WorkUnit]:
+        """Yield each unit as it comes, and answer None for it when the next one is asked for.
+
+        Called again, as by `--direct_runner_bundle_repeat`, it yields those that it had before.
+        """
+        yield from self._seen
+        while not self._is_over:
+            unit = self._connection.recv()
+            if unit is None:
+                self._is_over = True
+                return
+            self._seen.append(unit)
+            yield unit
+            self._connection.send(None)
 
 
 def work(
@@ -23,7 +48,7 @@ def work(
     environment: Mapping[str, str],
     memory_bytes: int | None,
 ) -> None:
-    """Receive a job or a unit, and answer None or an error line for each unit.
+    """Receive a job and its units, and answer each unit and the end of the job with None, or with an error line.
 
     Args:
         connection: to the parent.
@@ -44,6 +69,7 @@ def work(
 
     import pyarrow as pa  # noqa: PLC0415 - the parent imports this module too, and may never need it
 
+    from pipeline.dealing import deal_from  # noqa: PLC0415
     from pipeline.engine import BeamEngine  # noqa: PLC0415
     from transforms import progress  # noqa: PLC0415
 
@@ -55,18 +81,15 @@ def work(
 
     progress.connect(advance)
     engine = BeamEngine("apache_beam.runners.portability.fn_api_runner.FnApiRunner", options)
-    job: Job | None = None
     while True:
         try:
-            message = connection.recv()
+            job = connection.recv()
         except EOFError:
             return
-        if isinstance(message, Job):
-            job = message
-            continue
-        assert job is not None
+        assert isinstance(job, Job)
+        deal_from(_Deal(connection))
         try:
-            engine.execute(job, [message])
+            engine.execute_dealt(job)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it was, the parent decides what it means
             connection.send(str(error).removeprefix(f"{job.stage}: ") or type(error).__name__)
         else:

@@ -31,9 +31,13 @@ class Edges(PipelineVisitor):
     enter_composite_transform = _visit
 
 
-def edges_of(job):
+CREATE = ("Units/", "Worker/")  # where a graph begins
+UNITS = (WorkUnit("u", 0, "k"), WorkUnit("v", 1, "k"))
+
+
+def edges_of(job, units=UNITS):
     pipeline = beam.Pipeline("FnApiRunner")
-    build_graph(pipeline, job, [WorkUnit("u", 0, "k"), WorkUnit("v", 1, "k")])
+    build_graph(pipeline, job, units)
     edges = Edges()
     pipeline.visit(edges)
     return edges.found
@@ -45,7 +49,7 @@ def is_untyped(kind):
 
 def untyped(found):
     """Edges of our own transforms whose elements Beam would pickle. Beam's Create is typed only where it ends."""
-    return [label for label, _, _, outputs in found if not label.startswith("Units/") and any(map(is_untyped, outputs))]
+    return [label for label, _, _, outputs in found if not label.startswith(CREATE) and any(map(is_untyped, outputs))]
 
 
 def text_shuffles(found):
@@ -97,9 +101,18 @@ def test_all_jobs_are_looked_at(jobs):
 def test_every_edge_is_typed_and_no_text_is_shuffled(jobs):
     """An untyped edge would pickle a batch with its parent buffer; a shuffle would hold all the text."""
     for job in jobs.values():
-        found = edges_of(job)
-        assert untyped(found) == []
-        assert text_shuffles(found) == []
+        for units in (UNITS, None):
+            found = edges_of(job, units)
+            assert untyped(found) == []
+            assert text_shuffles(found) == []
+
+
+def test_nothing_stands_between_the_steps_of_a_worker(jobs):
+    """What a worker is dealt is done when the next unit is asked for: its graphs have no shuffle and no Flatten."""
+    for job in jobs.values():
+        found = edges_of(job, None)
+        shuffles = [label for label, name, _, _ in found if any(word in name for word in SHUFFLES)]
+        assert [label for label in shuffles if not label.startswith(CREATE)] == []
 
 
 def test_the_shuffle_of_dedup_is_typed_and_carries_no_text(tmp_path):

@@ -18,7 +18,7 @@ from pipeline.local import LocalEngine
 from tests.conftest import ROOT
 from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.processes import is_alive, servers, start
-from tests.pipeline.toy_job import graph
+from tests.pipeline.toy_job import graph, noted_graph, unfinished_graph
 from transforms.commit import load_records
 from transforms.unit import WorkUnit
 
@@ -56,6 +56,22 @@ def test_an_error_is_one_line_that_names_its_cause(tmp_path):
     assert "No space left on device" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "while running" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("options", "times"), [([], 1), (["--direct_runner_bundle_repeat=1"], 2)])
+def test_a_worker_runs_a_job_in_one_pipeline(tmp_path, options, times):
+    """Its graph is built once, not for each unit; where bundles are repeated, all of its units are."""
+    with LocalEngine(1, options, print) as engine:
+        for stage in ("toy", "toy"):  # the second job finds the worker idle
+            job = Job(stage, noted_graph, str(tmp_path))
+            engine.execute(job, units("a", "b", "c"))
+    assert (tmp_path / "notes").read_text().split() == ["graph", *["a", "b", "c"] * times] * 2
+
+
+def test_what_is_found_at_the_end_of_a_job_is_told(tmp_path):
+    """A writer that was left with an open unit says so when its bundle ends; no later job does it for this one."""
+    with LocalEngine(2, [], print) as engine, pytest.raises(RunFailed, match="toy: .*ended before the last batch"):
+        engine.execute(Job("toy", unfinished_graph, str(tmp_path)), units("a", "b", "c"))
 
 
 def test_a_worker_has_the_memory_that_it_is_given(tmp_path):

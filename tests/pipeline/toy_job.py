@@ -43,3 +43,33 @@ def write_number(unit: WorkUnit, out: str) -> None:
 def graph(units: beam.PCollection, out: str) -> None:
     """The toy stage's graph."""
     units | EachUnit(function=write_number, context=out)
+
+
+def _note(out: str, what: str) -> None:
+    with (Path(out) / "notes").open("a") as notes:
+        notes.write(f"{what}\n")
+
+
+def _write_noted(unit: WorkUnit, out: str) -> None:
+    _note(out, unit.name)
+    write_number(unit, out)
+
+
+def noted_graph(units: beam.PCollection, out: str) -> None:
+    """The same; that it is built, and what it does, are lines of a file."""
+    _note(out, "graph")
+    units | EachUnit(function=_write_noted, context=out)
+
+
+class _Unfinished(beam.DoFn):
+    def process(self, unit: WorkUnit) -> None:
+        """Let everything go well."""
+
+    def finish_bundle(self) -> None:
+        raise RuntimeError("the bundle ended before the last batch of its unit")
+
+
+def unfinished_graph(units: beam.PCollection, out: str) -> None:
+    """The same, and a step that complains at its end."""
+    units | EachUnit(function=write_number, context=out)
+    units | beam.ParDo(_Unfinished()).with_output_types(str)
