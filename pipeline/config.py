@@ -90,8 +90,8 @@ class Config(Section):
     """Determines every random choice."""
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     """Where documents come from."""
-    unit_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] = 256 << 20
-    """Size of a work unit as stored; files that are planned already keep theirs."""
+    unit_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] | None = None
+    """Size of a work unit as stored; null: a 256th of the corpus, 16 to 256 MiB. Files planned already keep theirs."""
     clean: Clean = Clean()
     """Stage one."""
     dedup: Dedup = Dedup()

@@ -78,7 +78,7 @@ class LocalEngine:
         self._workers.clear()
 
     def execute(self, job: Job, units: Sequence[WorkUnit]) -> None:
-        waiting = deque(units)
+        waiting = deque(sorted(units, key=lambda unit: -unit.bytes))  # what takes longest is not begun last
         tries = dict.fromkeys((unit.name for unit in units), 0)
         num_done = 0
         for worker in self._workers:

@@ -149,8 +149,7 @@ def _sources(output: Output) -> list[dict[str, Any]]:
     stored: dict[str, int] = {}
     for unit in output.run["plan"]["units"]:
         for part in (Slice(*values) for values in unit["slices"]):
-            size = (part.stop if part.stop >= 0 else part.size) - part.start
-            stored[part.source] = stored.get(part.source, 0) + size
+            stored[part.source] = stored.get(part.source, 0) + part.bytes
     found = []
     last = "dedup" if output.has("dedup") else "clean"
     for source in output.config["sources"]:

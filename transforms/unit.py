@@ -24,6 +24,11 @@ class Slice(NamedTuple):
     etag: str
     stream_bytes: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """Bytes as stored (compressed where the file is)."""
+        return (self.stop if self.stop >= 0 else self.size) - self.start
+
 
 class WorkUnit(NamedTuple):
     """One element of a root collection.
@@ -44,6 +49,11 @@ class WorkUnit(NamedTuple):
     def is_stream(self) -> bool:
         """Whether the unit is committed in parts."""
         return any(part.stream_bytes for part in self.slices)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes as stored; 0 for a unit that is not of files."""
+        return sum(part.bytes for part in self.slices)
 
     def part(self, number: int) -> "WorkUnit":
         """Return a part of this stream as a unit of its own, to be written and committed."""

@@ -101,12 +101,10 @@ def ours(directory: Path, corpus: str, *, workers: int) -> tuple[list[str], Path
     out = directory / "ours"
     shutil.rmtree(out, ignore_errors=True)
     clean = {"language": {"keep": ["en"]}, "quality": list(RULES), "pii": ["email", "ip"]}
-    size = sum(path.stat().st_size for path in (directory / corpus).iterdir())
     config = {
         "name": "bench",
         "output": str(out),
         "sources": [{"name": "en", "format": "jsonl", "path": str(directory / corpus / "*.jsonl")}],
-        "unit_bytes": min(256 << 20, size // 8),  # the default, or as much smaller as gives two workers four each
         "clean": clean,
         "runner": {"workers": workers},
     }

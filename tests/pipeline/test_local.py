@@ -20,7 +20,7 @@ from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.processes import is_alive, servers, start
 from tests.pipeline.toy_job import graph, noted_graph, unfinished_graph
 from transforms.commit import load_records
-from transforms.unit import WorkUnit
+from transforms.unit import Slice, WorkUnit
 
 
 def units(*names):
@@ -66,6 +66,17 @@ def test_a_worker_runs_a_job_in_one_pipeline(tmp_path, options, times):
             job = Job(stage, noted_graph, str(tmp_path))
             engine.execute(job, units("a", "b", "c"))
     assert (tmp_path / "notes").read_text().split() == ["graph", *["a", "b", "c"] * times] * 2
+
+
+def test_the_largest_units_are_dealt_first(tmp_path):
+    """A stream of hours at the end would be waited for by all workers but one; equal units keep their order."""
+    sized = [
+        WorkUnit(name, number, "key", (Slice("s", name, number, 0, 0, -1, size, ""),))
+        for number, (name, size) in enumerate([("a", 1), ("b", 5), ("c", 1), ("d", 9)])
+    ]
+    with LocalEngine(1, [], print) as engine:
+        engine.execute(Job("toy", noted_graph, str(tmp_path)), sized)
+    assert (tmp_path / "notes").read_text().split() == ["graph", "d", "b", "a", "c"]
 
 
 def test_what_is_found_at_the_end_of_a_job_is_told(tmp_path):

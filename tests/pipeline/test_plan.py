@@ -9,9 +9,11 @@ import random
 
 import pytest
 
+from pipeline import plan as plan_module
 from pipeline.errors import RunFailed, UserError
 from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
 from transforms.readers import ranges
+from transforms.readers.listing import FileEntry
 from transforms.readers.source import Source
 from transforms.readers.stream import open_path
 from transforms.schema import MAX_PARTS
@@ -47,6 +49,22 @@ def test_small_files_share_a_unit_and_large_ones_are_cut(tmp_path):
     assert [unit.name for unit in plan.units] == [f"web-{number:06d}" for number in range(5)]
     assert sum(unit.bytes for unit in plan.units) == 5 * KIB + 1300
     assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(("total", "unit"), [(1, 16 << 20), (8 << 30, 32 << 20), (1 << 40, 256 << 20)])
+def test_a_size_that_is_not_given_is_a_share_of_the_corpus(tmp_path, monkeypatch, total, unit):
+    """A 256th, within limits, of all files together: those of an earlier plan, which keep their cuts, count too."""
+    sizes = {"a.jsonl": total // 2, "b.jsonl": total // 2}
+    monkeypatch.setattr(plan_module, "list_files", lambda _: [FileEntry(*item, "") for item in sizes.items()])
+    plan = make_plan([source(tmp_path)], None)
+    assert plan == make_plan([source(tmp_path)], unit)
+    longest = max(planned.bytes for planned in plan.units)
+    assert longest == max(total // 2 * 2, 0) if total < unit else unit // 2 < longest <= unit
+
+    sizes["c.jsonl"] = 1 << 40
+    more = make_plan([source(tmp_path)], None, plan)
+    assert more.units[: len(plan.units)] == plan.units
+    assert max(planned.bytes for planned in more.units[len(plan.units) :]) == 256 << 20
 
 
 def test_a_long_file_that_cannot_be_split_is_a_stream(tmp_path):
