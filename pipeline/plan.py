@@ -23,7 +23,7 @@ from transforms.unit import Slice, WorkUnit
 
 _SHARE, _LEAST, _MOST = 256, 16 << 20, 256 << 20  # of the corpus, and bytes: a unit where its size is not given
 _LOOKS = 16  # at files at once: 90,000 of a crawl behind a server that takes 50 ms
-READ_VERSION = 3  # raised when a reader's output changes for the same bytes
+READ_VERSION = 4  # raised when a reader's output changes for the same bytes
 
 # What else finds or decodes the text of a format; Arrow's version is part of the stage's key.
 _READ_BY = {

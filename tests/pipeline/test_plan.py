@@ -12,6 +12,7 @@ import pytest
 from pipeline import plan as plan_module
 from pipeline.errors import RunFailed, UserError
 from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
+from tests.transforms.readers.reading import COMPRESS
 from transforms.readers import ranges
 from transforms.readers.listing import FileEntry
 from transforms.readers.source import Source
@@ -85,13 +86,17 @@ def test_a_long_file_that_cannot_be_split_is_a_stream(tmp_path):
     ]
 
 
-def test_a_multistream_dump_is_cut(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("form", "name", "codec"),
+    [("mediawiki", "xml.bz2", "bzip2"), ("jsonl", "gz", "gzip"), ("jsonl", "zst", "zstd"), ("jsonl", "bz2", "bzip2")],
+)
+def test_a_file_in_members_is_cut(tmp_path, monkeypatch, form, name, codec):
     """Into ranges of a quarter of unit_bytes; one of a single stream is not, and neither is looked at again."""
     noise = random.Random(3)
-    streams = [bz2.compress(noise.randbytes(100)) for _ in range(20)]
-    (tmp_path / "a.xml.bz2").write_bytes(b"".join(streams))
-    (tmp_path / "b.xml.bz2").write_bytes(bz2.compress(noise.randbytes(4 * KIB)))
-    dumps = [Source(name="wiki", format="mediawiki", path=str(tmp_path / "*.bz2"))]
+    streams = [COMPRESS[codec](noise.randbytes(100)) for _ in range(20)]
+    (tmp_path / f"a.{name}").write_bytes(b"".join(streams))
+    (tmp_path / f"b.{name}").write_bytes(COMPRESS[codec](noise.randbytes(4 * KIB)))
+    dumps = [Source(name="wiki", format=form, path=str(tmp_path / f"*.{name}"))]
     plan = make_plan(dumps, 2 * KIB)
     *ranges, stream = [unit.slices[0] for unit in plan.units]
     size = sum(map(len, streams))

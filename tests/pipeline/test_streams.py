@@ -1,4 +1,4 @@
-"""A long file that cannot be split: committed in parts while it is read, resumed inside, the same bytes in the end."""
+"""A long compressed file: committed in parts while it is read, or in ranges, resumed inside, the same in the end."""
 
 import gzip
 import json
@@ -7,8 +7,10 @@ import signal
 import time
 
 import pytest
+import zstandard
 
 from pipeline.errors import RunFailed
+from pipeline.explain import explain
 from pipeline.output import Output
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config
 from tests.pipeline.processes import start, workers
@@ -180,3 +182,34 @@ def test_a_file_that_becomes_shorter_leaves_no_part(undisturbed, tmp_path):
         assert counts(out)["clean"]["input"] == count
         seen.append(len(found))
     assert seen[1] < seen[0]
+
+
+def test_a_file_in_frames_is_cut(undisturbed, tmp_path):
+    """Its ranges have the documents of the stream, are made again one by one, and a document is found in the file."""
+    lines = gzip.decompress((undisturbed[0] / "corpus" / "long.jsonl.gz").read_bytes())
+    frames = [zstandard.compress(lines[at : at + 1000]) for at in range(0, len(lines), 1000)]
+    (tmp_path / "corpus").mkdir()
+    file, out = tmp_path / "corpus" / "a.jsonl.zst", tmp_path / "out"
+    file.write_bytes(b"".join(frames))
+    path = write_config(tmp_path, unit_bytes=len(file.read_bytes()) // 3)
+    run_stages(path, last="clean")
+    units = load_records(str(out), "clean")
+    assert sorted(units) == [f"web-{number:06d}" for number in range(13)]
+    found = [row for r in units.values() for row in read_table(str(out), r, "documents").to_pylist()]
+    committed = load_records(str(undisturbed[0] / "out"), "clean")
+    of_stream = [read_table(str(undisturbed[0] / "out"), r, "documents") for n, r in committed.items() if "long" in n]
+    assert [row["text"] for row in found] == [text for t in of_stream for text in t.column("text").to_pylist()]
+    assert counts(out)["clean"]["input"] == 250
+
+    hashes = column_hashes(out)
+    before = {file: file.stat().st_mtime_ns for file in out.glob("documents/*")}
+    (out / "units/clean/web-000005.json").unlink()
+    run_stages(path, last="clean")
+    changed = {file.stem for file, time in before.items() if file.stat().st_mtime_ns != time}
+    assert (changed, column_hashes(out)) == ({"web-000005"}, hashes)
+    for row in (found[30], found[-1]):
+        member, _, offset = row["location"].rpartition("#")[2].partition("+")
+        reader = zstandard.ZstdDecompressor().stream_reader(file.read_bytes()[int(member) :], read_across_frames=True)
+        record = json.loads(reader.read()[int(offset) :].partition(b"\n")[0])
+        assert (record["url"], record["text"]) == (row["url"], row["text"])
+        assert any(line.split() == ["location", row["location"]] for line in explain(str(out), row["doc_id"]))

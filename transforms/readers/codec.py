@@ -120,13 +120,14 @@ _GZIP_SILENT = 1 << 18  # the longest header takes 64 KiB; one with a flipped bi
 _BZIP2_START = rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"  # of a stream with blocks, of an empty one
 _XZ_START = rb"\xfd7zXZ\x00"
 _LZ4_START = rb"\x04\x22\x4d\x18"
-_ZSTD_START = rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"  # a frame, a skippable frame
+_ZSTD_FRAME = rb"\x28\xb5\x2f\xfd"  # sought at 3.7 GB/s; with an alternative, as below, at 0.1
+_ZSTD_START = _ZSTD_FRAME + rb"|[\x50-\x5f]\x2a\x4d\x18"  # or a skippable frame
 CODECS = (
     Codec("gzip", (".gz", ".gzip"), rb"\x1f\x8b\x08", _GZIP_RESTART, GzipDecoder),
     Codec("bzip2", (".bz2",), _BZIP2_START, _BZIP2_START, bz2.BZ2Decompressor),
     Codec("xz", (".xz",), _XZ_START, _XZ_START, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)),
     Codec("lz4", (".lz4",), _LZ4_START, _LZ4_START, lz4.frame.LZ4FrameDecompressor),
-    Codec("zstd", (".zst", ".zstd"), _ZSTD_START, _ZSTD_START, None),
+    Codec("zstd", (".zst", ".zstd"), _ZSTD_START, _ZSTD_FRAME, None),
 )
 START_BYTES = 10  # longest member start
 

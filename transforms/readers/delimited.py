@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from transforms.readers.lines import Cut, TooLong, lines
+from transforms.readers.lines import Cut, TooLong, line_range, lines
 from transforms.readers.rows import MAX_RECORD_BYTES, Rows, Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.unit import Slice
@@ -45,7 +45,7 @@ def read_delimited(
     csv.field_size_limit(2**31 - 1)  # of the whole process; ours is max_record_bytes
     path = readable_path(part.path)
     delimiter = _DELIMITER[source.format]
-    found = lines(part.path, start=0, stop=-1, max_bytes=max_record_bytes)
+    found = lines(line_range(part.path, 0, -1), max_bytes=max_record_bytes)
     rows = Rows()
     columns: list[str] | None = None
     is_empty = True

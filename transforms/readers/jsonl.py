@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from transforms.readers.lines import TooLong, lines
+from transforms.readers.lines import TooLong, line_range, lines
 from transforms.readers.rows import MAX_RECORD_BYTES, Rows, Wanted, broken_row, json_bytes, readable_path
 from transforms.readers.source import Source
 from transforms.unit import Slice
@@ -25,7 +25,7 @@ def read_jsonl(
     """Yield the records whose line starts in the slice, as batches of schema ROWS.
 
     Blank lines are no records. Fields other than text and url become the JSON in `metadata`. Locations are
-    `path#offset` of the line in the decompressed file.
+    `path#place` of the line, as `ByteRange` tells places.
 
     Rules of broken records: `bad_json` (no JSON, or no object), `bad_utf8` (also for a text with half a surrogate pair,
     which no UTF-8 can hold), `missing_text` (no such field, or null), `text_not_string`, `record_too_large` (value: its
@@ -37,14 +37,15 @@ def read_jsonl(
     path = readable_path(part.path)
     rows = Rows()
     empty = part.start == 0 and not 0 <= part.stop < part.size
-    for offset, line in lines(part.path, start=part.start, stop=part.stop, max_bytes=max_record_bytes):
+    stored = line_range(part.path, part.start, part.stop)
+    for offset, line in lines(stored, max_bytes=max_record_bytes):
         if wanted is not None and not wanted(offset):
             empty = False
             continue
         if not rows.fits(len(line) if isinstance(line, bytes) else 0):
             empty = False
             yield rows.take()
-        location = f"{path}#{offset}"
+        location = f"{path}#{stored.place(offset)}"
         if isinstance(line, bytes):
             _add(rows, line, location=location, source=source)
         elif isinstance(line, TooLong):

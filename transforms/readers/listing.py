@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from transforms.readers.codec import suffix_codec
-from transforms.readers.ranges import has_member
+from transforms.readers.ranges import MEMBERED, has_member
 from transforms.readers.remote import filesystem_of, is_url, told_as_os_errors
 from transforms.readers.source import Source
 from transforms.readers.warc_records import VERSION
@@ -18,11 +18,16 @@ from transforms.unit import Slice
 _ETAG_KEYS = ("ETag", "etag", "md5Hash", "blob_id", "generation", "version_id", "LastModified", "mtime", "created")
 _STREAMS = ("jsonl", "csv", "tsv", "warc", "wet", "mediawiki")
 # Compressions whose members can be read on their own, and what such a member begins with.
-_MEMBERS = {"mediawiki": (("bzip2", "gzip"), b""), "warc": (("gzip",), VERSION), "wet": (("gzip",), VERSION)}
+_MEMBERS = {
+    "jsonl": (MEMBERED, b""),
+    "mediawiki": (MEMBERED, b""),
+    "warc": (("gzip", "zstd"), VERSION),
+    "wet": (("gzip", "zstd"), VERSION),
+}
 _RATIO = 4  # of text and pages, roughly, so that a range of a compressed file makes a unit like others
-_PROBE_BYTES = (
-    16 << 20
-)  # 100 long articles, a page of a crawl that cuts none; without a member in it a file is a stream
+# How far a member is looked for; without one a file is a stream. 100 long articles, a page of a crawl that cuts none, a
+# frame of `pzstd -19`; and 4% of the shortest file that is looked at.
+_PROBE_BYTES = 8 << 20
 _WEB = ("http://", "https://")
 
 

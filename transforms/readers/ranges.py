@@ -1,28 +1,28 @@
-"""A byte range of a file, plain or cut where gzip members or bzip2 streams begin, and the places of records in it.
+"""A byte range of a file, plain or cut where gzip members, bzip2 streams or zstd frames begin, and places in it.
 
 A range of a compressed file begins with the first member that starts at its first byte or behind it, and the next range
 begins where it ends, so that ranges of any size make up the file. Of a bzip2 stream ten bytes at its start are known:
-nothing else looks like it. Of a gzip member three are, and a stored copy of another gzip file holds them, too; so what
-follows is decompressed for a stretch.
+nothing else looks like it. Of a gzip member three are, of a zstd frame four, and a stored copy of another such file
+holds them, too; so what follows is decompressed for a stretch.
 """
 
 import errno
+import io
 from bisect import bisect_right
 from collections.abc import Iterator
 
 from zlib_ng import zlib_ng
 
 from transforms.readers.codec import CHUNK_BYTES, Codec
-from transforms.readers.stream import Damage, Member, StoredBytes, codec_of, decoded, decompressed, open_path
+from transforms.readers.stream import NO_END, Damage, Member, StoredBytes, codec_of, decoded, decompressed, open_path
 
-_CODECS = ("gzip", "bzip2")
-# Deflate stores what it cannot compress in blocks of at most 64 KiB, with five bytes between them: no copy of a gzip
-# file within a member goes on longer undamaged.
+MEMBERED = ("gzip", "bzip2", "zstd")  # compressions whose members are found from the middle of a file
+# What cannot be compressed is stored in blocks with some bytes between them, of at most 64 KiB by deflate and of 128 by
+# zstd: no copy of a file within a member goes on longer undamaged.
 _PROOF_BYTES = 256 << 10
 # Asked of a server at once to look for a member. A look at a crawl, of records of 20 KB, takes 0.6 MB in 3 requests; at
 # 1 MiB 2.2 MB in 2, at 64 KiB 0.6 MB in 4.
 _BLOCK_BYTES = 128 << 10
-_NO_END = 1 << 63
 
 
 class ByteRange:
@@ -39,30 +39,33 @@ class ByteRange:
         start: first byte of the range in the file as stored.
         stop: byte behind the range, or -1 for the end of the file.
         begins: what members begin with, decompressed, that a range may begin with.
+        lead: bytes by which a range of a plain file begins and ends earlier: 1 for records that are known by the byte
+            before them.
     """
 
-    def __init__(self, path: str, start: int = 0, stop: int = -1, *, begins: bytes = b"") -> None:
-        self.end = _NO_END
+    def __init__(self, path: str, start: int = 0, stop: int = -1, *, begins: bytes = b"", lead: int = 0) -> None:
+        self.end = NO_END
         self.path = path
-        self._start, self._stop, self._begins = start, stop if stop >= 0 else _NO_END, begins
+        self.start = start
+        self._stop, self._begins, self._lead = stop if stop >= 0 else NO_END, begins, lead
         self._base = 0  # place of offset 0 in a plain file
         self._members: list[int] = []
         self._offsets: list[int] = []  # at which they begin
 
     def __iter__(self) -> Iterator[bytes | Damage]:
-        self.end = _NO_END
+        self.end = NO_END
         self._members, self._offsets = [], []
-        if self._start <= 0 and self._stop == _NO_END:
+        if self.start <= 0 and self._stop == NO_END:
             yield from decompressed(self.path)
             return
         with open_path(self.path, block_bytes=_BLOCK_BYTES) as file:
             codec = codec_of(StoredBytes(file), self.path)
             if codec is None:
-                first = self._base = self._start
-                self.end = self._stop - self._start
+                first = self._base = max(self.start - self._lead, 0)
+                self.end = self._stop - self._lead - first
             else:
-                first = _find(StoredBytes(file, self._start), codec, self._begins, self._stop) if self._start else 0
-                has_next = first >= 0 and self._stop < _NO_END
+                first = _find(StoredBytes(file, self.start), codec, self._begins, self._stop) if self.start else 0
+                has_next = first >= 0 and self._stop < NO_END
                 last = _find(StoredBytes(file, self._stop), codec, self._begins) if has_next else -1
         if codec is None:
             yield from decompressed(self.path, start=first)
@@ -74,8 +77,9 @@ class ByteRange:
         with open_path(self.path) as file:
             for item in decoded(StoredBytes(file, first), codec):
                 if isinstance(item, Member):
-                    if 0 <= last <= item.offset:
-                        self.end = min(self.end, offset)
+                    if 0 <= last <= item.offset and self.end == NO_END:
+                        # Damage may have run over the next range's first member: what this one begins is not ours.
+                        self.end = offset if item.offset == last else offset - 1
                     self._members.append(item.offset)
                     self._offsets.append(offset)
                     continue
@@ -113,16 +117,30 @@ def has_member(path: str, start: int, stop: int, *, begins: bytes) -> bool:
         raise OSError(error.errno, error.strerror, path) from None  # reading a local file tells no name
 
 
-def _find(stored: StoredBytes, codec: Codec, begins: bytes, stop: int = _NO_END) -> int:
+def _find(stored: StoredBytes, codec: Codec, begins: bytes, stop: int = NO_END) -> int:
     """Return where the next member before `stop` starts that begins as it should, or -1."""
-    while codec.name in _CODECS and stored.seek_member(codec, stop=stop):
-        if codec.name == "bzip2" or _is_member(stored.ahead(_PROOF_BYTES)[:_PROOF_BYTES], begins):
+    while codec.name in MEMBERED and stored.seek_member(codec, stop=stop):
+        if codec.name == "bzip2":
+            return stored.offset
+        data = stored.ahead(_PROOF_BYTES)[:_PROOF_BYTES]
+        if _is_gzip(data, begins) if codec.name == "gzip" else _is_zstd(data, codec, begins):
             return stored.offset
         stored.skip(1)
     return -1
 
 
-def _is_member(data: bytes, begins: bytes) -> bool:
+def _is_zstd(data: bytes, codec: Codec, begins: bytes) -> bool:
+    """Whether `data` is zstd frames, the last one perhaps cut, of which the first begins as it should."""
+    head = b""
+    for item in decoded(StoredBytes(io.BytesIO(data)), codec):
+        if isinstance(item, Damage) and item.rule != "truncated_zstd":
+            return False
+        if isinstance(item, bytes) and len(head) < len(begins):
+            head += item
+    return head.startswith(begins)
+
+
+def _is_gzip(data: bytes, begins: bytes) -> bool:
     """Whether `data` is gzip members, the last one perhaps cut, of which the first begins as it should."""
     is_first = True
     while data:

@@ -28,10 +28,13 @@ from transforms.readers.remote import is_url, open_remote
 # Bytes read at once from a compressed file. bz2 and lzma keep the output of a call that fails to themselves, so a call
 # is kept small; gzip at 64 KiB is as fast as at 256 KiB.
 _INPUT_BYTES = 1 << 16
+_SEEK_BYTES = 1 << 21  # at most, where nothing is found: a server is asked 20 times for 8 MiB, not 70
 # A member, or a file, whose output passes both is a bomb, and the rest of it is not decompressed. Text reaches 10:1,
 # logs 100:1. Deflate ends at 1032:1, but the others make a terabyte of a few MB.
 BOMB_RATIO = 1000
 BOMB_BYTES = 1 << 30
+
+NO_END = 1 << 63  # of a range that has none
 
 _TOO_MUCH_MEMORY = "decompression_memory"
 
@@ -133,12 +136,6 @@ def decoded(stored: "StoredBytes", codec: Codec) -> Iterator[bytes | Damage | Me
     return _frames(stored) if codec.decoder is None else _members(stored, codec, codec.decoder)
 
 
-def is_compressed(path: str) -> bool:
-    """True if `decompressed` would not give the bytes as stored. Opens the file."""
-    with open_path(path) as file:
-        return codec_of(StoredBytes(file), path) is not None
-
-
 def codec_of(raw: "StoredBytes", path: str) -> Codec | None:
     """Return the compression of a file that is open at its beginning, or None."""
     head = raw.ahead(START_BYTES)
@@ -186,13 +183,15 @@ class StoredBytes:
         self.offset -= len(data)
         self._ahead = data + self._ahead
 
-    def seek_member(self, codec: Codec, *, stop: int | None = None) -> bool:
+    def seek_member(self, codec: Codec, *, stop: int = NO_END) -> bool:
         """Move to the next member start; False if there is none before `stop` or the end of the file."""
-        while len(ready := self.ahead(_INPUT_BYTES)) >= START_BYTES and (stop is None or self.offset < stop):
+        num_bytes = _INPUT_BYTES
+        while len(ready := self.ahead(num_bytes)) >= START_BYTES and self.offset < stop:
             if found := re.search(codec.restart, ready, re.DOTALL):
                 self.skip(found.start())
-                return stop is None or self.offset < stop
+                return self.offset < stop
             self.skip(len(ready) - START_BYTES + 1)
+            num_bytes = max(min(2 * num_bytes, _SEEK_BYTES, stop - self.offset), _INPUT_BYTES)
         return False
 
 
@@ -289,8 +288,14 @@ def _frames(raw: StoredBytes) -> Iterator[bytes | Damage | Member]:
             if meter.file_is_bomb or not raw.seek_member(codec):
                 return
         except _EndError:
-            yield Damage("truncated_zstd", raw.offset + len(raw.ahead(0)))
-            return
+            end = raw.offset + len(raw.ahead(0))
+            raw.skip(1)
+            if not raw.seek_member(codec):
+                yield Damage("truncated_zstd", end)
+                return
+            if fresh:  # it is cut, and took the next one for its own
+                yield Damage("corrupt_zstd", start, between=is_first)
+                fresh = False
         except (zstandard.ZstdError, DecodeError) as error:
             if fresh:
                 rule = _TOO_MUCH_MEMORY if isinstance(error, DecodeError) else "corrupt_zstd"

@@ -13,9 +13,11 @@ def served(handler):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # a test that fails would else wait for it for ever
+            server.shutdown()
+            thread.join()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

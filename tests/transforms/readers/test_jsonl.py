@@ -14,7 +14,7 @@ from tests.reference.jsonl import records
 from tests.transforms.readers.reading import COMPRESS, SUFFIX, read, source_of, texts_and_rules, whole
 from transforms.readers.dispatch import read_slice
 from transforms.readers.jsonl import read_jsonl
-from transforms.readers.lines import Cut, TooLong, lines
+from transforms.readers.lines import Cut, TooLong, line_range, lines
 from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, Rows
 from transforms.unit import Slice
 
@@ -175,7 +175,7 @@ def test_line_without_end_is_not_held(tmp_path):
     path = write(tmp_path, b'{"text": "' + b"x" * 64_000_000, "x.jsonl")
     tracemalloc.start()
     try:
-        ((offset, line),) = lines(str(path), start=0, stop=-1, max_bytes=2_000_000)
+        ((offset, line),) = lines(line_range(str(path), 0, -1), max_bytes=2_000_000)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -248,10 +248,11 @@ def test_lines_of_a_range(tmp_path_factory, data, start, stop, limit):
     expected, offset = [], 0
     for line in data.split(b"\n"):
         if start <= offset < min(end, len(data)):
-            expected.append((offset, line if len(line) <= limit else len(line)))
+            expected.append((str(offset), line if len(line) <= limit else len(line)))
         offset += len(line) + 1
-    found = lines(str(path), start=start, stop=stop, max_bytes=limit)
-    assert [(at, line.num_bytes if isinstance(line, TooLong) else line) for at, line in found] == expected
+    part = line_range(str(path), start, stop)
+    found = lines(part, max_bytes=limit)
+    assert [(part.place(at), line.num_bytes if isinstance(line, TooLong) else line) for at, line in found] == expected
 
 
 def test_lines_say_where_they_were_cut(tmp_path):
@@ -261,7 +262,7 @@ def test_lines_say_where_they_were_cut(tmp_path):
     compressor = zlib.compressobj(wbits=31)
     stored = compressor.compress(b"one\ntwo") + compressor.flush(zlib.Z_SYNC_FLUSH)
     path = write(tmp_path, stored, "x.gz")
-    (first, second) = lines(str(path), start=0, stop=-1, max_bytes=100)
+    (first, second) = lines(line_range(str(path), 0, -1), max_bytes=100)
     assert first == (0, b"one")
     assert second[0] == 4
     assert isinstance(second[1], Cut)

@@ -196,13 +196,21 @@ def test_hub_paths_are_pinned(monkeypatch):
 
 
 def test_what_can_be_split():
-    """Plain JSON Lines and Parquet have ranges, dumps and crawls in members may; one-document files have none."""
-    assert is_splittable(source_of("x"), "a.jsonl")
-    assert not is_splittable(source_of("x"), "a.jsonl.gz")
-    assert not is_splittable(source_of("x"), "https://host/a.jsonl")
-    assert is_splittable(source_of("x", "parquet"), "a.parquet")
-    assert not is_splittable(source_of("x", "text"), "a.txt")
+    """Plain JSON Lines and Parquet have ranges, what is compressed in members may; one-document files have none."""
     for form, name, expected in (
+        ("jsonl", "a.jsonl", True),
+        ("jsonl", "https://host/a.jsonl", False),
+        ("jsonl", "a.jsonl.gz", True),
+        ("jsonl", "https://host/a.jsonl.gz", True),
+        ("jsonl", "a.jsonl.bz2", True),
+        ("jsonl", "a.jsonl.zst", True),
+        ("jsonl", "a.jsonl.xz", False),
+        ("jsonl", "a.jsonl.lz4", False),
+        ("csv", "a.csv.gz", False),
+        ("csv", "a.csv", False),
+        ("parquet", "a.parquet", True),
+        ("text", "a.txt", False),
+        ("text", "a.txt.gz", False),
         ("mediawiki", "a.xml", True),
         ("mediawiki", "a.xml.bz2", True),
         ("mediawiki", "https://host/a.xml.bz2", True),
@@ -211,7 +219,8 @@ def test_what_can_be_split():
         ("warc", "a.warc.gz", True),
         ("wet", "s3://bucket/a.wet.gz", True),
         ("warc", "a.warc", False),
-        ("warc", "a.warc.zst", False),
+        ("warc", "a.warc.zst", True),
+        ("warc", "a.warc.bz2", False),
     ):
         assert is_splittable(source_of("x", form), name) == expected, name
 

@@ -9,11 +9,12 @@ import re
 import zlib
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.transforms.readers.reading import source_of, texts_and_rules, whole
-from tests.transforms.readers.test_streams import mediawiki, warc
+from tests.transforms.readers.reading import SUFFIX, source_of, texts_and_rules, whole
+from tests.transforms.readers.test_streams import jsonl, mediawiki, warc
 from transforms.readers import ranges
 from transforms.readers.dispatch import read_slice
 from transforms.readers.ranges import ByteRange, has_member
@@ -49,17 +50,35 @@ def records(data):
     return [found.start() for found in re.finditer(rb"WARC/1.0\r\n", data)] + [len(data)]
 
 
+def in_zstd(data):
+    """Frames as pzstd writes them: behind a skippable one."""
+    return b"\x50\x2a\x4d\x18\4\0\0\0size" + zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+def places(data, step):
+    """Cuts that know nothing of lines."""
+    return [*range(0, len(data), step), len(data)]
+
+
 WIKI, WIKI_CUTS = pages(60)
 WARC = warc(60)
+LINES = jsonl(120)
 FILES = {
+    "lines in gzip": ("jsonl", compressed(LINES, places(LINES, 300), in_gzip)),
+    "lines in bgzip": ("jsonl", [*compressed(LINES, places(LINES, 70), in_gzip), in_gzip(b"")]),
+    "lines in bzip2": ("jsonl", compressed(LINES, places(LINES, 400), bz2.compress)),
+    "lines in zstd": ("jsonl", compressed(LINES, places(LINES, 350), in_zstd)),
+    "lines in files": ("jsonl", [in_zstd(line + b"\n") for line in LINES.split(b"\n")]),
     "multistream": ("mediawiki", compressed(WIKI, WIKI_CUTS, bz2.compress)),
     "pbzip2": ("mediawiki", compressed(WIKI, anywhere(WIKI), bz2.compress)),
     "pages in gzip": ("mediawiki", compressed(WIKI, anywhere(WIKI), in_gzip)),
     "plain": ("mediawiki", compressed(WIKI, anywhere(WIKI), bytes)),
     "records": ("wet", compressed(WARC, records(WARC), in_gzip)),
+    "records in zstd": ("wet", compressed(WARC, records(WARC), in_zstd)),
     "three records": ("wet", compressed(WARC, [*records(WARC)[::3], len(WARC)], in_gzip)),
 }
 NAMES = {"multistream": "x.xml.bz2", "pbzip2": "x.xml.bz2", "plain": "x.xml"}
+BEGINS = (b"<page>", b"WARC/1.0\r\n", b'{"text"', b"{broken")
 
 
 def rows_of(path, form, start=0, stop=-1):
@@ -86,13 +105,20 @@ def stored(request, tmp_path_factory):
     return path, form, rows, {}
 
 
+def unzstd(data):
+    return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
+
+
+DECOMPRESS = {b"BZ": bz2.decompress, b"\x1f": gzip.decompress, b"\x50": unzstd}
+
+
 def content_at(path, place):
     """Return the bytes at a place of a location."""
     data = path.read_bytes()
     member, _, offset = place.rpartition("+")
     if member:
         member_data = data[int(member) :]
-        data = bz2.decompress(member_data) if data[:2] == b"BZ" else gzip.decompress(member_data)
+        data = next(decompress for magic, decompress in DECOMPRESS.items() if data.startswith(magic))(member_data)
     return data[int(offset) :]
 
 
@@ -109,7 +135,42 @@ def test_ranges_are_the_file(stored, data):
         for number, row in enumerate(found):
             place = row["location"].rpartition("#")[2]
             assert places.setdefault(number, place) == place
-            assert content_at(path, place).startswith((b"<page>", b"WARC/1.0\r\n"))
+            assert content_at(path, place).startswith(BEGINS)
+
+
+COMPRESS = {"gzip": in_gzip, "bzip2": bz2.compress, "zstd": in_zstd}
+HURT = {
+    "zeros": lambda member: member[: len(member) // 2] + bytes(8) + member[len(member) // 2 + 8 :],
+    "noise": lambda member: member[:10] + b"\xff" * (len(member) - 10),
+    "cut": lambda member: member[: len(member) // 2],
+    "junk": lambda member: FOREIGN[:50] + member,
+    "checksum": lambda member: member[:-5] + bytes([member[-5] ^ 1]) + member[-4:],
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), codec=st.sampled_from(sorted(COMPRESS)), hurt=st.sampled_from([None, None, *sorted(HURT)]))
+def test_lines_of_any_members_in_any_ranges(tmp_path_factory, data, codec, hurt):
+    """Members end within lines and between them, are empty or shorter than a line, one is damaged: as read whole."""
+    words = data.draw(st.lists(st.integers(0, 60), min_size=1, max_size=30))
+    content = b"".join(b'{"text": "%d %s"}\n' % (number, b"x" * length) for number, length in enumerate(words))
+    content += data.draw(st.sampled_from([b"", b"\n\n", b'{"text": "end"}', b"no json"]))
+    at_lines = [found.end() for found in re.finditer(rb"\n", content)]
+    anywhere = st.one_of(st.integers(0, len(content)), st.sampled_from(at_lines))
+    cuts = sorted(data.draw(st.lists(anywhere, max_size=20)))
+    members = compressed(content, [0, *cuts, len(content)], COMPRESS[codec])
+    if hurt:
+        number = data.draw(st.integers(0, len(members) - 1))
+        members[number] = HURT[hurt](members[number])
+    path = tmp_path_factory.mktemp("members") / f"x.jsonl{SUFFIX[codec]}"
+    path.write_bytes(b"".join(members))
+    expected = rows_of(path, "jsonl")
+    starts = list(itertools.accumulate(map(len, members)))
+    size = starts[-1]
+    near = st.builds(lambda start, by: min(max(start + by, 1), size - 1), st.sampled_from(starts), st.integers(-1, 1))
+    stops = data.draw(st.lists(st.one_of(st.integers(1, size - 1), near), max_size=8, unique=True).map(sorted))
+    found = [row for rows in ranges_of(path, "jsonl", [0, *stops, size]) for row in rows]
+    assert without_place(found) == without_place(expected)
 
 
 @pytest.mark.parametrize("name", ["multistream", "records"])
@@ -143,7 +204,7 @@ def test_damage_costs_its_member(tmp_path, monkeypatch, name, kind, hurt):
         assert [row["rule"] for row in rows if re.match("corrupt|truncated_[gb]", row["rule"] or "")]
 
 
-@pytest.mark.parametrize("name", ["multistream", "pbzip2"])
+@pytest.mark.parametrize("name", ["multistream", "pbzip2", "lines in bzip2"])
 @pytest.mark.parametrize("hurt", [[9], [9, 10], [7, 9], [-1]])
 def test_damage_where_a_range_begins_is_told_once(tmp_path, name, hurt):
     """Whether or not a page goes on into it, and however many ranges begin with damage: as read whole."""
@@ -160,6 +221,25 @@ def test_damage_where_a_range_begins_is_told_once(tmp_path, name, hurt):
     for cut in ([*starts], [*range(0, starts[-1], 50), starts[-1]], *cuts[6:11], cuts[-1]):
         found = [row for rows in ranges_of(path, form, cut) for row in rows]
         assert without_place(found) == expected
+
+
+def test_members_that_damage_ran_over_belong_to_the_next_range(tmp_path):
+    """A block that is cut takes what follows for its own; the next range begins there, and no line comes twice."""
+    long, short = (b'{"text": "%s"}\n' % (b"x" * length) for length in (200_000, 7))
+    stored = zlib.compressobj(0, wbits=31)
+    block = stored.compress(long * 2) + stored.flush()
+    lines = [b'{"text": "line %d"}\n' % number for number in range(3000)]
+    members = [in_gzip(short), block[:300_000], *map(in_gzip, lines)]
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(b"".join(members))
+    size, cut = path.stat().st_size, sum(map(len, members[:2]))
+    whole_file = texts_and_rules(rows_of(path, "jsonl"))
+    found = texts_and_rules([row for rows in ranges_of(path, "jsonl", [0, cut, size]) for row in rows])
+    texts = [text for text in found if text.startswith("line")]
+    assert len(whole_file) < 2990
+    # The first belongs to the range before, as it began behind the last byte of that, and is lost with what ran over it.
+    assert texts == [f"line {number}" for number in range(1, 3000)]
+    assert [text for text in found if text.startswith("<corrupt")] == ["<corrupt_gzip>"]
 
 
 def without(members, number):

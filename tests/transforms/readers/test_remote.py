@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.transforms.readers.reading import read, source_of, texts_and_rules
+from tests.transforms.readers.reading import COMPRESS, read, source_of, texts_and_rules
 from tests.transforms.readers.servers import COMMIT, Hub, NoRanges, Quiet, Ranges, answering, counting, served
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
@@ -241,25 +241,31 @@ BETWEEN = random.Random(1).randbytes(1_500_000).replace(b"<", b" ")  # what fssp
 DUMP = b"".join(map(bz2.compress, [b"<mediawiki>\n", *PAGES[:20], BETWEEN, *PAGES[20:]]))
 
 
-def ranges_of(path):
-    """Return how many ranges a dump at an address is cut into, and its articles."""
-    unit_bytes = len(DUMP) - 1  # a range is a quarter of it
-    source = source_of(path, "mediawiki")
+NOISE = [random.Random(text).randbytes(9000).hex() for text in TEXTS]
+RECORDS = "".join(f'{{"text": "{text}", "n": "{noise}"}}\n' for text, noise in zip(TEXTS, NOISE, strict=True)).encode()
+MEMBERS = b"".join(COMPRESS["zstd"](RECORDS[at : at + 7000]) for at in range(0, len(RECORDS), 7000))
+
+
+def ranges_of(path, form="mediawiki"):
+    """Return how many ranges a file at an address is cut into, and its texts."""
+    source = source_of(path, form)
     (entry,) = list_files(source)
+    unit_bytes = entry.size - 1  # a range is a quarter of it
     parts = slices(source, entry, file=0, unit_bytes=unit_bytes)
-    return len(parts), texts_and_rules(read(path, "mediawiki", unit_bytes=unit_bytes))
+    return len(parts), texts_and_rules(read(path, form, unit_bytes=unit_bytes))
 
 
 def test_ranges_of_a_dump_behind_a_server(tmp_path, bucket):
-    """A dump is cut at its streams in a bucket and on the web, but for a server that knows no ranges."""
+    """A dump, or lines in frames, is cut in a bucket and on the web, but for a server that knows no ranges."""
     pytest.importorskip("aiohttp")
-    bucket.pipe("bucket/x.xml.bz2", DUMP)
-    assert ranges_of("s3://bucket/x.xml.bz2") == (5, TEXTS)
-    (tmp_path / "x.xml.bz2").write_bytes(DUMP)
-    for handler, expected in ((Ranges, 5), (Quiet, 1), (NoRanges, 1)):
-        with served(functools.partial(handler, directory=tmp_path)) as address:
-            fsspec.filesystem("http").clear_instance_cache()
-            assert ranges_of(f"{address}/x.xml.bz2") == (expected, TEXTS)
+    for name, form, data in (("x.xml.bz2", "mediawiki", DUMP), ("x.jsonl.zst", "jsonl", MEMBERS)):
+        bucket.pipe(f"bucket/{name}", data)
+        assert ranges_of(f"s3://bucket/{name}", form) == (5, TEXTS)
+        (tmp_path / name).write_bytes(data)
+        for handler, expected in ((Ranges, 5), (Quiet, 1), (NoRanges, 1)):
+            with served(functools.partial(handler, directory=tmp_path)) as address:
+                fsspec.filesystem("http").clear_instance_cache()
+                assert ranges_of(f"{address}/{name}", form) == (expected, TEXTS)
 
 
 def test_a_look_at_a_crawl_is_short(tmp_path):
@@ -274,6 +280,20 @@ def test_a_look_at_a_crawl_is_short(tmp_path):
         assert has_member(f"{address}/x.warc.gz", 1_000_001, 2_000_000, begins=b"WARC/1.0")
     assert len(asked) <= 3
     assert sum(asked) <= 600_000
+
+
+def test_a_look_at_one_long_member_is_bounded(tmp_path):
+    """What is asked of a server about a file that is then read as a stream: 4% of the shortest that is looked at."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "x.jsonl.gz").write_bytes(COMPRESS["gzip"](random.Random(3).randbytes(24 << 20)))
+    asked = []
+    with served(functools.partial(counting(asked), directory=tmp_path)) as address:
+        fsspec.filesystem("http").clear_instance_cache()
+        source = source_of(f"{address}/x.jsonl.gz")
+        (part,) = slices(source, list_files(source)[0], file=0, unit_bytes=16 << 20)
+    assert part.stream_bytes == 16 << 20
+    assert len(asked) <= 20
+    assert sum(asked) <= 11 << 20
 
 
 def test_a_server_that_fails_while_a_dump_is_looked_at(tmp_path):
