@@ -49,12 +49,12 @@ def _load() -> None:
         import pyarrow as pa  # noqa: PLC0415
 
         from pipeline.errors import quiet_beam  # noqa: PLC0415
-        from transforms.kernels.jit import wide  # noqa: PLC0415
+        from transforms.kernels.jit import ready  # noqa: PLC0415
 
         quiet_beam()
         importlib.import_module("apache_beam.runners.portability.fn_api_runner")
         pa.array(np.zeros(1))  # looks for pandas once, and would in each worker
-        wide(0)  # the first call of any kernel makes numba fill its own tables: 0.2 s and 40 MB
+        ready()  # the first call of any kernel makes numba fill its own tables: 0.2 s and 40 MB
     finally:
         sys.meta_path.remove(missing)
         logging.getLogger().removeHandler(silent)

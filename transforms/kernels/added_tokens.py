@@ -6,7 +6,7 @@ Shapes: M bytes, S slots of a trie, A added tokens.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing, inlined
+from transforms.kernels.jit import inlined, part
 from transforms.kernels.trie import START
 
 _U = np.uint64
@@ -27,7 +27,7 @@ def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray
     return int(best)
 
 
-@borrowing
+@part
 def next_added(
     bytes_M: NDArray[np.uint8],
     start: int,

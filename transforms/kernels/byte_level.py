@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.added_tokens import next_added
-from transforms.kernels.jit import inlined, kernel
+from transforms.kernels.jit import allocating_part, inlined, kernel
 from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
@@ -123,7 +123,7 @@ def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2
             right = int(token_K4[_U(right), 0])
 
 
-@kernel
+@allocating_part
 def _words(
     bytes_M: NDArray[np.uint8],
     start: int,

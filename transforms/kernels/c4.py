@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import SPACE
-from transforms.kernels.jit import borrowing, wide
+from transforms.kernels.jit import borrowing, part, wide
 from transforms.kernels.lexicon import (
     CHARS,
     FLAGS,
@@ -72,7 +72,7 @@ _POLICY_M, _POLICY_N1 = _phrases(
 _CITATION_M, _CITATION_N1 = _phrases(b"[edit]", b"[citation needed]")
 
 
-@borrowing
+@part
 def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, white_end: bool, rows_R: NDArray[np.int32]) -> int:
     """Return the number of sentences of a line that is not empty, as spaCy's sentencizer counts.
 
@@ -91,7 +91,7 @@ def _sentences(tokens_T: NDArray[np.int32], first: int, count: int, white_end: b
     return sentences + (ended and white_end)
 
 
-@borrowing
+@part
 def _any_phrase(
     text: NDArray[np.uint8], start: int, stop: int, phrases_M: NDArray[np.uint8], phrases_N1: NDArray[np.int64]
 ) -> bool:
@@ -101,7 +101,7 @@ def _any_phrase(
     return False
 
 
-@borrowing
+@part
 def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: int) -> int:
     """Copy a line to text[o:] without `[12]`, `[]`, `[edit]` and `[citation needed]`; return the end of the copy."""
     i = start
@@ -127,7 +127,7 @@ def _copy_without_citations(text: NDArray[np.uint8], start: int, stop: int, o: i
     return o
 
 
-@borrowing
+@part
 def _num_words(text: NDArray[np.uint8], start: int, stop: int, enough: float, flags_C: NDArray[np.uint16]) -> int:
     """Return the number of runs without white space, or one that is not below `enough`."""
     words, i, inside = 0, start, False
@@ -140,7 +140,7 @@ def _num_words(text: NDArray[np.uint8], start: int, stop: int, enough: float, fl
     return words
 
 
-@borrowing
+@part
 def _has_end_mark(text: NDArray[np.uint8], start: int, stop: int, apostrophe: bool) -> bool:
     """Whether a line ends with `.`, `?`, `!`, `"` or, if asked for, an apostrophe, and not with three full stops."""
     if start == stop:
@@ -151,7 +151,7 @@ def _has_end_mark(text: NDArray[np.uint8], start: int, stop: int, apostrophe: bo
     return last == 0x3F or last == 0x21 or last == 0x22 or (apostrophe and last == 0x27)  # noqa: PLR1714
 
 
-@borrowing
+@part
 def cut_lines(
     lexicon: Lexicon,
     text: NDArray[np.uint8],

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import AFFIX, ALONE, ALPHA, COMBINING, CURRENCY_SIGN, HOST, PREFIX
 from transforms.kernels.english import EXCEPTIONS
-from transforms.kernels.jit import borrowing, kernel, wide
+from transforms.kernels.jit import allocating_part, part, wide
 from transforms.kernels.lexicon import (
     CHARS,
     FIRST,
@@ -37,7 +37,7 @@ assert _LONGEST_EXCEPTION < 16  # bits of lengths_F
 _U = np.uint64
 
 
-@borrowing
+@part
 def _may_be_exception(lengths_F: NDArray[np.uint16], codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     """Whether an exception begins and ends like characters `start` to `stop` of a chunk and is as long."""
     if not 0 < stop - start <= _LONGEST_EXCEPTION:
@@ -45,7 +45,7 @@ def _may_be_exception(lengths_F: NDArray[np.uint16], codes_K: NDArray[np.int32],
     return lengths_F[exception_pair(codes_K[start], codes_K[stop - 1])] >> (stop - start) & 1 != 0
 
 
-@borrowing
+@part
 def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.int64], start: int, stop: int) -> int:
     """Return the row of an exception that characters `start` to `stop` of a chunk are, or -1."""
     first, last = places_K1[start], places_K1[stop]
@@ -54,13 +54,13 @@ def _exception(lexicon: Lexicon, text: NDArray[np.uint8], places_K1: NDArray[np.
     return row if row >= 0 and lexicon.rows_R[row, FLAGS] & IS_EXCEPTION else -1
 
 
-@borrowing
+@part
 def _is_plain(code: int, flags: int) -> bool:
     """Whether a character is a letter or digit of ASCII: few prefixes and suffixes, and no infix, begin with one."""
     return code < 0x80 and flags & HOST != 0
 
 
-@borrowing
+@part
 def _pieces(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -153,7 +153,7 @@ def _pieces(
     return left
 
 
-@borrowing
+@part
 def _pieces_by_character(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -186,7 +186,7 @@ def _pieces_by_character(
     return pieces
 
 
-@borrowing
+@part
 def _merge(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -228,7 +228,7 @@ def _merge(
     return found
 
 
-@borrowing
+@part
 def learn(lexicon: Lexicon, text: NDArray[np.uint8], start: int, size: int, state: np.uint64) -> int:
     """Enter the chunk text[start:start + size] with hash `state`, split it and return its row.
 
@@ -239,7 +239,7 @@ def learn(lexicon: Lexicon, text: NDArray[np.uint8], start: int, size: int, stat
     return full if full < 0 else row
 
 
-@borrowing
+@part
 def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
     """Split the chunk at text[start:] and fill its row; return 0, or a negative number if an array is full."""
     if lexicon.rows_R[_U(row), CHARS] > len(lexicon.splitting.codes_K):
@@ -247,7 +247,7 @@ def split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> in
     return _split(lexicon, text, start, row, lexicon.splitting)
 
 
-@kernel
+@allocating_part
 def _split_long(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int) -> int:
     chars = lexicon.rows_R[row, CHARS]
     splitting = Splitting(
@@ -261,7 +261,7 @@ def _split_long(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int)
     return _split(lexicon, text, start, row, splitting)
 
 
-@borrowing
+@part
 def _split(lexicon: Lexicon, text: NDArray[np.uint8], start: int, row: int, splitting: Splitting) -> int:
     rows_R, tokens_T, flags_C = lexicon.rows_R, lexicon.tokens_T, lexicon.flags_C
     chars, stop = wide(rows_R[row, CHARS]), start + rows_R[row, LENGTH]

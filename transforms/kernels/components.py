@@ -10,7 +10,7 @@ Shapes: N documents, L edges, C components of two or more, M members of those, K
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 from transforms.kernels.likeness import likeness
 
 SURVIVORS = 64  # survivors of one component that a further member is compared with
@@ -197,7 +197,7 @@ def choose_survivors(
             _trim(head_M, next_M, count_M, root)
 
 
-@kernel
+@part
 def _merge(
     head_M: NDArray[np.uint32], next_M: NDArray[np.uint32], count_M: NDArray[np.uint32], keep: int, drop: int
 ) -> None:
@@ -220,7 +220,7 @@ def _merge(
     _trim(head_M, next_M, count_M, keep)
 
 
-@kernel
+@part
 def _trim(head_M: NDArray[np.uint32], next_M: NDArray[np.uint32], count_M: NDArray[np.uint32], root: int) -> None:
     """Forget the survivors after the first one until SURVIVORS are left."""
     while count_M[root] > SURVIVORS:
@@ -229,7 +229,7 @@ def _trim(head_M: NDArray[np.uint32], next_M: NDArray[np.uint32], count_M: NDArr
         count_M[root] -= np.uint32(1)
 
 
-@kernel
+@part
 def _root(parent_N: NDArray[np.uint32], member: int) -> int:
     """Return the root of `member`, halving the path."""
     while parent_N[member] != member:

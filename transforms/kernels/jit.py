@@ -2,11 +2,11 @@
 
 Every kernel is a module-level function over C-contiguous numpy arrays that its caller allocated. `nogil` lets threads
 overlap kernels; `cache` keeps the machine code on disk, so a second process starts in milliseconds (`gristmill warm`
-fills it). No fastmath: results must not depend on the instruction set.
+fills it). No fastmath: results must not depend on the instruction set. What only kernels call is a `part`.
 
-numba inlines kernels of one file into those of another, but compares only a kernel's own file with its cache: after an
+A kernel holds the code of parts from other files, but numba compares only a kernel's own file with its cache: after an
 update of the one the other would run old code, and did (it wrote past an array). So the cache is a directory for each
-state of all kernel files together, 34 MB. What no process has begun with for a month is deleted when a new state comes;
+state of all kernel files together, 20 MB. What no process has begun with for a month is deleted when a new state comes;
 sooner would take it from a process that runs.
 """
 
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 import numba
+
+from transforms.kernels.parts import Kernel, Part
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -61,27 +63,47 @@ numba.config.CACHE_DIR = CACHE_DIRECTORY
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile `function` with numba, keeping its type for mypy."""
-    return cast("Callable[_P, _R]", numba.njit(nogil=True, cache=True, _nrt=True)(function))
+    return _compiled(function, Kernel, cache=True, _nrt=True)
+
+
+def borrowing(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a kernel that allocates no array and returns none.
+
+    The arrays are its caller's, so it counts no references: a fifth of the quality rules on new text.
+    """
+    return _compiled(function, Kernel, cache=True, _nrt=False)
+
+
+def part(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a step of kernels, which Python cannot call; it allocates no array and counts no references."""
+    return _compiled(function, Part, no_cpython_wrapper=True, _nrt=False)
+
+
+def allocating_part(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile a step of kernels, which Python cannot call, that makes arrays."""
+    return _compiled(function, Part, no_cpython_wrapper=True, _nrt=True)
 
 
 def inlined(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile a small function into every kernel that calls it; for the inner steps of loops.
 
-    A call of another kernel is a call through a pointer once that one comes from the cache, and counts a reference of
-    each array, atomically: 10 to 20 ns.
+    numba does it before it knows types, so each place of a call costs as much to compile as a part.
     """
     return cast("Callable[_P, _R]", numba.njit(nogil=True, inline="always")(function))
 
 
-def borrowing(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile a kernel that allocates no array and returns none, for steps too large to be inlined.
-
-    The arrays are its caller's, so it counts no references: a fifth of the quality rules on new text.
-    """
-    return cast("Callable[_P, _R]", numba.njit(nogil=True, cache=True, _nrt=False)(function))
+def _compiled(function: Callable[_P, _R], pipeline: type, **options: bool) -> Callable[_P, _R]:
+    compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=pipeline, **options)(function)
+    return cast("Callable[_P, _R]", compiled)
 
 
 @borrowing
+def ready() -> int:
+    """Return 0: the first call of any kernel makes numba fill its own tables."""
+    return 0
+
+
+@part
 def wide(number: int) -> int:
     """Return an int32 or a literal as int64: a kernel that is called with several types is compiled for each."""
     return number + 0

@@ -20,7 +20,7 @@ Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH)
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing, inlined, kernel
+from transforms.kernels.jit import inlined, kernel, part
 from transforms.kernels.loads import prefetch, sum_rows
 from transforms.kernels.utf8 import code_point
 
@@ -53,7 +53,7 @@ def _in_address(byte: int) -> bool:
     return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or 0x2D <= byte <= 0x2E or byte == 0x5F
 
 
-@borrowing
+@part
 def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the end of the http(s) URL at `start`, or `start` if there is none."""
     i = start
@@ -76,7 +76,7 @@ def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
     return i if i > body else start
 
 
-@borrowing
+@part
 def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
     """Return first and last + 1 byte of the first mail address at or after `start`, or `(stop, stop)`."""
     at = start
@@ -94,7 +94,7 @@ def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, 
     return stop, stop
 
 
-@borrowing
+@part
 def _characters(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -151,7 +151,7 @@ def _row(key: np.uint64, slots_S: NDArray[np.uint64], shift: np.uint64) -> int:
         slot = (slot + _U(1)) & mask
 
 
-@borrowing
+@part
 def _read(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -193,7 +193,7 @@ def _read(
     return MAX_WINDOWS
 
 
-@borrowing
+@part
 def _add_posterior(
     sums_L: NDArray[np.int32],
     weight: int,
@@ -215,7 +215,7 @@ def _add_posterior(
         votes_L[l] += weight * odds_L[l] / norm
 
 
-@borrowing
+@part
 def _n_grams(
     padded: NDArray[np.uint16],
     bounds: NDArray[np.int64],
@@ -259,7 +259,7 @@ def _n_grams(
         first, bounds[w + 1] = stop, grams
 
 
-@borrowing
+@part
 def _look_up(
     keys_K: NDArray[np.uint64],
     start: int,
@@ -287,7 +287,7 @@ def _look_up(
     return hits
 
 
-@borrowing
+@part
 def _vote(
     keys_K: NDArray[np.uint64],
     bounds: NDArray[np.int64],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
-from transforms.kernels.jit import borrowing
+from transforms.kernels.jit import borrowing, part
 from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import eight_bytes
 
@@ -68,14 +68,14 @@ class Lexicon(NamedTuple):
     splitting: Splitting
 
 
-@borrowing
+@part
 def hash_step(state: np.uint64, word: np.uint64) -> np.uint64:
     """Return the hash after eight more bytes: one multiplication, and a bijection of `word`."""
     state = (state ^ word) * _PRIME
     return state ^ (state >> _U(32))
 
 
-@borrowing
+@part
 def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     """Return the hash of some bytes, eight at a time; up to eight bytes never collide with others of their length."""
     state, word, i = _BASIS, _U(0), start
@@ -92,7 +92,7 @@ def hash_bytes(text: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     return state
 
 
-@borrowing
+@part
 def find(
     rows_R: NDArray[np.int32],
     bytes_A: NDArray[np.uint8],
@@ -126,7 +126,7 @@ def find(
         slot = (slot + _U(1)) & mask
 
 
-@borrowing
+@part
 def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, state: np.uint64) -> int:
     """Return the row of a string, a new one if need be; a negative number if an array is full."""
     row = find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, start, length, state)
@@ -156,13 +156,13 @@ def intern(lexicon: Lexicon, text: NDArray[np.uint8], start: int, length: int, s
     return row
 
 
-@borrowing
+@part
 def lower(byte: int) -> int:
     """Return an ASCII letter in lower case, and any other byte as it is."""
     return byte | 0x20 if 0x41 <= byte <= 0x5A else byte
 
 
-@borrowing
+@part
 def contains(text: NDArray[np.uint8], start: int, stop: int, needle: NDArray[np.uint8]) -> bool:
     """Whether `needle` (lower case) is in the bytes, whatever the case of their ASCII letters."""
     for i in range(start, stop - len(needle) + 1):
@@ -184,7 +184,7 @@ for _suspect in _SUSPECTS:
         _SUSPECT_LENGTH[_letter] = len(_suspect)
 
 
-@borrowing
+@part
 def _describe(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
     """Return the number of characters of a string, and its flags."""
     chars = dots = flags = 0
@@ -230,7 +230,7 @@ def _describe(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[n
     return chars, flags
 
 
-@borrowing
+@part
 def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
     """Write a chunk's tokens, which stand at `first` in tokens_T, and their sums to its row."""
     rows_R = lexicon.rows_R
@@ -251,7 +251,7 @@ def summarise(lexicon: Lexicon, row: int, first: int, count: int) -> None:
     chunk[CHUNK_FLAGS] = flags
 
 
-@borrowing
+@part
 def exception_pair(first: int, last: int) -> int:
     """Return the place in `lengths_F` of strings that begin and end with these characters."""
     return (first & 0x7F) << 7 | (last & 0x7F)

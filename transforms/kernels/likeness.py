@@ -6,10 +6,10 @@ Shapes: M documents, K permutations, S shingles, L pairs.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 
 
-@kernel
+@part
 def likeness(
     a: int, b: int, sig_MK: NDArray[np.uint32], starts_M1: NDArray[np.int64], shingle_S: NDArray[np.uint64]
 ) -> float:

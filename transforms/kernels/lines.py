@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import SPACE
 from transforms.kernels.chunks import learn
-from transforms.kernels.jit import borrowing, inlined, wide
+from transforms.kernels.jit import inlined, part, wide
 from transforms.kernels.lexicon import (
     CHUNK_FLAGS,
     COLUMNS,
@@ -95,7 +95,7 @@ class Units(NamedTuple):
     flags_L: NDArray[np.int32]
 
 
-@borrowing
+@part
 def _wide_space(text: NDArray[np.uint8], i: int, stop: int, flags_C: NDArray[np.uint16]) -> tuple[int, int]:
     """Return code point and width of the white space beyond ASCII at `i`, or 0 and 0 if there is none."""
     code, width = code_point(text, i, stop)
@@ -104,7 +104,7 @@ def _wide_space(text: NDArray[np.uint8], i: int, stop: int, flags_C: NDArray[np.
     return 0, 0
 
 
-@borrowing
+@part
 def breaks_line(code: int) -> bool:
     """Whether `str.splitlines` breaks at this white space."""
     return 0x0A <= code <= 0x0D or 0x1C <= code <= 0x1E or code == 0x85 or 0x2028 <= code <= 0x2029
@@ -144,7 +144,7 @@ def _chunk(text: NDArray[np.uint8], start: int, stop: int, flags_C: NDArray[np.u
     return i, state, continuations
 
 
-@borrowing
+@part
 def _cut(
     text: NDArray[np.uint8],
     start: int,
@@ -234,7 +234,7 @@ def _cut(
             return num_lines, i
 
 
-@borrowing
+@part
 def _look_up(
     lexicon: Lexicon, text: NDArray[np.uint8], tables: Tables, num_lines: int, counts: NDArray[np.int64]
 ) -> int:
@@ -292,7 +292,7 @@ def _look_up(
     return 0
 
 
-@borrowing
+@part
 def scan(
     lexicon: Lexicon, text: NDArray[np.uint8], start: int, stop: int, tables: Tables, counts: NDArray[np.int64]
 ) -> int:
@@ -319,7 +319,7 @@ def scan(
     return 0
 
 
-@borrowing
+@part
 def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
     """Write the parts of a document between line feeds to `units` and return their number: `str.split` at line feeds.
 
@@ -349,14 +349,14 @@ def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
     return num_units
 
 
-@borrowing
+@part
 def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
     last = _U(num_lines - 1)
     return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])
 
 
-@borrowing
+@part
 def stripped(lines_L: NDArray[np.int32], num_lines: int, start: int) -> tuple[int, int]:
     """Return where the text of a document begins and ends without the white space around it."""
     first, last = start, start

@@ -10,7 +10,7 @@ two or more entries, M entries in those, H slots of the hash table, L links.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 from transforms.kernels.likeness import likeness
 
 WINDOW = 32  # earlier members of a bucket that a member is compared with, if it is not connected to them yet
@@ -194,7 +194,7 @@ def link_buckets(
     return num_links
 
 
-@kernel
+@part
 def _root(root_M: NDArray[np.uint32], member: int) -> int:
     """Return the root of `member`, halving the path."""
     while root_M[member] != member:

@@ -10,7 +10,7 @@ Shapes: N documents, M bytes, K permutations, S shingles, W words of a block, C 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing, inlined, kernel
+from transforms.kernels.jit import allocating_part, inlined, kernel, part
 from transforms.kernels.words import scan_words
 
 # Odd, and 5 modulo 8: b**i - b**j keeps all but the lowest bits of the difference of two words that changed places.
@@ -99,7 +99,7 @@ def minhash(
             sig_K[:] = np.uint32(0)
 
 
-@borrowing
+@part
 def _next_shingles(
     bytes_M: NDArray[np.uint8],
     position: int,
@@ -127,7 +127,7 @@ def _next_shingles(
     return position, filled - found, found
 
 
-@kernel
+@allocating_part
 def _permute(
     shingle_W: NDArray[np.uint64],
     found: int,

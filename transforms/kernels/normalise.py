@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing, inlined
+from transforms.kernels.jit import borrowing, inlined, part
 from transforms.kernels.loads import put_eight_bytes
 from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
@@ -57,7 +57,7 @@ def _num_plain(word: np.uint64) -> int:
     return int(((before & _LOW_BITS) * _LOW_BITS) >> _U(56))
 
 
-@borrowing
+@part
 def _is_wide_space(first: int, second: int, third: int) -> bool:
     """Whether three bytes are U+1680, U+2000-200A, U+202F, U+205F or U+3000."""
     if first == 0xE2:
@@ -65,7 +65,7 @@ def _is_wide_space(first: int, second: int, third: int) -> bool:
     return (first == 0xE1 and second == 0x9A and third == 0x80) or (first == 0xE3 and second == 0x80 and third == 0x80)
 
 
-@borrowing
+@part
 def _without_trail(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the end of out_M[start:stop] without trailing white space other than line feeds."""
     while stop > start:
@@ -81,7 +81,7 @@ def _without_trail(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     return stop
 
 
-@borrowing
+@part
 def _without_indent(out_M: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the start of out_M[start:stop] without leading white space; there is no line feed in front."""
     while start < stop:

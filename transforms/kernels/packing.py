@@ -8,7 +8,7 @@ tokens; a piece is a run of one document's tokens between [CLS] and [SEP], and i
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 
 
 @kernel
@@ -105,7 +105,7 @@ def best_fit(lengths_P: NDArray[np.int32], capacity: int, row_P: NDArray[np.int3
     return num_rows
 
 
-@kernel
+@part
 def _lowest_bit(bits: np.uint64) -> int:
     """Return the number of the lowest bit set in `bits`, which is not 0."""
     number = 0

@@ -8,13 +8,13 @@ Shapes: N documents, D of them used, S sentences, T tokens in, R pairs, L tokens
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 
 SHORT = 0.1  # share of documents whose pairs aim at a random shorter length
 _SPECIALS = 3  # [CLS] A [SEP] B [SEP]
 
 
-@kernel
+@part
 def _draw(state_1: NDArray[np.uint64], bound: int) -> int:
     """Return a number from 0 to `bound` - 1 (splitmix64; the bias is bound / 2**32)."""
     state_1[0] += np.uint64(0x9E3779B97F4A7C15)

@@ -7,7 +7,7 @@ what was before it, so pieces are found some at a time. Shapes: M bytes, C code 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import part
 from transforms.kernels.utf8 import code_point
 
 LETTER, NUMBER, SPACE, OTHER = 0, 1, 2, 3
@@ -22,7 +22,7 @@ _NEWLINE, _RETURN = 0x0A, 0x0D
 _LONG_S = 0x17F  # folds to s
 
 
-@kernel
+@part
 def _stays(bytes_M: NDArray[np.uint8], start: int, position: int, class_C: NDArray[np.uint8]) -> bool:
     """Return whether the character at `position`, CHANGES or MARK, is one that stays as it is.
 
@@ -36,7 +36,7 @@ def _stays(bytes_M: NDArray[np.uint8], start: int, position: int, class_C: NDArr
     return before < start or class_C[_U(code_point(bytes_M, before, position)[0])] <= UNKNOWN
 
 
-@kernel
+@part
 def gpt2_pieces(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -107,7 +107,7 @@ def gpt2_pieces(
     return num_pieces, piece_start, -1
 
 
-@kernel
+@part
 def tiktoken_pieces(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -180,7 +180,7 @@ def tiktoken_pieces(
     return num_pieces, piece_start, -1
 
 
-@kernel
+@part
 def _contraction(bytes_M: NDArray[np.uint8], position: int, stop: int) -> int:
     """Return the end of a contraction that begins with the apostrophe at `position`, in any case, or -1."""
     if position + 1 >= stop:

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing, inlined, kernel, wide
+from transforms.kernels.jit import borrowing, inlined, kernel, part, wide
 from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
 
@@ -60,7 +60,7 @@ def _word_table() -> NDArray[np.bool_]:
     return words_C
 
 
-@borrowing
+@part
 def _is_word(text: NDArray[np.uint8], i: int, start: int, stop: int, words_C: NDArray[np.bool_]) -> bool:
     """Whether the character that has byte `i` belongs to a word; outside of the text none does."""
     if not start <= i < stop:
@@ -70,7 +70,7 @@ def _is_word(text: NDArray[np.uint8], i: int, start: int, stop: int, words_C: ND
     return words_C[_U(code_point(text, i, stop)[0])]
 
 
-@borrowing
+@part
 def next_email(
     text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]
 ) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def next_email(
     return stop, stop
 
 
-@borrowing
+@part
 def _domain_end(text: NDArray[np.uint8], first: int, stop: int) -> int:
     """Return the end of the domain at `first`, or -1."""
     if first < stop and text[_U(first)] == 0x5B:
@@ -128,7 +128,7 @@ def _domain_end(text: NDArray[np.uint8], first: int, stop: int) -> int:
     return end if labels > 1 else -1
 
 
-@borrowing
+@part
 def _octet(text: NDArray[np.uint8], i: int, stop: int) -> int:
     """Return the length of the longest number up to 255 at `i`, or 0."""
     value = length = 0
@@ -138,26 +138,26 @@ def _octet(text: NDArray[np.uint8], i: int, stop: int) -> int:
     return length
 
 
-@borrowing
+@part
 def _ipv4(text: NDArray[np.uint8], first: int, stop: int) -> tuple[int, bool]:
     """Return the end of the four dotted numbers at `first` (or 0), and whether they are a public address."""
     i, address, proper = first, 0, True
-    for part in range(4):
+    for n in range(4):
         length = _octet(text, i, stop)
-        if length == 0 or (part < 3 and (i + length == stop or text[_U(i + length)] != 0x2E)):
+        if length == 0 or (n < 3 and (i + length == stop or text[_U(i + length)] != 0x2E)):
             return 0, False
         value = 0
         for k in range(i, i + length):
             value = value * 10 + text[_U(k)] - 0x30
         proper = proper and (length == 1 or text[_U(i)] != 0x30)
         address = address << 8 | value
-        i += length + (part < 3)
+        i += length + (n < 3)
     for n in range(len(_PRIVATE)):
         proper = proper and not _PRIVATE[n, 0] <= address < _PRIVATE[n, 1]
     return i, proper
 
 
-@borrowing
+@part
 def _ipv6(
     text: NDArray[np.uint8], start: int, floor: int, colon: int, stop: int, words_C: NDArray[np.bool_]
 ) -> tuple[int, int, bool]:
@@ -224,7 +224,7 @@ def _nibble(byte: int) -> int:
     return byte - 0x30 if byte < 0x40 else (byte | 0x20) - 0x57
 
 
-@borrowing
+@part
 def _phone(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the phone number at `first`, or 0.
 
@@ -270,7 +270,7 @@ def _phone(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: 
     return office + 8 if not _is_word(text, office + 8, start, stop, words_C) else 0
 
 
-@borrowing
+@part
 def _card(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the card number at `first`, or 0.
 
@@ -305,7 +305,7 @@ def _card(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: N
     return i if 13 <= digits <= 19 and total % 10 == 0 and fits else 0
 
 
-@borrowing
+@part
 def _iban(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: NDArray[np.bool_]) -> int:
     """Return the end of the IBAN at `first`, or 0: two capitals, two check digits, 11 to 30 capitals and digits.
 
@@ -341,7 +341,7 @@ def _iban(text: NDArray[np.uint8], start: int, first: int, stop: int, words_C: N
     return best
 
 
-@borrowing
+@part
 def _choice(text: NDArray[np.uint8], first: int, end: int, choices: int) -> int:
     """Return one of `choices`, by a hash of what was found: FNV-1a, finished as splitmix64 is."""
     state = _SALT

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.c4 import NUM_CUTS, TOO_FEW_SENTENCES, TOO_LONG, cut_lines
-from transforms.kernels.jit import borrowing, kernel, wide
+from transforms.kernels.jit import allocating_part, kernel, part, wide
 from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
     BULLET,
@@ -100,7 +100,7 @@ class Room(NamedTuple):
     scratch: Scratch
 
 
-@borrowing
+@part
 def _num_chars(lines_L: NDArray[np.int32], num_lines: int) -> int:
     """Return the length of a document in characters, line ends included."""
     chars = num_lines - 1
@@ -109,7 +109,7 @@ def _num_chars(lines_L: NDArray[np.int32], num_lines: int) -> int:
     return chars
 
 
-@kernel
+@allocating_part
 def _gopher_repetition(
     lexicon: Lexicon,
     text: NDArray[np.uint8],
@@ -157,7 +157,7 @@ def _gopher_repetition(
     return -1
 
 
-@borrowing
+@part
 def _gopher_quality(
     text: NDArray[np.uint8],
     tables: Tables,
@@ -206,7 +206,7 @@ def _gopher_quality(
     return -1
 
 
-@kernel
+@allocating_part
 def _stop_words(tokens_T: NDArray[np.int32], num_tokens: int, stop_rows_W: NDArray[np.int32], enough: float) -> int:
     """Return how many strings of a sorted list are tokens of a document, or a number that is not below `enough`."""
     seen_W = np.zeros(len(stop_rows_W), np.bool_)
@@ -227,7 +227,7 @@ def _stop_words(tokens_T: NDArray[np.int32], num_tokens: int, stop_rows_W: NDArr
     return found
 
 
-@borrowing
+@part
 def _hashes(text: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return how often `#` stands in a text."""
     hashes = 0
@@ -236,7 +236,7 @@ def _hashes(text: NDArray[np.uint8], start: int, stop: int) -> int:
     return hashes
 
 
-@borrowing
+@part
 def _ellipses(text: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return how often `...` or U+2026 stands in a text, without overlap."""
     ellipses, dots, i = 0, 0, start
@@ -259,7 +259,7 @@ def _ellipses(text: NDArray[np.uint8], start: int, stop: int) -> int:
     return ellipses
 
 
-@borrowing
+@part
 def _fineweb(
     tables: Tables,
     counts: NDArray[np.int64],
@@ -291,7 +291,7 @@ def _fineweb(
     return -1
 
 
-@borrowing
+@part
 def _third_longest(text: NDArray[np.uint8], start: int, stop: int) -> int:
     """Return the length of the third longest line in characters, line feeds only ending lines; 0 with fewer lines."""
     first = second = third = chars = 0
@@ -309,7 +309,7 @@ def _third_longest(text: NDArray[np.uint8], start: int, stop: int) -> int:
     return third
 
 
-@kernel
+@allocating_part
 def _measure(
     lexicon: Lexicon,
     text: NDArray[np.uint8],

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing
+from transforms.kernels.jit import part
 from transforms.kernels.lexicon import CHARS, hash_step
 from transforms.kernels.lines import TOKEN_ROW, Units
 
@@ -37,7 +37,7 @@ class Scratch(NamedTuple):
     seen_R: NDArray[np.int64]  # document << 32 | number of its token
 
 
-@borrowing
+@part
 def _clear(keys_S: NDArray[np.uint64], num_keys: int) -> int:
     """Empty the part of a table that `num_keys` need, and return the shift of the hash."""
     bits = 4
@@ -48,7 +48,7 @@ def _clear(keys_S: NDArray[np.uint64], num_keys: int) -> int:
     return 64 - bits
 
 
-@borrowing
+@part
 def count_repeats(
     hashes_U: NDArray[np.uint64], chars_U: NDArray[np.int32], num_units: int, keys_S: NDArray[np.uint64]
 ) -> tuple[int, int]:
@@ -77,7 +77,7 @@ def count_repeats(
     return repeats, chars
 
 
-@borrowing
+@part
 def measure_tokens(
     tokens_T: NDArray[np.int32], num_tokens: int, rows_R: NDArray[np.int32], document: int, scratch: Scratch
 ) -> int:
@@ -109,7 +109,7 @@ def measure_tokens(
     return found
 
 
-@borrowing
+@part
 def extend(n: int, found: int, num_tokens: int, scratch: Scratch) -> tuple[int, int]:
     """Go from the repeated (n-1)-grams in `scratch` to the repeated n-grams.
 
@@ -153,7 +153,7 @@ def extend(n: int, found: int, num_tokens: int, scratch: Scratch) -> tuple[int, 
     return repeated, grams
 
 
-@borrowing
+@part
 def top_chars(n: int, grams: int, num_tokens: int, scratch: Scratch) -> int:
     """Return length times count of the most frequent n-gram, its tokens joined by spaces; among equals the first."""
     if num_tokens < n:
@@ -166,7 +166,7 @@ def top_chars(n: int, grams: int, num_tokens: int, scratch: Scratch) -> int:
     return (chars_T[first + n] - chars_T[first] + n - 1) * best
 
 
-@borrowing
+@part
 def duplicate_chars(n: int, repeated: int, scratch: Scratch) -> int:
     """Return the characters of n-grams seen before, walking on behind each of them, spaces not counted."""
     at_T, gram_T, chars_T, count_T = scratch.at_T, scratch.gram_T, scratch.chars_T, scratch.count_T
@@ -183,7 +183,7 @@ def duplicate_chars(n: int, repeated: int, scratch: Scratch) -> int:
     return chars
 
 
-@borrowing
+@part
 def separate_lines(units: Units, num_units: int) -> int:
     """Keep in `units`, the parts between line feeds, those of a split at runs of line feeds; return their number."""
     kept = 0
@@ -194,7 +194,7 @@ def separate_lines(units: Units, num_units: int) -> int:
     return kept
 
 
-@borrowing
+@part
 def join_paragraphs(units: Units, num_units: int) -> int:
     """Join in `units`, the parts of a stripped text between line feeds, those without an empty one between them."""
     kept, open_ = 0, False

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import LOWER, SENTENCE_END, UPPER, character_table
 from transforms.kernels.characters import SPACE as IS_SPACE
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import allocating_part, kernel
 from transforms.kernels.utf8 import code_point
 
 SPACE = 1
@@ -136,7 +136,7 @@ def sentence_starts(
         first_N1[document + 1] = num
 
 
-@kernel
+@allocating_part
 def _is_short(
     bytes_M: NDArray[np.uint8],
     start: int,

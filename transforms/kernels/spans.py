@@ -11,7 +11,7 @@ pieces of a window, C code points.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 from transforms.kernels.words import scan_words
 
 _LINE_FEED = 0x0A
@@ -29,7 +29,7 @@ _PRIMES = (np.uint64(4294967291), np.uint64(4294967279), np.uint64(4294967231))
 _BASES = (np.uint64(2654435761), np.uint64(2246822519), np.uint64(3266489917))
 
 
-@kernel
+@part
 def _mixed(value: np.uint64) -> np.uint64:
     """The finalizer of MurmurHash3: equal inputs only give equal outputs, and the upper bits choose partitions."""
     value = (value ^ (value >> np.uint64(33))) * _MIX
@@ -92,7 +92,7 @@ def line_keys(
     return count
 
 
-@kernel
+@part
 def _line_end(bytes_M: NDArray[np.uint8], start: int, end: int, paragraphs: bool) -> tuple[int, int]:
     """Return where the line (or paragraph) ends, and where the next one begins."""
     stop = start
@@ -106,7 +106,7 @@ def _line_end(bytes_M: NDArray[np.uint8], start: int, end: int, paragraphs: bool
     return stop, stop
 
 
-@kernel
+@part
 def _ring(length: int) -> int:
     """Return a power of two of at least `length`: a remainder by another number would take half of the time."""
     size = 1
@@ -115,7 +115,7 @@ def _ring(length: int) -> int:
     return size
 
 
-@kernel
+@part
 def _window_anchors(
     bytes_M: NDArray[np.uint8],
     start: int,

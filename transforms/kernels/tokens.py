@@ -24,7 +24,7 @@ from transforms.kernels.characters import (
     UNITS,
     UPPER,
 )
-from transforms.kernels.jit import borrowing, kernel
+from transforms.kernels.jit import part
 
 _LONGEST_UNIT = max(map(len, UNITS))
 _UNITS_UK = np.zeros((len(UNITS), _LONGEST_UNIT), np.int32)
@@ -34,12 +34,12 @@ for _row, _unit in enumerate(UNITS):
 _DOT, _APOSTROPHE, _CURLY, _ELLIPSIS, _DEGREE, _EM_DASH = 0x2E, 0x27, 0x2019, 0x2026, 0xB0, 0x2014
 
 
-@borrowing
+@part
 def _is_digit(code: int) -> bool:
     return 0x30 <= code <= 0x39
 
 
-@borrowing
+@part
 def _run(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     """Return how often the character at `start` follows itself before `stop`."""
     end = start
@@ -48,7 +48,7 @@ def _run(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     return end - start
 
 
-@borrowing
+@part
 def prefix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> int:
     """Return the length of the prefix of a chunk, or 0."""
     code = codes_K[start]
@@ -62,7 +62,7 @@ def prefix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start
     return _dollar(codes_K, start, stop)
 
 
-@borrowing
+@part
 def _dollar(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     """Return the length of `US$`, `C$` or `A$` at `start`, or 0."""
     code = codes_K[start]
@@ -73,7 +73,7 @@ def _dollar(codes_K: NDArray[np.int32], start: int, stop: int) -> int:
     return 0
 
 
-@borrowing
+@part
 def suffix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> int:
     """Return the length of the longest suffix of a chunk, or 0; only characters from `start` on are looked at."""
     last = stop - 1
@@ -104,7 +104,7 @@ def suffix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start
     return best
 
 
-@borrowing
+@part
 def _is_unit(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     for row in range(len(_UNITS_UK)):
         same = stop - start == _LONGEST_UNIT or _UNITS_UK[row, stop - start] == 0
@@ -115,7 +115,7 @@ def _is_unit(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     return False
 
 
-@borrowing
+@part
 def infix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, i: int, stop: int) -> int:
     """Return the length of the infix at character `i` of the chunk from `start` to `stop`, or 0."""
     code = codes_K[i]
@@ -149,7 +149,7 @@ def infix_length(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start:
     return 0
 
 
-@borrowing
+@part
 def is_url(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> bool:
     """Whether a chunk is a URL: [scheme://] [user@] host [:port] [/path, ?query or #fragment]."""
     if _is_host(codes_K, flags_K, start, stop):
@@ -164,7 +164,7 @@ def is_url(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, 
     return found
 
 
-@borrowing
+@part
 def _is_host(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int, stop: int) -> bool:
     """Whether a host name or a public IPv4 address starts here, and after it at most a port and a path."""
     i, labels = start, 0
@@ -184,7 +184,7 @@ def _is_host(codes_K: NDArray[np.int32], flags_K: NDArray[np.uint16], start: int
         return (named or (labels == 3 and _is_address(codes_K, start, i))) and _is_path(codes_K, i, stop)
 
 
-@borrowing
+@part
 def _is_path(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     """Whether what follows a host is nothing, a port, or a path, in this order."""
     i = start
@@ -197,22 +197,22 @@ def _is_path(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     return i == stop or codes_K[i] == 0x2F or codes_K[i] == 0x3F or codes_K[i] == 0x23
 
 
-@kernel
+@part
 def _is_address(codes_K: NDArray[np.int32], start: int, stop: int) -> bool:
     """Whether these characters are a public IPv4 address; there are three full stops in them."""
-    parts = np.zeros(4, np.int64)
-    part, digits = 0, 0
+    address, number, parts, digits = 0, 0, 0, 0  # ten bits a part: three digits are at most 999
     for i in range(start, stop):
         if codes_K[i] == _DOT:
             if digits == 0:
                 return False
-            part, digits = part + 1, 0
+            address, number, parts, digits = address << 10 | number, 0, parts + 1, 0
             continue
-        if not _is_digit(codes_K[i]) or digits == 3 or (digits == 0 and codes_K[i] == 0x30 and part in (0, 3)):
+        if not _is_digit(codes_K[i]) or digits == 3 or (digits == 0 and codes_K[i] == 0x30 and parts in (0, 3)):
             return False
-        parts[part] = parts[part] * 10 + codes_K[i] - 0x30
+        number = number * 10 + codes_K[i] - 0x30
         digits += 1
-    private = parts[0] in (10, 127) or (parts[0] == 169 and parts[1] == 254) or (parts[0] == 192 and parts[1] == 168)
-    private |= parts[0] == 172 and 16 <= parts[1] <= 31
-    in_range = 1 <= parts[0] <= 223 and parts[1] <= 255 and parts[2] <= 255 and parts[3] <= 254
+    first, second, third = address >> 20, address >> 10 & 0x3FF, address & 0x3FF
+    private = first in (10, 127) or (first == 169 and second == 254) or (first == 192 and second == 168)
+    private |= first == 172 and 16 <= second <= 31
+    in_range = 1 <= first <= 223 and second <= 255 and third <= 255 and number <= 254
     return digits > 0 and in_range and not private

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.added_tokens import next_added
-from transforms.kernels.jit import borrowing
+from transforms.kernels.jit import borrowing, part
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, recall, word_key
@@ -39,7 +39,7 @@ _FLAGS = _U(61)  # bits of a key above the number of bytes
 _MARKER_0, _MARKER_1, _MARKER_2 = (int(byte) for byte in MARKER)
 
 
-@borrowing
+@part
 def _rewritten(
     bytes_M: NDArray[np.uint8],
     start: int,
@@ -73,7 +73,7 @@ def _rewritten(
     return size
 
 
-@borrowing
+@part
 def _best_path(
     word_L: NDArray[np.uint8],
     size: int,

@@ -9,7 +9,7 @@ do with a code point: the kind of action in the bits from 28 up and its argument
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 from transforms.kernels.trie import CONTINUE, START
 from transforms.kernels.utf8 import code_point
 
@@ -26,7 +26,7 @@ KIND_SHIFT = 28
 _U = np.uint64
 
 
-@kernel
+@part
 def _word(
     symbols: NDArray[np.int32],
     num_symbols: int,

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import borrowing
+from transforms.kernels.jit import part
 from transforms.kernels.tables import kept
 
 # A change of what a word is, or of its hash, must change this: signatures of different scans do not compare.
@@ -81,7 +81,7 @@ def _word_table() -> NDArray[np.uint32]:
     return class_C << np.uint32(CLASS_SHIFT) | lower_C
 
 
-@borrowing
+@part
 def scan_words(
     bytes_M: NDArray[np.uint8],
     position: int,

@@ -7,9 +7,34 @@ from hypothesis import strategies as st
 
 from tests.reference import tokens as twin
 from transforms.kernels.english import EXCEPTIONS
+from transforms.kernels.jit import borrowing
 from transforms.kernels.lexicon import LENGTH, NUM_ROWS, START, find, hash_bytes, intern
 from transforms.kernels.lines import DOC_TOKENS, NUM_COUNTS, TOKEN_ROW, scan
 from transforms.kernels.room import enlarged, new_lexicon, new_room
+
+
+@borrowing
+def scanned(lexicon, text, tables, counts):
+    """What Python calls in the place of `scan`, a part of kernels."""
+    return scan(lexicon, text, 0, len(text), tables, counts)
+
+
+@borrowing
+def entered(lexicon, text, length, state):
+    """Return the row of text[:length]."""
+    return intern(lexicon, text, 0, length, state)
+
+
+@borrowing
+def found(lexicon, text, length, state):
+    """Return the row of text[:length], or -1."""
+    return find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, text, 0, length, state)
+
+
+@borrowing
+def hashed(text, length):
+    """Return the hash of text[:length]."""
+    return hash_bytes(text, 0, length)
 
 
 class Splitter:
@@ -27,7 +52,7 @@ class Splitter:
         data = np.frombuffer(text.encode(), np.uint8).copy()
         while True:
             counts = np.zeros(NUM_COUNTS, np.int64)
-            full = scan(self.lexicon, data, 0, len(data), self.room.first, counts)
+            full = scanned(self.lexicon, data, self.room.first, counts)
             if full == 0:
                 return [self.string(row & TOKEN_ROW) for row in self.room.first.tokens_T[: counts[DOC_TOKENS]]]
             self.lexicon, self.room = enlarged(self.lexicon, self.room, -full)
@@ -113,13 +138,13 @@ def test_equal_hashes_are_not_enough(length):
     """A string that differs in any one byte from one with the same hash is not found under it."""
     lexicon = new_lexicon(num_rows=1 << 12)
     known = np.arange(65, 65 + length, dtype=np.uint8)
-    state = hash_bytes(known, 0, length)
-    row = intern(lexicon, known, 0, length, state)
-    assert find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, known, 0, length, state) == row
+    state = hashed(known, length)
+    row = entered(lexicon, known, length, state)
+    assert found(lexicon, known, length, state) == row
     for at in range(length):
         other = known.copy()
         other[at] += 1
-        assert find(lexicon.rows_R, lexicon.bytes_A, lexicon.slots_S, other, 0, length, state) == -1
+        assert found(lexicon, other, length, state) == -1
 
 
 @pytest.mark.parametrize("chars", [*range(250, 262), 5000])
