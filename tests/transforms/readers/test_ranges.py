@@ -237,7 +237,7 @@ def test_members_that_damage_ran_over_belong_to_the_next_range(tmp_path):
     found = texts_and_rules([row for rows in ranges_of(path, "jsonl", [0, cut, size]) for row in rows])
     texts = [text for text in found if text.startswith("line")]
     assert len(whole_file) < 2990
-    # The first belongs to the range before, as it began behind the last byte of that, and is lost with what ran over it.
+    # The first belongs to the range before, as it began behind the last byte of that: it is lost with what ran over it.
     assert texts == [f"line {number}" for number in range(1, 3000)]
     assert [text for text in found if text.startswith("<corrupt")] == ["<corrupt_gzip>"]
 
