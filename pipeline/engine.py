@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import apache_beam as beam
@@ -101,6 +101,10 @@ class BeamEngine:
                 self._run(job, units)
         finally:
             live.disconnect()
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function, here: no worker outlives a pipeline."""
+        function(*arguments)
 
     def execute_dealt(self, job: Job) -> None:
         """Run `job` over the units that this process is dealt; whoever deals them counts."""

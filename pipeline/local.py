@@ -13,7 +13,7 @@ import fcntl
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,7 @@ from pipeline.errors import RunFailed
 from pipeline.job import Job, Say
 from pipeline.progress import PlainDisplay, Progress
 from pipeline.server import CONTEXT, begin_server, starting, worker_environment
-from pipeline.worker import work
+from pipeline.worker import Call, work
 from transforms.unit import WorkUnit
 
 MAX_TRIES = 3
@@ -68,6 +68,28 @@ class LocalEngine:
         self._kill()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._lock.close()
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a module-level function in a worker, which has imported and compiled already; wait until it is done.
+
+        Without a worker, as where all units were committed before, it is called here.
+
+        Raises:
+            OSError: the function has.
+            RunFailed: it has raised something else, or its worker died.
+        """
+        if not self._workers:
+            function(*arguments)
+            return
+        worker = self._workers[0]
+        with contextlib.suppress(OSError):
+            worker.connection.send(Call(function, arguments))
+        wait([worker.connection, worker.process.sentinel])
+        _, error = self._receive(worker)
+        if isinstance(error, Exception):
+            raise error
+        if error is _DIED:
+            raise RunFailed("its worker died (out of memory?)")
 
     def _kill(self) -> None:
         for worker in self._workers:
@@ -144,7 +166,7 @@ class LocalEngine:
         ready = wait(handles, _TICK_S)
         return [w for w in self._workers if w.connection in ready or w.process.sentinel in ready]
 
-    def _receive(self, worker: _Worker) -> tuple[WorkUnit | None, str | None]:
+    def _receive(self, worker: _Worker) -> tuple[WorkUnit | None, str | Exception | None]:
         """Return the unit that ended and its error, and make the worker idle; a dead worker leaves the pool."""
         unit = worker.unit
         try:

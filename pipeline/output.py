@@ -181,7 +181,8 @@ class Output:
         place = split_doc_id(doc_id)
         planned = self._units_of_file.get(place.file, [])
         names = [name for unit in planned for name in (part_name(unit, place.part), unit)]
-        return [name for name in names if name in self.records("clean")]
+        committed = self.records("clean")
+        return [name for name in names if name in committed]
 
     @cached_property
     def _units_of_file(self) -> dict[int, list[str]]:

@@ -1,35 +1,27 @@
 """One run: the stages in order over one output directory, each brought to the state that the configuration asks for."""
 
+import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.clean import run as run_clean
 from pipeline.config import STAGES, Config
 from pipeline.context import RunContext
-from pipeline.dedup import run as run_dedup
-from pipeline.errors import UserError
+from pipeline.errors import RunFailed, UserError
 from pipeline.inputs import check_inputs
 from pipeline.job import Say
 from pipeline.local import LocalEngine
-from pipeline.pretrain_stage import run as run_pretrain
 from pipeline.progress import PlainDisplay, Progress
-from pipeline.report import write_report
 from pipeline.run_state import RunState
-from pipeline.tokenize import run as run_tokenize
 from transforms.storage import is_local
 
 if TYPE_CHECKING:
     from pipeline.engine import BeamEngine
 
-_STAGE_FUNCTIONS: dict[str, Callable[[RunContext], None]] = {
-    "clean": run_clean,
-    "dedup": run_dedup,
-    "tokenize": run_tokenize,
-    "pretrain": run_pretrain,
-}
+# Whose `run` brings each stage to the state that is asked for; imported when its turn comes.
+_STAGE_MODULES = {stage: f"pipeline.{stage}" for stage in STAGES} | {"pretrain": "pipeline.pretrain_stage"}
 
 # Short names of the design; anything else is a Beam runner's own name.
 _RUNNERS = {
@@ -88,20 +80,28 @@ def run(
         context = RunContext(config=config, state=state, engine=engine, say=say, progress=progress)
         for stage in stages:
             context.may_run = STAGES.index(stage) >= start
-            _STAGE_FUNCTIONS[stage](context)
+            importlib.import_module(_STAGE_MODULES[stage]).run(context)
         if context.num_units_run:
-            _report(config.output, progress.say)
+            _report(config.output, progress.say, engine)
     return Outcome(out=config.output, seconds=time.monotonic() - started, num_units_run=context.num_units_run)
 
 
-def _report(out: str, say: Say) -> None:
+def _report(out: str, say: Say, engine: "LocalEngine | BeamEngine") -> None:
     """Write the report; a fault in it is told and not raised, since everything that was asked for is done."""
     try:
-        write_report(out)
+        engine.call(_write_report, out)
     except OSError:  # a full disk ends every stage alike
         raise
     except Exception as error:  # noqa: BLE001 - whatever a strange document did to the page, the run is complete
-        say(f"the report could not be written ({type(error).__name__}: {error}); gristmill report {out} tries again")
+        reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+        say(f"the report could not be written ({reason}); gristmill report {out} tries again")
+
+
+def _write_report(out: str) -> None:
+    """Write the report of `out`; imported where it is made, which is a worker where there is one."""
+    from pipeline.report import write_report  # noqa: PLC0415
+
+    write_report(out)
 
 
 def _engine(config: Config, beam_options: Sequence[str], say: Say, progress: Progress) -> "LocalEngine | BeamEngine":

@@ -8,13 +8,20 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipeline.errors import quiet_beam
+from pipeline.errors import RunFailed, quiet_beam
 from pipeline.job import Job
 from transforms.unit import WorkUnit
+
+
+class Call(NamedTuple):
+    """What a worker is asked for between two jobs: a module-level function and its arguments."""
+
+    function: Callable[..., object]
+    arguments: tuple[Any, ...]
 
 
 class _Deal:
@@ -49,6 +56,8 @@ def work(
     memory_bytes: int | None,
 ) -> None:
     """Receive a job and its units, and answer each unit and the end of the job with None, or with an error line.
+
+    A call is answered with None, or with what it raised.
 
     Args:
         connection: to the parent.
@@ -86,6 +95,9 @@ def work(
             job = connection.recv()
         except EOFError:
             return
+        if isinstance(job, Call):
+            connection.send(_answer(job))
+            continue
         assert isinstance(job, Job)
         deal_from(_Deal(connection))
         try:
@@ -94,6 +106,16 @@ def work(
             connection.send(str(error).removeprefix(f"{job.stage}: ") or type(error).__name__)
         else:
             connection.send(None)
+
+
+def _answer(call: Call) -> Exception | None:
+    try:
+        call.function(*call.arguments)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+    except Exception as error:  # noqa: BLE001 - an error of any class need not pickle
+        return RunFailed(f"{type(error).__name__}: {error}")
+    return None
 
 
 def _die_with_parent() -> None:

@@ -18,7 +18,7 @@ from pipeline.local import LocalEngine
 from tests.conftest import ROOT
 from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.processes import is_alive, servers, start
-from tests.pipeline.toy_job import graph, noted_graph, unfinished_graph
+from tests.pipeline.toy_job import graph, misbehave, noted_graph, unfinished_graph
 from transforms.commit import load_records
 from transforms.unit import Slice, WorkUnit
 
@@ -77,6 +77,26 @@ def test_the_largest_units_are_dealt_first(tmp_path):
     with LocalEngine(1, [], print) as engine:
         engine.execute(Job("toy", noted_graph, str(tmp_path)), sized)
     assert (tmp_path / "notes").read_text().split() == ["graph", "d", "b", "a", "c"]
+
+
+def test_a_call_goes_to_a_worker_and_raises_what_it_raises_there(tmp_path):
+    """A full disk is told apart from other faults, and a death from both; without a worker it is a plain call."""
+    job = Job("toy", graph, str(tmp_path))
+    with LocalEngine(1, [], print) as engine:
+        engine.call(misbehave, "well", str(tmp_path))
+        assert (tmp_path / "called").read_text() == str(os.getpid())
+        engine.execute(job, units("a"))
+        engine.call(misbehave, "well", str(tmp_path))
+        assert (tmp_path / "called").read_text() != str(os.getpid())
+        with pytest.raises(OSError, match="No space left") as caught:
+            engine.call(misbehave, "full", str(tmp_path))
+        assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path))
+        with pytest.raises(RunFailed, match="KeyError: 'bad'"):
+            engine.call(misbehave, "bad", str(tmp_path))
+        with pytest.raises(RunFailed, match="its worker died"):
+            engine.call(misbehave, "die", str(tmp_path))
+        engine.execute(job, units("b"))
+    assert (tmp_path / "deletions" / "b.arrow").exists()
 
 
 def test_what_is_found_at_the_end_of_a_job_is_told(tmp_path):
@@ -188,13 +208,13 @@ def test_a_mistake_that_is_found_meanwhile_ends_the_server(tmp_path):
 
 
 def test_the_parent_of_a_local_run_does_without_beam(tmp_path):
-    """Half a second of processor time: graphs are built where they run, in all stages and for the report."""
+    """Graphs are built where they run, in all stages, and a worker writes the report: a second of processor time."""
     path = write_config(tmp_path, runner={"engine": "local", "workers": 1})
     write_corpus(tmp_path / "corpus", files=1, per_file=40)
     code = (
         "import sys; from pipeline.cli import main; "
         f"code = main(['run', {str(path)!r}, '--to', 'tokenize']); "
-        "print(code, sorted({'apache_beam', 'google.cloud'} & set(sys.modules)))"
+        "print(code, sorted({'apache_beam', 'google.cloud', 'jinja2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"

@@ -187,7 +187,7 @@ def test_a_fault_in_the_page_does_not_fail_the_run(tmp_path, monkeypatch):
     def broken(out):
         raise ZeroDivisionError("strange document")
 
-    monkeypatch.setattr("pipeline.run.write_report", broken)
+    monkeypatch.setattr("pipeline.report.write_report", broken)
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "one.jsonl").write_text("{\n")
     _, said = run_stages(write_config(tmp_path), last="clean")

@@ -40,6 +40,17 @@ def write_number(unit: WorkUnit, out: str) -> None:
     writer.commit({"input": 1, "kept": 1, "rejected": {}})
 
 
+def misbehave(what: str, out: str) -> None:
+    """Do as a unit of this name would, and leave the number of the process behind."""
+    (Path(out) / "called").write_text(str(os.getpid()))
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "full":
+        raise OSError(28, "No space left on device", out)
+    if what == "bad":
+        raise KeyError(what)
+
+
 def graph(units: beam.PCollection, out: str) -> None:
     """The toy stage's graph."""
     units | EachUnit(function=write_number, context=out)
