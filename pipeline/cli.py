@@ -247,6 +247,11 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         print(json.dumps(report, indent=1))
         return EXIT_DONE
 
+    if getattr(options, "first", command) in _STAGES[:3]:  # the longest way to the first unit, so begun first
+        from pipeline.server import begin_server  # noqa: PLC0415
+
+        begin_server()
+
     from pipeline.config import load_config  # noqa: PLC0415
 
     init_from = getattr(options, "init_from", None)
@@ -274,17 +279,17 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
             print(printable_json(verdict))
         return EXIT_DONE
 
-    first, last = (options.first, options.last) if command == "run" else (command, command)
-    if config.runner.engine == "local" and first != "pretrain":
-        from pipeline.server import begin_server  # noqa: PLC0415
+    if config.runner.engine != "local":
+        from pipeline.server import end_server  # noqa: PLC0415
 
-        begin_server()
+        end_server()
 
     from pipeline.displays import chosen_display  # noqa: PLC0415
     from pipeline.progress import Progress  # noqa: PLC0415
     from pipeline.run import run  # noqa: PLC0415
     from pipeline.summary import print_summary  # noqa: PLC0415
 
+    first, last = (options.first, options.last) if command == "run" else (command, command)
     progress = Progress(chosen_display(options.progress, say))
     outcome = run(config, first=first, last=last, beam_options=beam_options, say=progress.say, progress=progress)
     if options.progress not in ("json", "quiet"):

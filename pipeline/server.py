@@ -1,6 +1,7 @@
 """The fork server of the local engine: a process that has imported everything, of which workers are copies.
 
-It is the longest way to the first unit, so it is started first, and imports while this process reads, plans and locks.
+It is the longest way to the first unit, so it is started first, and imports while this process reads its configuration,
+plans and locks.
 """
 
 import atexit
@@ -32,17 +33,20 @@ def begin_server() -> None:
     CONTEXT.set_forkserver_preload(["pipeline.preload"])
     with starting():
         forkserver.ensure_running()
-    atexit.unregister(_end_server)
-    atexit.register(_end_server)
+    atexit.unregister(end_server)
+    atexit.register(end_server)
 
 
-def _end_server() -> None:
-    """Kill the server: busy with its imports it would keep a pipe open for a second after a mistake has been told."""
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001 - `_stop` waits for it
-    if pid is not None:
+def end_server() -> None:
+    """End the server if it runs; the next worker starts another.
+
+    It is killed: busy with its imports it would keep a pipe open for a second after a mistake has been told.
+    """
+    server: Any = forkserver._forkserver  # noqa: SLF001 - nothing public ends it
+    if server._forkserver_pid is not None:  # noqa: SLF001
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            os.kill(server._forkserver_pid, signal.SIGKILL)  # noqa: SLF001
+            server._stop()  # noqa: SLF001
 
 
 def worker_environment() -> dict[str, str]:

@@ -169,7 +169,7 @@ def test_the_fork_server_imports_what_workers_need_and_starts_no_thread():
     code = (
         "import sys, pipeline.preload; from pathlib import Path; "
         "print([path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')][1:]); "
-        "print(all(name in sys.modules for name in ('pipeline.clean', 'pipeline.tokenize', 'apache_beam'))); "
+        "print(all(name in sys.modules for name in ('pipeline.clean', 'transforms.write', 'apache_beam'))); "
         "print([name for name in pipeline.preload.SPARED if name in sys.modules]); "
         "import logging, pandas, scipy.linalg, pyarrow; print(pyarrow.array([7]).to_pandas()[0], logging.root.handlers)"
     )
@@ -187,7 +187,7 @@ def test_the_server_is_started_before_the_parent_imports_what_it_needs(tmp_path)
     path = write_config(tmp_path, runner={"engine": "local"})
     code = (
         "import sys, pipeline.server; from pipeline.cli import main; "
-        "pipeline.server.begin_server = lambda: print('pipeline.run' in sys.modules, 'pyarrow' in sys.modules); "
+        "pipeline.server.begin_server = lambda: print('pydantic' in sys.modules, 'pyarrow' in sys.modules); "
         f"print(main(['clean', {str(path)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -205,6 +205,20 @@ def test_a_mistake_that_is_found_meanwhile_ends_the_server(tmp_path):
     left = [pid for pid in seen if is_alive(pid)]
     assert (process.returncode, process.stderr.read().count("\n")) == (2, 1)
     assert (len(seen), left) == (1, [])
+
+
+def test_another_engine_has_no_server(tmp_path):
+    """What was started before the configuration was read is ended; a pool that is asked for later starts its own."""
+    path = write_config(tmp_path, output=str(tmp_path / "out"))
+    write_corpus(tmp_path / "corpus", files=1, per_file=5)
+    code = (
+        "import os; from pipeline.cli import main; from tests.pipeline.test_local import *\n"
+        f"print(main(['clean', {str(path)!r}]), servers(os.getpid()))\n"
+        f"run(Path({str(tmp_path)!r}), ['a'])\n"
+        "print(len(servers(os.getpid())))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["0 []", "1"]
 
 
 def test_the_parent_of_a_local_run_does_without_beam(tmp_path):
