@@ -207,6 +207,36 @@ def test_measures_equal_twin(text):
         assert set(values) <= set(rules)
 
 
+N_GRAM_RULES = [name for name in THRESHOLDS["gopher-repetition"] if "gram" in name]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS[:12]), min_size=1, max_size=14), min_size=1, max_size=12),
+    st.lists(st.integers(0, 11), max_size=24),
+)
+@example([["lorek"] * 14], [0] * 9)  # n-grams that overlap themselves
+@settings(max_examples=60, deadline=None)
+def test_n_grams_fail_just_below_their_value(phrases, order):
+    """Bounded or counted, a rule of n-grams passes at a threshold of what is measured, and fails at the next below."""
+    text = " ".join(word for i in order for word in [*phrases[i % len(phrases)], *WORDS[40 + i : 42 + i]]) + " end"
+    found = twin.measured(text, "gopher-repetition")[0]
+    values = {name: found.get(name) or 0.0 for name in N_GRAM_RULES}
+    others = dict.fromkeys(set(THRESHOLDS["gopher-repetition"]) - set(values) - {"empty"})
+    assert rejected(text, others | values) == (None, None)
+    for name, value in values.items():
+        below = {name: math.nextafter(value, -1)}
+        assert rejected(text, others | values | below) == (name, pytest.approx(value))
+        assert rejected(text, others | dict.fromkeys(values) | below) == (name, pytest.approx(value))
+
+
+def rejected(text, thresholds):
+    """Rule and value by which gopher-repetition with these thresholds rejects a text."""
+    out = filter_quality(
+        batch_of([text]), presets=[Choice(preset="gopher-repetition", thresholds=thresholds)], memory=MEMORY
+    )
+    return out.column("rule")[0].as_py(), out.column("value")[0].as_py()
+
+
 OF_LINES = {"too_few_words", "no_terminal_punc", "too_short", "no_endmark"}
 
 

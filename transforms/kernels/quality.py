@@ -40,12 +40,9 @@ from transforms.kernels.lines import (
 from transforms.kernels.repetition import (
     Scratch,
     count_repeats,
-    duplicate_chars,
-    extend,
     join_paragraphs,
-    measure_tokens,
+    judge_n_grams,
     separate_lines,
-    top_chars,
 )
 from transforms.kernels.word_memory import eight_bytes
 
@@ -119,8 +116,9 @@ def _gopher_repetition(
     room: Room,
     thresholds_Q: NDArray[np.float64],
     values_Q: NDArray[np.float64],
+    every: bool,
 ) -> int:
-    """Return the rule that a document fails (minus the number of a full array, less 1; or -1); values up to it."""
+    """Return the rule that a document fails (minus a full array's number, less 1; or -1); values as `judge_n_grams`."""
     lines_L, num_lines, units, keys_S = tables.lines_L, counts[DOC_LINES], room.units, room.scratch.keys_S
     start, stop = wide(lines_L[0, L_START]), wide(lines_L[num_lines - 1, L_STOP])
     if start == stop:
@@ -143,18 +141,18 @@ def _gopher_repetition(
     for q in range(1, 5):
         if values_Q[q] > thresholds_Q[q]:
             return q
-    num_tokens, scratch = counts[DOC_TOKENS], room.scratch
     lexicon.used[NUM_MEASURED] += 1
-    found = measure_tokens(tables.tokens_T, num_tokens, lexicon.rows_R, lexicon.used[NUM_MEASURED], scratch)
-    for n in range(2, 11):
-        found, grams = extend(n, found, num_tokens, scratch)
-        if n <= 4:
-            values_Q[3 + n] = top_chars(n, grams, num_tokens, scratch) / chars
-        else:
-            values_Q[3 + n] = duplicate_chars(n, found, scratch) / chars
-        if values_Q[3 + n] > thresholds_Q[3 + n]:
-            return 3 + n
-    return -1
+    return judge_n_grams(
+        tables.tokens_T,
+        counts[DOC_TOKENS],
+        lexicon.rows_R,
+        lexicon.used[NUM_MEASURED],
+        chars,
+        thresholds_Q,
+        values_Q,
+        every,
+        room.scratch,
+    )
 
 
 @part
@@ -332,7 +330,7 @@ def _measure(
     statistics_S[3] = values_Q[0]
     for q in range(3, 10):
         statistics_S[1 + q] = values_Q[q]
-    rule = _gopher_repetition(lexicon, text, tables, counts, spare, room, never_Q, values_Q)
+    rule = _gopher_repetition(lexicon, text, tables, counts, spare, room, never_Q, values_Q, True)
     if rule < -1:
         return rule + 1
     if rule < 0:
@@ -417,7 +415,7 @@ def judge(
             preset, thresholds_Q = presets_P[p], thresholds_VPQ[variant_N[n], p]
             rule = -1
             if preset == GOPHER_REPETITION:
-                rule = _gopher_repetition(lexicon, text, tables, counts, spare, room, thresholds_Q, values_Q)
+                rule = _gopher_repetition(lexicon, text, tables, counts, spare, room, thresholds_Q, values_Q, False)
                 if rule < -1:
                     return n, -1 - rule
             elif preset == GOPHER_QUALITY:

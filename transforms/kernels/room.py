@@ -73,7 +73,7 @@ def new_room(num_rows: int, num_tokens: int = _DOC, num_lines: int = _DOC // 4) 
         values_S=np.zeros(slots, np.int32),
         at_T=np.zeros(num_tokens, np.int32),
         gram_T=np.zeros(num_tokens, np.int32),
-        word_T=np.zeros(num_tokens, np.int32),
+        key_T=np.zeros(num_tokens, np.uint64),
         count_T=np.zeros(num_tokens, np.int32),
         first_T=np.zeros(num_tokens, np.int32),
         chars_T=np.zeros(num_tokens + 1, np.int32),
