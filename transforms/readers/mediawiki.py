@@ -146,28 +146,30 @@ def _content(tree: ET.Element, revision: ET.Element, site: _Site) -> Document | 
 
 
 def _pages(part: ByteRange, max_bytes: int) -> Iterator[_Page]:
-    """Yield the pages that start in a range. Holds one page or one chunk of the file."""
+    """Yield the pages that start in a range. Holds one page or one chunk of the file.
+
+    What lies before the first tag of a range, damage too, belongs to the range before: it may be a page that is open
+    there. So a range goes on to the first tag behind its end.
+    """
+    is_own = part.start <= 0
     held, offset = b"", 0  # bytes of the file, and where they begin
     searched = 0  # of held
     begin, excerpt = -1, b""  # of the page that is open
     is_whole = True  # held begins with it
     for chunk in part:
         if isinstance(chunk, Damage):
-            at = offset + len(held) if begin < 0 else begin
-            if at > part.end:  # at the end it is told here and not by the next range
-                return
-            yield _Page(offset if begin < 0 else begin, Refusal(chunk.rule, chunk.offset), excerpt)
+            if is_own:
+                yield _Page(offset if begin < 0 else begin, Refusal(chunk.rule, chunk.offset), excerpt)
             offset += len(held)
             held, searched, begin, excerpt = b"", 0, -1, b""
             continue
         held += chunk
         while tag := _TAG.search(held, searched):
-            searched = tag.end()
+            searched, is_own = tag.end(), True
+            is_behind = offset + tag.start() >= part.end
             if tag[0] == _OPEN:
                 if begin >= 0:
                     yield _Page(begin, Refusal("bad_xml", offset + tag.start() - begin), excerpt)
-                if offset + tag.start() >= part.end:
-                    return
                 begin, is_whole = offset + tag.start(), True
                 excerpt = held[tag.start() : tag.start() + _EXCERPT_BYTES]
             elif begin >= 0:
@@ -176,6 +178,8 @@ def _pages(part: ByteRange, max_bytes: int) -> Iterator[_Page]:
                 content = held[begin - offset : tag.end()] if fits else b""
                 yield _Page(begin, content if fits else Refusal("record_too_large", num_bytes, max_bytes), excerpt)
                 begin, excerpt = -1, b""
+            if is_behind:
+                return
         if begin >= 0 and offset + len(held) - begin > max_bytes:
             is_whole = False
         done = max(searched, len(held) - len(_CLOSE) + 1)
@@ -183,7 +187,7 @@ def _pages(part: ByteRange, max_bytes: int) -> Iterator[_Page]:
             done = begin - offset
         held, offset = held[done:], offset + done
         searched = max(0, searched - done, len(held) - len(_CLOSE) + 1)
-        if begin < 0 and offset + len(held) >= part.end + len(_OPEN):
+        if begin < 0 and offset + len(held) >= part.end + _HEAD_BYTES:
             return
     if begin >= 0:
         yield _Page(begin, Refusal("truncated_xml", offset + len(held) - begin), excerpt)

@@ -223,6 +223,24 @@ def test_damage_where_a_range_begins_is_told_once(tmp_path, name, hurt):
         assert without_place(found) == expected
 
 
+@pytest.mark.parametrize("hurt", [[6], [15, 18], [14, 15, 16, 20], [23], [0], [-1]])
+def test_damage_in_a_page_of_many_members_is_told_once(tmp_path, hurt):
+    """By the range that the page began in, however many ranges begin inside the page, before or behind the damage."""
+    data = mediawiki(12)
+    members = compressed(data, places(data, 70), bz2.compress)
+    assert len(members) > 25
+    for number in hurt:
+        members[number] = members[number][:10] + b"\xff" * (len(members[number]) - 10)
+    path = tmp_path / "x.xml.bz2"
+    path.write_bytes(b"".join(members))
+    expected = without_place(rows_of(path, "mediawiki"))
+    starts = [0, *itertools.accumulate(map(len, members))]
+    cuts = [[0, start, starts[-1]] for start in starts[1:-1]]
+    for cut in (starts, starts[::2], *cuts):
+        found = [row for rows in ranges_of(path, "mediawiki", sorted({*cut, starts[-1]})) for row in rows]
+        assert without_place(found) == expected
+
+
 def test_members_that_damage_ran_over_belong_to_the_next_range(tmp_path):
     """A block that is cut takes what follows for its own; the next range begins there, and no line comes twice."""
     long, short = (b'{"text": "%s"}\n' % (b"x" * length) for length in (200_000, 7))
