@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.pipeline.corpus import counts, write_config
 from tests.transforms.readers.servers import answering, served
 from transforms.commit import load_records
+from transforms.readers import remote
 
 LINES = b"".join(b'{"text": "The mill grinds the grain of row %d."}\n' % number for number in range(500))
 
@@ -117,6 +118,12 @@ def test_a_bucket_that_answers_403(tmp_path):
     assert {path.name for path in (tmp_path / "out").rglob("*")} <= {".lock", "progress.json"}
 
 
+@pytest.fixture
+def _no_waits(monkeypatch):
+    monkeypatch.setattr(remote, "WAITS_S", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("_no_waits")
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_server_that_changes_its_mind(tmp_path, capsys, status):
     """A file that was there for the plan and is refused when it is read is exit code 3, whatever the answer is."""
@@ -130,6 +137,7 @@ def test_a_server_that_changes_its_mind(tmp_path, capsys, status):
     assert load_records(str(tmp_path / "out"), "clean") == {}
 
 
+@pytest.mark.usefixtures("_no_waits")
 def test_a_server_that_does_not_answer_is_no_mistake_of_the_user(tmp_path, capsys):
     """Exit code 3 while planning, too: who retries on 3 gets over a server that is down for an hour."""
     pytest.importorskip("aiohttp")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from transforms.readers.codec import suffix_codec
 from transforms.readers.ranges import MEMBERED, has_member
-from transforms.readers.remote import filesystem_of, is_url, told_as_os_errors
+from transforms.readers.remote import answer, filesystem_of, is_url
 from transforms.readers.source import Source
 from transforms.readers.warc_records import VERSION
 from transforms.schema import MAX_PARTS
@@ -176,11 +176,11 @@ def _remote(pattern: str) -> list[FileEntry]:
     pattern = _pinned(pattern) if pattern.startswith("hf://") else pattern
     filesystem, name = filesystem_of(pattern)
     try:
-        with told_as_os_errors(pattern):
-            if glob.has_magic(name) and not pattern.startswith(_WEB):
-                found: dict[str, dict[str, Any]] = filesystem.glob(name, detail=True)
-            else:
-                found = {name: filesystem.info(name)}
+        found: dict[str, dict[str, Any]]
+        if glob.has_magic(name) and not pattern.startswith(_WEB):
+            found = answer(pattern, lambda: filesystem.glob(name, detail=True))
+        else:
+            found = {name: answer(pattern, lambda: filesystem.info(name))}
     except FileNotFoundError:
         return []
     return [
@@ -198,8 +198,7 @@ def remote_etag(path: str) -> str:
     """
     filesystem, name = filesystem_of(path)
     filesystem.invalidate_cache()
-    with told_as_os_errors(path):
-        return _etag(filesystem.info(name))
+    return _etag(answer(path, lambda: filesystem.info(name)))
 
 
 def _pinned(pattern: str) -> str:
@@ -210,8 +209,7 @@ def _pinned(pattern: str) -> str:
     from huggingface_hub import HfApi  # noqa: PLC0415  # 0.3 s that a local run does not need
 
     kind, repository, revision, rest = found.groups()
-    with told_as_os_errors(pattern):
-        commit = HfApi().repo_info(repository, repo_type=kind.removesuffix("s"), revision=revision).sha
+    commit = answer(pattern, lambda: HfApi().repo_info(repository, repo_type=kind[:-1], revision=revision)).sha
     return f"hf://{kind}/{repository}@{commit}/{rest}"
 
 

@@ -4,11 +4,21 @@ import contextlib
 import errno
 import io
 import re
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar, cast
 
 # What to install for a protocol, where it is one of our extras.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+
+# Before the second and the third try: what passes is a connection that is reset, a server that has too much to do. The
+# clients of S3, GCS and the hub wait longer of their own accord; that of the web does not.
+WAITS_S = (0.5, 2.0)
+
+# What a connection says that is gone or cannot be made: a server that is down, as one that answers 503.
+_DOWN = (errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH)
+
+T = TypeVar("T")
 
 
 def is_url(path: str) -> bool:
@@ -43,8 +53,7 @@ def open_remote(path: str, block_bytes: int | None = None) -> BinaryIO:
         ValueError: nobody knows the protocol, or the package that does is not installed.
     """
     filesystem, name = filesystem_of(path)
-    with told_as_os_errors(path):
-        return buffered(path, filesystem.open(name, "rb", block_size=block_bytes))
+    return buffered(path, answer(path, lambda: filesystem.open(name, "rb", block_size=block_bytes)))
 
 
 def buffered(path: str, file: Any) -> BinaryIO:
@@ -70,14 +79,12 @@ class _RemoteFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with told_as_os_errors(self._path), _told_as_no_ranges():
-            data = self._file.read(len(buffer))
+        data = answer(self._path, lambda: _told_as_no_ranges(self._file.read, len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with told_as_os_errors(self._path), _told_as_no_ranges():
-            return int(self._file.seek(offset, whence))
+        return answer(self._path, lambda: int(_told_as_no_ranges(self._file.seek, offset, whence)))
 
     def tell(self) -> int:
         return int(self._file.tell())
@@ -87,11 +94,28 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
-@contextlib.contextmanager
-def _told_as_no_ranges() -> Iterator[None]:
+def answer(path: str, ask: Callable[[], T]) -> T:
+    """Return what `ask` returns, which asks the server of a URL; what may pass is waited out, three tries in all.
+
+    Raises:
+        OSError: of one line that names the file.
+    """
+    waits_s = iter(WAITS_S)
+    while True:
+        try:
+            with told_as_os_errors(path):
+                return ask()
+        except OSError as error:
+            wait_s = next(waits_s, None)
+            if error.errno != errno.EIO or wait_s is None:
+                raise
+        time.sleep(wait_s)
+
+
+def _told_as_no_ranges(call: Callable[..., Any], *arguments: int) -> Any:
     """Raise as ESPIPE what fsspec raises of a web server that sends whole files only: a bare ValueError."""
     try:
-        yield
+        return call(*arguments)
     except ValueError as error:
         raise OSError(errno.ESPIPE, _line(error)) from error
 
@@ -108,13 +132,14 @@ def told_as_os_errors(path: str) -> Iterator[None]:
         # fsspec calls every answer of a web server that is not the file "not found", and keeps the answer as the cause.
         status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
         status = status or getattr(getattr(error, "response", None), "status_code", None)  # of the hub's errors
+        is_cut = type(error.__cause__).__module__.startswith("aiohttp.")  # no answer: the connection broke
         if status in (401, 403) or isinstance(error, PermissionError):
             number = errno.EACCES
-        elif status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
+        elif status in (404, 410) or (status is None and isinstance(error, FileNotFoundError) and not is_cut):
             number = errno.ENOENT
         else:
             number = getattr(error, "errno", None) or errno.EIO
-            number = errno.EIO if number == errno.ENOENT else number
+            number = errno.EIO if number in (errno.ENOENT, *_DOWN) else number
         raise OSError(number, _line(error), path) from error  # of the subclass for the number
 
 

@@ -2,8 +2,11 @@
 
 import contextlib
 import http.server
+import io
 import json
 import re
+import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -67,6 +70,28 @@ def answering(status, body=b"", *, after=None):
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+    return Handler
+
+
+def stumbling(asked, failing):
+    """A handler that serves ranges, but what `failing` names by the number of its request: a status, or no answer."""
+
+    class Handler(Ranges):
+        def do_GET(self):
+            asked.append(self.command)
+            status = failing.get(len(asked))
+            if status is None:
+                super().do_GET()
+            elif status:
+                self.send_error(status)
+            else:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                self.close_connection = True
+                self.rfile, self.wfile = io.BytesIO(), io.BytesIO()
 
         do_HEAD = do_GET
 

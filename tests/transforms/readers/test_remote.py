@@ -8,6 +8,7 @@ import io
 import json
 import random
 import sys
+import types
 
 import fsspec
 import pyarrow as pa
@@ -15,14 +16,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.transforms.readers.reading import COMPRESS, read, source_of, texts_and_rules
-from tests.transforms.readers.servers import COMMIT, Hub, NoRanges, Quiet, Ranges, answering, counting, served
+from tests.transforms.readers.servers import (
+    COMMIT,
+    Hub,
+    NoRanges,
+    Quiet,
+    Ranges,
+    answering,
+    counting,
+    served,
+    stumbling,
+)
+from transforms.readers import remote
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files, slices
 from transforms.readers.ranges import has_member
-from transforms.readers.remote import open_remote, told_as_os_errors
+from transforms.readers.remote import WAITS_S, open_remote, told_as_os_errors
 from transforms.readers.stream import Damage, decompressed
 
 LINES = b"".join(b'{"text": "line %d"}\n' % number for number in range(5000))
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """The waits between tries, which take no time here."""
+    waits_s = []
+    monkeypatch.setattr(remote, "time", types.SimpleNamespace(sleep=waits_s.append))
+    return waits_s
 
 
 @pytest.fixture(scope="module")
@@ -307,6 +327,39 @@ def test_a_server_that_fails_while_a_dump_is_looked_at(tmp_path):
         with pytest.raises(OSError, match="500.*x.xml.bz2") as error:
             slices(source, entry, file=0, unit_bytes=len(DUMP) - 1)
         assert error.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize("status", [503, 0])
+def test_an_error_that_passes(tmp_path, waits, status):
+    """A file is listed, looked at and read by a server that fails now and then: each request has three tries."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "x.jsonl.zst").write_bytes(MEMBERS)
+    for passing in ([1, 2], [3, 4], [8, 9], range(1, 60, 2)):
+        asked = []
+        handler = stumbling(asked, dict.fromkeys(passing, status))
+        with served(functools.partial(handler, directory=tmp_path)) as address:
+            fsspec.filesystem("http").clear_instance_cache()
+            assert ranges_of(f"{address}/x.jsonl.zst", "jsonl") == (5, TEXTS)
+            assert len(asked) > 10
+    assert set(waits) <= set(WAITS_S)
+    assert waits
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_an_error_that_stays(tmp_path, waits, first):
+    """Three tries, and then one line that names the file; a file that is closed or gone is asked for once."""
+    pytest.importorskip("aiohttp")
+    (tmp_path / "x.jsonl.zst").write_bytes(MEMBERS)
+    for status, tries in ((503, 3), (0, 3), (403, 1)):
+        asked = []
+        handler = stumbling(asked, dict.fromkeys(range(first, 99), status))
+        waits.clear()
+        with served(functools.partial(handler, directory=tmp_path)) as address:
+            fsspec.filesystem("http").clear_instance_cache()
+            with pytest.raises(OSError, match=r"x\.jsonl\.zst") as error:
+                ranges_of(f"{address}/x.jsonl.zst", "jsonl")
+        assert error.value.errno == (errno.EIO if tries > 1 else errno.EACCES)
+        assert waits == [*WAITS_S][: tries - 1]
 
 
 @pytest.fixture
