@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from transforms.readers.columns import rows_of_columns
 from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, broken_row, readable_path
 from transforms.readers.source import Source
-from transforms.readers.stream import open_path
+from transforms.readers.stream import BOMB_BYTES, BOMB_RATIO, open_path
 from transforms.unit import Slice
 
 # What a batch may become where values are stored once and repeated: a file of 42 KB would else fill 7 GB.
@@ -26,7 +26,8 @@ def read_parquet(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
 
     Locations are `path#row`, counted in the file. Rules of broken records, beside those of `rows_of_columns`:
     `corrupt_parquet` for a footer (no value) or for what is unreadable of a row group (value: rows lost; the other row
-    groups are read), `empty_file`.
+    groups are read), `decompression_bomb` for a row group that would become 1 GiB and 1000 times its size (value: rows
+    lost), `empty_file`.
 
     Raises:
         OSError: the file is gone or unreadable.
@@ -62,6 +63,9 @@ def _row_group(
     parquet: pq.ParquetFile, file: BinaryIO, index: int, row: int, source: Source, path: str
 ) -> Iterator[pa.RecordBatch]:
     group = parquet.metadata.row_group(index)
+    if _is_bomb(group):
+        yield broken_row("decompression_bomb", location=f"{path}#{row}", value=group.num_rows)
+        return
     row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
     end = row + group.num_rows
     try:
@@ -73,6 +77,15 @@ def _row_group(
     except _DAMAGE as error:
         raise_if_io(error)
         yield broken_row("corrupt_parquet", location=f"{path}#{row}", value=end - row)
+
+
+def _is_bomb(group: pq.RowGroupMetaData) -> bool:
+    """Whether a column says that it is one: Arrow decodes a page whole, a cell of 1.5 GB taking 4.5 GB of memory."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return any(
+        column.total_uncompressed_size > max(BOMB_BYTES, BOMB_RATIO * column.total_compressed_size)
+        for column in columns
+    )
 
 
 def _repeated_bytes(file: BinaryIO, group: pq.RowGroupMetaData) -> int:

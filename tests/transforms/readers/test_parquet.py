@@ -194,3 +194,24 @@ def test_names_that_are_not_utf8(tmp_path):
     pq.write_table(pa.table({"text": ["a"], "unheard": [1]}), path)
     path.write_bytes(path.read_bytes().replace(b"unheard", b"unh\xffard"))
     assert {row["rule"] for row in read(path, "parquet")} == {"corrupt_parquet"}
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_a_cell_that_is_a_bomb_is_not_decoded(tmp_path, monkeypatch, rows):
+    """A row group that says so in the footer costs itself and no memory; those beside it are read."""
+    monkeypatch.setattr(parquet, "BOMB_BYTES", 32 << 20)
+    path = tmp_path / "x.parquet"
+    schema = pa.schema({"text": pa.string()})
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+        for texts in (["before"], ["small"] * (rows - 1) + ["x" * (64 << 20)], ["behind"]):
+            writer.write_table(pa.table({"text": texts}, schema))
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        found = read(path, "parquet")
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < 8 << 20
+    assert texts_and_rules(found) == ["before", "<decompression_bomb>", "behind"]
+    assert (found[1]["value"], found[1]["location"]) == (rows, f"{path}#1")
