@@ -3,67 +3,56 @@
 Every kernel is a module-level function over C-contiguous numpy arrays that its caller allocated. `nogil` lets threads
 overlap kernels; `cache` keeps the machine code on disk, so a second process starts in milliseconds (`gristmill warm`
 fills it). No fastmath: results must not depend on the instruction set. What only kernels call is a `part`.
-
-A kernel holds the code of parts from other files, but numba compares only a kernel's own file with its cache: after an
-update of the one the other would run old code, and did (it wrote past an array). So the cache is a directory for each
-state of all kernel files together, 20 MB. What no process has begun with for a month is deleted when a new state comes;
-sooner would take it from a process that runs.
 """
 
-import os
-import shutil
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import IO, Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 
-from transforms.kernels.parts import Kernel, Part
+from transforms.kernels.machine_code import CACHE_DIRECTORY, locked
+from transforms.kernels.parts import Kernel, Part, generalise
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_PREFIX = "kernels-"
-_UNUSED_S = 30 * 86_400
-
-
-def _cache_directory() -> str:
-    """Return where the machine code of the kernels as they are now is kept: beside them, or in the user's cache."""
-    here = Path(__file__).parent
-    digest = blake2b(digest_size=8)
-    for path in sorted(here.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    chosen = str(numba.config.CACHE_DIR)
-    if not chosen:
-        own = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        chosen = str(here / "__pycache__" if os.access(here, os.W_OK) else Path(own) / "gristmill")
-    return str(Path(chosen) / f"{_PREFIX}{digest.hexdigest()}")
-
-
-def open_cache(directory: Path, now_s: float) -> None:
-    """Note that `directory` is in use, or make it and delete the ones beside it that nobody has used for a month."""
-    with suppress(OSError):  # another process does the same, or it is kept by somebody else: baked into an image
-        if directory.is_dir():
-            os.utime(directory, (now_s, now_s))
-            return
-        directory.mkdir(parents=True)
-        for other in directory.parent.glob(f"{_PREFIX}*"):
-            if other.stat().st_mtime < now_s - _UNUSED_S:
-                shutil.rmtree(other, ignore_errors=True)
-
-
-CACHE_DIRECTORY = _cache_directory()
-open_cache(Path(CACHE_DIRECTORY), time.time())
 numba.config.CACHE_DIR = CACHE_DIRECTORY
+
+
+class _Cache(FunctionCache):
+    """numba's cache of one kernel, filled by one process at a time; the others wait and find what it has compiled.
+
+    A kernel that calls another takes its own lock first, so nobody waits in a circle.
+    """
+
+    _lock: IO[bytes] | None = None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super().load_overload(sig, target_context)
+        if found is None and self._lock is None:
+            self._lock = locked(Path(self.cache_path) / f"{self._impl.filename_base}.lock")
+            found = super().load_overload(sig, target_context)  # compiled by somebody meanwhile
+            if found is not None:
+                self._unlock()
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def kernel(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile `function` with numba, keeping its type for mypy."""
-    return _compiled(function, Kernel, cache=True, _nrt=True)
+    return _compiled(function, Kernel, _nrt=True)
 
 
 def borrowing(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -71,7 +60,7 @@ def borrowing(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     The arrays are its caller's, so it counts no references: a fifth of the quality rules on new text.
     """
-    return _compiled(function, Kernel, cache=True, _nrt=False)
+    return _compiled(function, Kernel, _nrt=False)
 
 
 def part(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -94,6 +83,10 @@ def inlined(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def _compiled(function: Callable[_P, _R], pipeline: type, **options: bool) -> Callable[_P, _R]:
     compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=pipeline, **options)(function)
+    if pipeline is Part:
+        generalise(compiled)
+    else:
+        compiled._cache = _Cache(function)  # noqa: SLF001 - numba's own is chosen in the same way by `cache=True`
     return cast("Callable[_P, _R]", compiled)
 
 

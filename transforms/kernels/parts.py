@@ -14,7 +14,7 @@ import ctypes
 from typing import Any
 
 from llvmlite.binding import Linkage
-from numba import _dynfunc
+from numba import _dynfunc, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, _LowerResult
 from numba.core.compiler_machinery import register_pass
@@ -36,6 +36,9 @@ class _KernelLibrary(JITCodeLibrary):
 
 class _PartLibrary(JITCodeLibrary):
     """The code of a part and of what it calls, for the kernel's library: neither optimised nor translated."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001 - the rest is done with the kernel
 
     def finalize(self) -> None:
         for library in dict.fromkeys(self._linking_libraries):
@@ -70,6 +73,22 @@ class _PartLowering(NativeLowering):
         state.targetctx.insert_user_function(known_as, lowered.fndesc, [library])
         state["cr"] = _LowerResult(lowered.fndesc, lowered.call_helper, cfunc=known_as, env=lowered.env)
         return True
+
+
+def general(kind: types.Type) -> types.Type:
+    """Return the type that a part is compiled for where a call has `kind`: int64 for int32 and for literals."""
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
+
+
+def generalise(part: Any) -> None:
+    """Make all calls of a part agree on one specialisation, whether they pass a literal, an int32 or an int64."""
+    found = part.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return found(tuple(map(general, args)), {name: general(kind) for name, kind in kws.items()})
+
+    part.get_call_template = get_call_template
 
 
 def _pipeline(state: Any, lowering: type) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import CACHE_DIRECTORY
+from transforms.kernels.machine_code import CACHE_DIRECTORY
 
 Arrays = tuple[NDArray[Any], ...]
 

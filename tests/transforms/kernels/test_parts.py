@@ -4,11 +4,13 @@ import ast
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from llvmlite.binding import Linkage
+from numba import types
 
 from transforms.kernels.jit import part, wide
-from transforms.kernels.parts import Kernel
+from transforms.kernels.parts import Kernel, general
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPILED = {"kernel", "borrowing", "part", "allocating_part", "inlined"}
@@ -64,6 +66,22 @@ def test_python_cannot_call_a_part(times):
     for _ in range(times):
         with pytest.raises(TypeError):
             wide(1)
+
+
+def test_a_part_is_compiled_once_for_all_integers():
+    """A literal, an int32 of an array and an int64 do not make three of it; unsigned numbers stay what they are."""
+
+    @part
+    def one_more(number):
+        return number + 1
+
+    @numba.njit(no_cfunc_wrapper=True, pipeline_class=Kernel)
+    def sums(array_N, number):
+        return one_more(array_N[0]) + one_more(number) + one_more(7), one_more(array_N[0] > 5)
+
+    assert sums(np.array([-3], np.int32), 1 << 40) == (-2 + (1 << 40) + 1 + 8, 1)
+    assert one_more.signatures == [(types.int64,), (types.bool_,)]
+    assert general(types.uint8) == types.uint8
 
 
 def _how(node):
