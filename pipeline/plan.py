@@ -172,7 +172,7 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
     with ThreadPoolExecutor(_LOOKS) as pool:
         found = list(pool.map(lambda item: cut(item[1], file=item[0]), enumerate(entries, first_file)))
     for entry, parts in zip(entries, found, strict=True):
-        alone = len(parts) > 1 or parts[0].stream_bytes > 0
+        alone = len(parts) > 1 or parts[0].stream_bytes > 0 or entry.may_be_long
         if group and (alone or group_bytes + entry.size > unit_bytes):  # units stay in the order of document ids
             units.append(group)
             group, group_bytes = [], 0

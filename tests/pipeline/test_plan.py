@@ -130,6 +130,18 @@ def test_a_file_that_cannot_be_looked_at_now_is_no_stream(tmp_path, monkeypatch,
     assert len(make_plan(dumps, 2 * KIB).units) > 3
 
 
+@pytest.mark.parametrize(("format_", "stream_bytes"), [("jsonl", 2 * KIB), ("parquet", 0), ("datasets", 0)])
+def test_files_of_unknown_size_are_no_small_files(tmp_path, monkeypatch, format_, stream_bytes):
+    """Each is a unit of its own, in parts where it can be: together they could be the whole crawl. Empty files are."""
+    paths = [*(f"https://host/{number}" for number in range(3)), str(tmp_path / "a"), str(tmp_path / "b")]
+    for name in "ab":
+        write(tmp_path, name, 0)
+    monkeypatch.setattr(plan_module, "list_files", lambda _: [FileEntry(path, 0, "") for path in paths])
+    plan = make_plan([Source(name="web", format=format_, path="x")], 2 * KIB)
+    assert [len(unit.slices) for unit in plan.units] == [1, 1, 1, 2]
+    assert [unit.slices[0].stream_bytes for unit in plan.units] == [stream_bytes] * 3 + [0]
+
+
 def test_numbers_are_appended_never_changed(tmp_path):
     """A file that sorts first but comes later gets the next number; the old units keep names, slices and keys."""
     write(tmp_path, "m.jsonl", 100)

@@ -5,9 +5,9 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from transforms.readers.columns import rows_of_columns
+from transforms.readers.columns import pieces, rows_of_columns
 from transforms.readers.parquet import raise_if_io
-from transforms.readers.rows import MAX_BATCH_ROWS, broken_row, readable_path
+from transforms.readers.rows import broken_row, readable_path
 from transforms.readers.source import Source
 from transforms.readers.stream import open_path
 from transforms.unit import Slice
@@ -94,7 +94,6 @@ def _validate(batch: pa.RecordBatch) -> None:
 
 def _rows(batch: pa.RecordBatch, number: int, source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
     path = readable_path(part.path)
-    for start in range(0, batch.num_rows, MAX_BATCH_ROWS):
-        piece = batch.slice(start, MAX_BATCH_ROWS)
+    for start, piece in pieces(batch, source):
         locations = [f"{path}#{number}.{row}" for row in range(start, start + piece.num_rows)]
         yield rows_of_columns(piece, source, locations)

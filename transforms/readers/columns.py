@@ -1,5 +1,6 @@
 """Rows from Arrow columns: what Parquet, Arrow and `datasets` have in common."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from transforms.readers.rows import MAX_RECORD_BYTES, ROWS, json_bytes
+from transforms.readers.rows import MAX_RECORD_BYTES, ROWS, json_bytes, row_ranges
 from transforms.readers.source import Source
+
+_MOST_BYTES = 2**31 - 1  # of a column of ours
+_HAS_LENGTHS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+
+
+def pieces(batch: pa.RecordBatch, source: Source) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Cut a batch of N records with any columns to the size of ours; yield the first row of each slice and the slice.
+
+    By text, not by rows alone: 8192 books are more than a column of ours holds.
+    """
+    offsets_N1 = np.zeros(batch.num_rows + 1, np.int64)
+    if source.text in batch.schema.names and _is_text((text := batch.column(source.text)).type):
+        if not any(test(text.type) for test in _HAS_LENGTHS):  # repeated by a dictionary, or a view
+            text = text.cast(pa.large_binary())
+        np.cumsum(pc.fill_null(pc.binary_length(text), 0).to_numpy(), out=offsets_N1[1:])
+    for start, stop in row_ranges(offsets_N1):
+        yield start, batch.slice(start, stop - start)
 
 
 def rows_of_columns(batch: pa.RecordBatch, source: Source, locations: list[str]) -> pa.RecordBatch:
@@ -60,13 +78,14 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary)
-    return any(test(kind) for test in (*tests, pa.types.is_large_binary, pa.types.is_binary_view))
+    return any(test(kind) for test in (*_HAS_LENGTHS, pa.types.is_string_view, pa.types.is_binary_view))
 
 
 def _valid_text(column: pa.Array) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Return the column as `string` and where it is not UTF-8 (null there)."""
     bad_N = np.zeros(len(column), np.bool_)
+    if column.buffers()[2] is not None and column.buffers()[2].size > _MOST_BYTES:  # a cast keeps what lies before it
+        column = column.take(pa.array(np.arange(len(column))))
     raw = column.cast(pa.binary())
     try:
         return raw.cast(pa.string()), bad_N  # checks every byte

@@ -14,9 +14,9 @@ import datasets
 import pyarrow as pa
 from huggingface_hub import HfApi
 
-from transforms.readers.columns import rows_of_columns
+from transforms.readers.columns import pieces, rows_of_columns
 from transforms.readers.listing import FileEntry, local_entry
-from transforms.readers.rows import MAX_BATCH_ROWS, broken_row, readable_path
+from transforms.readers.rows import broken_row, readable_path
 from transforms.readers.source import Source
 from transforms.readers.stream import open_path
 from transforms.unit import Slice
@@ -62,10 +62,11 @@ def read_datasets(source: Source, part: Slice) -> Iterator[pa.RecordBatch]:
     row = 0
     try:
         for table in _tables(source, part.path):
-            for batch in table.combine_chunks().to_batches(max_chunksize=MAX_BATCH_ROWS):
-                end = row + batch.num_rows
-                yield rows_of_columns(batch, source, [f"{path}#{number}" for number in range(row, end)])
-                row = end
+            for batch in table.to_batches():
+                for _, piece in pieces(batch, source):
+                    end = row + piece.num_rows
+                    yield rows_of_columns(piece, source, [f"{path}#{number}" for number in range(row, end)])
+                    row = end
     except (pa.ArrowException, datasets.exceptions.DatasetGenerationError, UnicodeDecodeError) as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from error

@@ -32,11 +32,16 @@ _WEB = ("http://", "https://")
 
 
 class FileEntry(NamedTuple):
-    """What the plan knows of a file. `size` is 0 where a server does not tell."""
+    """What the plan knows of a file, or of a shard of a dataset. `size` is 0 where nobody tells."""
 
     path: str
     size: int
     etag: str
+
+    @property
+    def may_be_long(self) -> bool:
+        """Whether its size is unknown: 90,000 pages of a crawl, or all shards of a dataset, are no small files."""
+        return self.size == 0 and not Path(self.path).is_file()
 
 
 def list_files(source: Source) -> list[FileEntry]:
@@ -84,10 +89,10 @@ def fits(source: Source, part: Slice) -> bool:
 def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> list[Slice]:
     """Cut a file into ranges of about `unit_bytes`, or one slice of the whole where it cannot be cut.
 
-    A longer one that cannot be cut is a stream, where its format has many records: parts of `unit_bytes` decompressed
-    bytes are then found while it is read. The one thing that is read of a file here is where the first cut of a
-    compressed one above `unit_bytes` would be: only one with a member there is cut. Shorter ones are left whole: a
-    crawl has 90,000 of 89 MB, enough for all workers, and a look at each would take a quarter of an hour.
+    A longer one that cannot be cut, or one of unknown size, is a stream, where its format has many records: parts of
+    `unit_bytes` decompressed bytes are then found while it is read. The one thing that is read of a file here is where
+    the first cut of a compressed one above `unit_bytes` would be: only one with a member there is cut. Shorter ones are
+    left whole: a crawl has 90,000 of 89 MB, enough for all workers, and a look at each would take a quarter of an hour.
 
     Args:
         source: the source that lists the file.
@@ -108,7 +113,8 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
             _, begins = _MEMBERS[source.format]
             count = count if has_member(entry.path, cut, cut + _PROBE_BYTES, begins=begins) else 1
     if count == 1:
-        stream_bytes = unit_bytes if source.format in _STREAMS and entry.size > unit_bytes else 0
+        is_long = entry.size > unit_bytes or entry.may_be_long
+        stream_bytes = unit_bytes if source.format in _STREAMS and is_long else 0
         return [Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag, stream_bytes)]
     cuts = [entry.size * index // count for index in range(count + 1)]
     return [

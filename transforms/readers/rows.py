@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 MAX_BATCH_ROWS = 8192
 # Six copies of a batch are alive at once (lines, records, columns, and text before and after a kernel): 16 MiB took
@@ -121,11 +122,18 @@ def within_limits(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """
     offsets = np.frombuffer(batch.column("text").buffers()[1], np.int32) if batch.num_rows else np.zeros(1, np.int32)
     offsets_N1 = offsets[batch.column("text").offset :][: batch.num_rows + 1].astype(np.int64)
-    start = 0
-    while start < batch.num_rows:
-        stop = int(np.searchsorted(offsets_N1, offsets_N1[start] + MAX_BATCH_BYTES, "right")) - 1
-        stop = min(max(stop, start + 1), start + MAX_BATCH_ROWS, batch.num_rows)
+    for start, stop in row_ranges(offsets_N1):
         yield batch.slice(start, stop - start)
+
+
+def row_ranges(offsets_N1: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield start and stop of each batch that N rows make, by where their texts (bytes) begin and end."""
+    num_rows = len(offsets_N1) - 1
+    start = 0
+    while start < num_rows:
+        stop = int(np.searchsorted(offsets_N1, offsets_N1[start] + MAX_BATCH_BYTES, "right")) - 1
+        stop = min(max(stop, start + 1), start + MAX_BATCH_ROWS, num_rows)
+        yield start, stop
         start = stop
 
 

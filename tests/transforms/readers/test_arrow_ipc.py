@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules, whole
+from transforms.readers import columns
+from transforms.readers import rows as rows_module
+from transforms.readers.arrow_ipc import read_arrow
 from transforms.readers.dispatch import read_slice
 from transforms.unit import Slice
 
@@ -79,6 +82,25 @@ def test_large_batches_are_cut(tmp_path):
     batches = list(read_slice(source_of(path, "arrow"), whole(path)))
     assert [batch.num_rows for batch in batches] == [8192, 8192, 3616]
     assert batches[2].column("location")[-1].as_py() == f"{path}#0.19999"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.large_binary(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+)
+def test_long_texts_are_cut_by_their_bytes(tmp_path, monkeypatch, kind):
+    """8192 books would be more than a column of ours can hold, however their file stores them."""
+    monkeypatch.setattr(rows_module, "MAX_BATCH_BYTES", 100)
+    monkeypatch.setattr(columns, "_MOST_BYTES", 200)
+    texts = ["x" * 40, "y" * 60, None, "z" * 300, "w", "v" * 99]
+    encoded = [None if text is None else text.encode() for text in texts]
+    column = pa.array(encoded if pa.types.is_large_binary(kind) else texts, kind)
+    path = tmp_path / "x.arrow"
+    path.write_bytes(stored(pa.table({"text": column}), rows=6))
+    batches = list(read_arrow(source_of(path, "arrow"), whole(path)))
+    assert [batch.num_rows for batch in batches] == [3, 1, 2]
+    assert [row for batch in batches for row in batch.column("text").to_pylist()] == [text or "" for text in texts]
+    assert batches[2].column("location").to_pylist() == [f"{path}#0.4", f"{path}#0.5"]
 
 
 def test_cells_that_are_not_utf8(tmp_path):
