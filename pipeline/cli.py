@@ -4,8 +4,10 @@ Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the
 """
 
 import argparse
+import atexit
 import contextlib
 import difflib
+import gc
 import json
 import os
 import re
@@ -18,6 +20,10 @@ from typing import Any, NoReturn
 EXIT_DONE, EXIT_GATE, EXIT_USER, EXIT_FAILED = 0, 1, 2, 3
 
 _STAGES = ("clean", "dedup", "tokenize", "pretrain")
+
+# Modules are a million objects that stay. Collections while they are imported, and the one at the end
+# of the process, were 0.15 of 0.64 s.
+_COLLECT_AFTER = 50_000
 
 
 class _Parser(argparse.ArgumentParser):
@@ -138,6 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_beam()
     if arguments is None:  # this is the program: what a batch system sends before it kills stops a run like Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
+        if options.command in ("run", *_STAGES):
+            gc.set_threshold(_COLLECT_AFTER)
+            atexit.register(gc.freeze)
 
     try:
         return _dispatch(options, beam_options)

@@ -226,12 +226,12 @@ def test_the_parent_of_a_local_run_does_without_beam(tmp_path):
     path = write_config(tmp_path, runner={"engine": "local", "workers": 1})
     write_corpus(tmp_path / "corpus", files=1, per_file=40)
     code = (
-        "import sys; from pipeline.cli import main; "
-        f"code = main(['run', {str(path)!r}, '--to', 'tokenize']); "
-        "print(code, sorted({'apache_beam', 'google.cloud', 'jinja2'} & set(sys.modules)))"
+        "import gc, sys; from pipeline.cli import main; "
+        f"sys.argv[1:] = ['run', {str(path)!r}, '--to', 'tokenize']; code = main(); "
+        "print(code, sorted({'apache_beam', 'google.cloud', 'jinja2'} & set(sys.modules)), gc.get_threshold()[0])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stdout.splitlines()[-1] == "0 [] 50000"  # nor does it collect what it imports
 
 
 def test_the_fork_server_never_sees_ctrl_c(tmp_path):
