@@ -142,17 +142,9 @@ def _gopher_repetition(
         if values_Q[q] > thresholds_Q[q]:
             return q
     lexicon.used[NUM_MEASURED] += 1
-    return judge_n_grams(
-        tables.tokens_T,
-        counts[DOC_TOKENS],
-        lexicon.rows_R,
-        lexicon.used[NUM_MEASURED],
-        chars,
-        thresholds_Q,
-        values_Q,
-        every,
-        room.scratch,
-    )
+    tokens_T, num_tokens, rows_R = tables.tokens_T, counts[DOC_TOKENS], lexicon.rows_R
+    document, scratch = lexicon.used[NUM_MEASURED], room.scratch
+    return judge_n_grams(tokens_T, num_tokens, rows_R, document, chars, thresholds_Q, values_Q, every, scratch)
 
 
 @part

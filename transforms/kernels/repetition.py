@@ -287,18 +287,18 @@ def judge_n_grams(
     _sum_chars(tokens_T, num_tokens, rows_R, scratch.chars_T)
     top_2, top_3, top_4, found = _bound_tops(tokens_T, num_tokens, scratch)
     may_fail = top_2 / chars > thresholds_Q[5] or top_3 / chars > thresholds_Q[6] or top_4 / chars > thresholds_Q[7]
-    if every or may_fail:
+    counted = every or may_fail
+    if counted:
         found = _number_words(tokens_T, num_tokens, document, scratch)
         for n in range(2, 5):
             found, grams = _extend(n, found, tokens_T, num_tokens, scratch)
             values_Q[3 + n] = _top_chars(n, grams, num_tokens, scratch) / chars
             if values_Q[3 + n] > thresholds_Q[3 + n]:
                 return 3 + n
-        found, _ = _extend(5, found, tokens_T, num_tokens, scratch)
     else:
         found = _repeated_fives(tokens_T, found, scratch)
     for n in range(5, 11):
-        if n > 5:
+        if n > 5 or counted:
             found, _ = _extend(n, found, tokens_T, num_tokens, scratch)
         duplicate, covered = _duplicate_chars(n, found, scratch)
         values_Q[3 + n] = duplicate / chars
