@@ -5,18 +5,20 @@
 All rivals read the same files on one core, in turns; a row is the median. Ours also parses every other field into the
 metadata column, checks every byte and builds Arrow batches; `json.loads` only collects the texts.
 
-A second table has what a run does that goes on within a long file: it reads over the parts that are committed.
+A second table has what a run does that goes on within a long file: it reads over the parts that are committed. A third
+has what it costs to read a file in members of 1 MB in four ranges, and to search a file of one member for another.
 """
 
 import argparse
 import bz2
 import gzip
 import io
+import itertools
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -24,6 +26,7 @@ import zstandard
 
 from transforms.readers.dispatch import read_parts, read_slice
 from transforms.readers.listing import list_files, slices
+from transforms.readers.ranges import has_member
 from transforms.readers.source import Format, Source
 from transforms.readers.stream import decompressed
 from transforms.unit import Slice
@@ -32,6 +35,13 @@ DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "text"
 WEB = DATA.parent / "web" / "derived"
 WIKI = DATA / "wikipedia-dump" / "enwiki-pages-articles-sample.xml.bz2"
 ENGLISH = ("perl-doc/en", "python-docs/en", "nltk-public-domain/en", "libreoffice-help/en-us", "wesnoth/en")
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": lambda data: gzip.compress(data, 6),
+    "zst": zstandard.ZstdCompressor(3).compress,
+    "bz2": bz2.compress,
+}
+NUM_RANGES = 4
 
 Totals = tuple[int, int]  # documents, characters
 
@@ -114,6 +124,36 @@ def print_read_over(files: dict[Path, Format], rounds: int) -> None:
         print(f"| {path.name} | {num_bytes / 1e6:.0f} | {num_bytes / 1e6 / statistics.median(seconds):.0f} |")
 
 
+def print_ranges(data: bytes, directory: Path, rounds: int) -> None:
+    print("\n| in members of 1 MB | MB stored | whole, ms | a range more, ms | searched for a member, MB/s |")
+    print("|---|---|---|---|---|")
+    for name, compress in COMPRESS.items():
+        path, single = (directory / f"{kind}.jsonl.{name}" for kind in ("members", "single"))
+        path.write_bytes(b"".join(compress(data[at : at + 1_000_000]) for at in range(0, len(data), 1_000_000)))
+        single.write_bytes(compress(data))
+        size, seconds = path.stat().st_size, []
+        cuts = [size * part // NUM_RANGES for part in range(NUM_RANGES + 1)]
+        for _ in range(rounds):
+            stamps = [time.process_time()]
+            whole = documents_of(path, [(0, -1)])
+            stamps.append(time.process_time())
+            assert documents_of(path, itertools.pairwise(cuts)) == whole
+            stamps.append(time.process_time())
+            assert not has_member(str(single), 20, 1 << 40, begins=b"")
+            stamps.append(time.process_time())
+            seconds.append([stop - start for start, stop in itertools.pairwise(stamps)])
+        one, cut, search = (statistics.median(column) for column in zip(*seconds, strict=True))
+        extra = 1e3 * (cut - one) / NUM_RANGES
+        rate = single.stat().st_size / 1e6 / search
+        print(f"| {name} | {size / 1e6:.0f} | {1e3 * one:.0f} | {extra:.1f} | {rate:.0f} |")
+
+
+def documents_of(path: Path, ranges: Iterable[tuple[int, int]]) -> int:
+    source = Source(name="bench", format="jsonl", path=str(path))
+    parts = (Slice("bench", str(path), 0, 0, start, stop, path.stat().st_size, "") for start, stop in ranges)
+    return sum(batch.num_rows for part in parts for batch in read_slice(source, part))
+
+
 RIVALS: dict[str, Callable[[Path], Totals]] = {
     "gristmill": ours,
     "json.loads": json_loads,
@@ -131,10 +171,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         files = [Path(directory) / name for name in ("x.jsonl", "x.jsonl.gz", "x.jsonl.zst")]
         files[0].write_bytes(data)
-        files[1].write_bytes(gzip.compress(data, 6))
-        files[2].write_bytes(zstandard.ZstdCompressor(3).compress(data))
         packed = Path(directory) / "x.jsonl.bz2"
-        packed.write_bytes(bz2.compress(data))
+        for path, compress in zip([*files[1:], packed], COMPRESS.values(), strict=True):
+            path.write_bytes(compress(data))
         seconds: dict[tuple[str, str], list[float]] = {}
         totals: dict[str, Totals] = {}
         for _ in range(given.rounds):
@@ -150,6 +189,7 @@ def main() -> None:
         streams = dict.fromkeys([*files[1:], packed], "jsonl")
         streams |= {WEB / "dev-multilang.warc.gz": "warc", WIKI: "mediawiki"}
         print_read_over(streams, given.rounds)
+        print_ranges(data, Path(directory), given.rounds)
     print(
         f"\n{len(data) / 1e6:.0f} MB of JSONL, {totals['all'][0]} documents, MB/s of decompressed JSONL on one core\n"
     )

@@ -26,8 +26,8 @@ _MEMBERS = {
 }
 _RATIO = 4  # of text and pages, roughly, so that a range of a compressed file makes a unit like others
 # How far a member is looked for; without one a file is a stream. 100 long articles, a page of a crawl that cuts none, a
-# frame of `pzstd -19`; and 4% of the shortest file that is looked at.
-_PROBE_BYTES = 8 << 20
+# frame of `pzstd -19`; but a 32nd of a short file, which a server may have to send.
+_LEAST_LOOK, _MOST_LOOK, _LOOK_SHARE = 1 << 20, 8 << 20, 32
 _WEB = ("http://", "https://")
 
 
@@ -110,8 +110,9 @@ def slices(source: Source, entry: FileEntry, *, file: int, unit_bytes: int) -> l
             count = min(-(-entry.size * (_RATIO if has_members else 1) // unit_bytes), MAX_PARTS)
         if has_members and count > 1:
             cut = entry.size // count
+            behind = cut + min(max(entry.size // _LOOK_SHARE, _LEAST_LOOK), _MOST_LOOK)
             _, begins = _MEMBERS[source.format]
-            count = count if has_member(entry.path, cut, cut + _PROBE_BYTES, begins=begins) else 1
+            count = count if has_member(entry.path, cut, behind, begins=begins) else 1
     if count == 1:
         is_long = entry.size > unit_bytes or entry.may_be_long
         stream_bytes = unit_bytes if source.format in _STREAMS and is_long else 0
