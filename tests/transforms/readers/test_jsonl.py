@@ -176,6 +176,7 @@ def test_line_without_end_is_not_held(tmp_path):
     tracemalloc.start()
     try:
         ((offset, line),) = lines(line_range(str(path), 0, -1), max_bytes=2_000_000)
+        assert not list(lines(line_range(str(path), 5, -1), max_bytes=2_000_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -170,7 +170,13 @@ def test_lines_of_any_members_in_any_ranges(tmp_path_factory, data, codec, hurt)
     near = st.builds(lambda start, by: min(max(start + by, 1), size - 1), st.sampled_from(starts), st.integers(-1, 1))
     stops = data.draw(st.lists(st.one_of(st.integers(1, size - 1), near), max_size=8, unique=True).map(sorted))
     found = [row for rows in ranges_of(path, "jsonl", [0, *stops, size]) for row in rows]
-    assert without_place(found) == without_place(expected)
+    if hurt in (None, "junk", "checksum"):
+        assert without_place(found) == without_place(expected)
+        return
+    good, of_whole = ([row["text"] for row in rows if not row["rule"]] for rows in (found, expected))
+    assert len(good) == len(set(good))
+    assert set(good) >= set(of_whole)  # a range may begin in what damage before it ran over
+    assert any(row["rule"] for row in found) == any(row["rule"] for row in expected)
 
 
 @pytest.mark.parametrize("name", ["multistream", "records"])
