@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config, read_yaml
 from pipeline.context import RunContext
 from pipeline.errors import UserError
+from pipeline.first_use import compile_kernels
 from pipeline.job import Job, Units, content_key
 from pipeline.plan import clean_units, make_plan
 from pipeline.run_state import library_versions
@@ -207,4 +208,9 @@ def run(context: RunContext) -> None:
     context.state.set_plan(plan)
     units = clean_units(plan, config.sources, stage_key(config))
     job = Job(STAGE, graph, CleanContext(out=context.out, config=config))
-    context.record_stage(STAGE, context.run_job(STAGE, job, units))
+
+    def compile_first() -> None:
+        if config.runner.engine in ("local", "FnApiRunner"):  # else it is done elsewhere
+            compile_kernels(config, context.say)
+
+    context.record_stage(STAGE, context.run_job(STAGE, job, units, before=compile_first))

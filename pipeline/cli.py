@@ -284,7 +284,7 @@ def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
         from pipeline.escape import printable_json  # noqa: PLC0415
         from pipeline.trial import try_documents  # noqa: PLC0415
 
-        for verdict in try_documents(config, options.input):
+        for verdict in try_documents(config, options.input, say):
             print(printable_json(verdict))
         return EXIT_DONE
 

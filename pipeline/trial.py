@@ -6,6 +6,8 @@ from typing import Any
 from pipeline.clean import check_names, statistics_kept, steps
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.first_use import compile_kernels
+from pipeline.job import Say
 from transforms.readers.dispatch import read_slice
 from transforms.readers.listing import list_files
 from transforms.readers.source import Source
@@ -13,7 +15,7 @@ from transforms.schema import STATISTIC, edit_columns
 from transforms.unit import Slice
 
 
-def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
+def try_documents(config: Config, path: str, say: Say = lambda _: None) -> Iterator[dict[str, Any]]:
     """Yield one verdict a record of the JSONL file at `path`: keep, rule, value, threshold, language, url, edits, text.
 
     Text and URL are in the fields that the configuration's first JSONL source names. The text is what would be kept.
@@ -29,6 +31,7 @@ def try_documents(config: Config, path: str) -> Iterator[dict[str, Any]]:
         entries = list_files(source)
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
+    compile_kernels(config, say)
     for file, entry in enumerate(entries):
         part = Slice(source.name, entry.path, file, 0, 0, -1, entry.size, entry.etag)
         for batch in read_slice(source, part):

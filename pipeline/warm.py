@@ -1,29 +1,24 @@
 """`gristmill warm`: compile every kernel now, so that the first batch of a run does not wait for a second each."""
 
-import json
 import tempfile
 import time
 from pathlib import Path
 
 from pipeline.config import Config, Runner
+from pipeline.first_use import compile_kernels, write_texts
 from pipeline.job import Say
 from pipeline.run import run
 from pipeline.sections import Clean, Dedup, Lines, MinHash, Substrings, Tokenize, TokenizerChoice
 from transforms.presets import PRESETS
 from transforms.readers.source import Source
 
-# Distinct documents with an address to mask, two that are equal and one that is nearly so: enough to call every kernel.
-_LINE = " is the first of ten words that we have here, and of these that is one.\n"
-_LONG = " ".join(f"{first}{second}" for first in "abcdefgh" for second in "stuvwxyz")
-_TEXTS = [*(f"{word}{_LINE}" * 9 + "Write to a@b.org." for word in "abcdefgh"), _LONG, _LONG, f"{_LONG} end"]
-
 
 def warm(say: Say) -> None:
-    """Run a corpus of a few hundred words through all stages that have kernels, in this process, and throw it away."""
+    """Run a corpus of a few hundred words through all stages that have kernels, and throw it away."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "words.jsonl"
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in _TEXTS), encoding="utf-8")
+        write_texts(path)
         words = Path(directory) / "bad-words"
         words.write_text("none of them has this\n", encoding="utf-8")
         config = Config(
@@ -37,8 +32,9 @@ def warm(say: Say) -> None:
             tokenize=Tokenize(tokenizer=TokenizerChoice(train="wordpiece", vocab_size=300), seq_length=64),
         )
         with_rules = config.model_copy(
-            update={"clean": Clean(quality=tuple(PRESETS), stop_words="en")}
+            update={"clean": config.clean.model_copy(update={"quality": tuple(PRESETS), "stop_words": "en"})}
         )  # which no such text survives
+        compile_kernels(with_rules, lambda _: None)
         run(with_rules, first="clean", last="clean", beam_options=[], say=lambda _: None)
         minhash = MinHash(verify="jaccard")
         by_shingles = config.model_copy(update={"dedup": Dedup(minhash=minhash)})
