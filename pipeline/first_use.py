@@ -70,5 +70,5 @@ def _call(config: Config, path: str, rules: int) -> None:
                 step(batch)
         if not rules:
             fingerprint(batch, minhash_parameters(config))
-    except Exception as error:  # noqa: BLE001 - the stage meets it again and tells it
+    except Exception as error:
         raise SystemExit(1) from error
