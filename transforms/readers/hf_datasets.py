@@ -6,6 +6,7 @@ A hub or local dataset is streamed shard by shard; the plan pins its commit. A s
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 from huggingface_hub import HfApi
+from tqdm import tqdm
 
 from transforms.readers.columns import pieces, rows_of_columns
 from transforms.readers.listing import FileEntry, local_entry
@@ -21,6 +23,7 @@ from transforms.readers.source import Source
 from transforms.readers.stream import open_path
 from transforms.unit import Slice
 
+tqdm.set_lock(threading.RLock())  # its own is a semaphore that a worker leaves behind, and a warning with it
 _BATCH_ROWS = 1024
 _SHARD = re.compile(r"(?P<name>.*?)(?:@(?P<revision>[0-9a-f]{40}))?#(?P<index>\d+)-of-(?P<count>\d+)", re.DOTALL)
 

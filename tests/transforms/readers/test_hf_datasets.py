@@ -1,6 +1,7 @@
 """transforms.readers.hf_datasets: what the library opens, on local directories."""
 
 import json
+import threading
 import types
 
 import datasets
@@ -133,3 +134,8 @@ def test_changed_number_of_shards_is_an_error(tmp_path):
     (root / "train-2.jsonl").write_text('{"text": "late"}\n')
     with pytest.raises(OSError, match="has 3 shards now, and had 2"):
         list(read_slice(source, part))
+
+
+def test_bars_leave_no_semaphore():
+    """A lock of the system would outlive a worker that is killed, and be complained of at the end of each run."""
+    assert isinstance(datasets.utils.tqdm.get_lock(), type(threading.RLock()))
