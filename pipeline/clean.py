@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transforms.each_batch import BatchFunction
 
 STAGE = "clean"
-CLEAN_VERSION = 4  # raised when a transform's output changes for the same input and configuration
+CLEAN_VERSION = 5  # raised when a transform's output changes for the same input and configuration
 
 
 @dataclass(frozen=True, kw_only=True)

