@@ -71,8 +71,11 @@ _FILLED = Path(CACHE_DIRECTORY) / "filled"
 
 
 def is_cold() -> bool:
-    """Whether nobody has filled the cache yet; what one configuration did not need is compiled when another does."""
-    return not _FILLED.exists()
+    """Whether nobody has filled the cache yet, and this process may.
+
+    What one configuration did not need is compiled when another does.
+    """
+    return not _FILLED.exists() and os.access(_FILLED.parent, os.W_OK)
 
 
 def note_filled() -> None:

@@ -109,3 +109,14 @@ def test_a_cache_that_cannot_be_written_has_no_lock(tmp_path):
     held = machine_code.locked(tmp_path / "kernel.lock")
     assert held is not None
     held.close()
+
+
+def test_only_a_cache_that_can_be_filled_is_cold(tmp_path, monkeypatch):
+    """Else every command would begin with compiling what nobody can keep."""
+    monkeypatch.setattr(machine_code, "_FILLED", tmp_path / "filled")
+    assert machine_code.is_cold()
+    machine_code.note_filled()
+    assert not machine_code.is_cold()
+    monkeypatch.setattr(machine_code, "_FILLED", tmp_path / "absent" / "filled")
+    assert not machine_code.is_cold()
+    machine_code.note_filled()  # nothing is raised
