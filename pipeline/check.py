@@ -15,7 +15,7 @@ from pipeline.gates.duplicates import duplicates_left
 from pipeline.gates.files import files
 from pipeline.gates.kept import kept_language, kept_source
 from pipeline.gates.sample import language_purity, pii_left
-from pipeline.gates.tokens import encoded, fertility, row_fill
+from pipeline.gates.tokens import encoded, fertility, row_fill, validation_rows
 from pipeline.gates.verdict import Verdict
 from pipeline.output import Output
 from transforms import storage
@@ -99,6 +99,7 @@ def _verdicts(output: Output, limits: Checks, before: Output | None) -> Iterator
     yield from encoded(output, limits.unknown_tokens, limits.short_documents)
     if limits.row_fill is not None:
         yield from row_fill(output, limits.row_fill)
+    yield from validation_rows(output)
     if before is None:
         yield Verdict.not_measured("drift", "no --baseline was given")
         return

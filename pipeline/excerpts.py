@@ -100,7 +100,8 @@ class Rejections:
         documents = self._output.find([row["doc_id"] for row in rows if row["stage"] == "dedup"])
         for row in rows:
             document = documents.get(row["doc_id"], {})
-            source = next((self._output.source_of[unit] for unit in self._output.units_of(row["doc_id"])), "")
+            unit = self._output.unit_of(row["doc_id"])
+            source = self._output.source_of[unit] if unit is not None else ""
             yield _quoted(row, row["rule"], row["language"], document.get("text", row["text"]), source)
 
 

@@ -19,7 +19,7 @@ from transforms.twin import Change, word_changes
 _MAX_FOUND = 20
 _TEXT_LINES, _LINE_CHARACTERS = 12, 200
 _CONTEXT = 8  # words shown at each end of a stretch that both texts have
-_REJECTED = ("doc_id", "stage", "rule", "value", "threshold", "url", "location", "text")
+_REJECTED = ("doc_id", "rule", "value", "threshold", "twin_id", "twin_run", "url", "location", "text")
 
 
 class Found(NamedTuple):
@@ -96,7 +96,9 @@ def _line(name: str, *parts: str) -> str:
 def _origin(output: Output, doc_id: int, row: dict[str, Any]) -> Iterator[str]:
     place = split_doc_id(doc_id)
     yield _line("document", str(doc_id))
-    source = output.source_of[output.units_of(doc_id)[0]]
+    unit = output.unit_of(doc_id)
+    assert unit is not None
+    source = output.source_of[unit]
     yield _line("source", source, f"file {place.file}, part {place.part}, record {place.ordinal}")
     yield _line("location", row["location"])
     yield _line("url", row["url"] or "none")
@@ -105,13 +107,12 @@ def _origin(output: Output, doc_id: int, row: dict[str, Any]) -> Iterator[str]:
 
 
 def _rejection(output: Output, stage: str, doc_id: int) -> dict[str, Any] | None:
-    for unit in output.units_of(doc_id):
-        if unit in output.records(stage):
-            record = output.records(stage)[unit]
-            for batch in read_batches(output.out, record, "rejected"):
-                rows = batch.filter(pc.equal(batch.column("doc_id"), doc_id)).to_pylist()
-                if rows:
-                    return rows[0]
+    unit = output.unit_of(doc_id)
+    if unit is not None and unit in output.records(stage):
+        for batch in read_batches(output.out, output.records(stage)[unit], "rejected", columns=_REJECTED):
+            rows = batch.filter(pc.equal(batch.column("doc_id"), doc_id)).to_pylist()
+            if rows:
+                return rows[0]
     return None
 
 
@@ -174,11 +175,10 @@ def _dedup(output: Output, document: dict[str, Any]) -> Iterator[str]:
 def _cuts(output: Output, document: dict[str, Any]) -> Iterator[str]:
     """Yield what of the text is left out when it is read back."""
     cuts: list[dict[str, Any]] = []
-    for unit in output.units_of(document["doc_id"]):
-        record = output.records("dedup").get(unit)
-        if record is not None and "cuts" in record.tables:
-            table = read_table(output.out, record, "cuts")
-            cuts += table.filter(pc.equal(table.column("doc_id"), document["doc_id"])).to_pylist()
+    record = output.records("dedup").get(output.unit_of(document["doc_id"]) or "")
+    if record is not None and "cuts" in record.tables:
+        table = read_table(output.out, record, "cuts")
+        cuts = table.filter(pc.equal(table.column("doc_id"), document["doc_id"])).to_pylist()
     text = document["text"].encode()
     for cut in cuts[:_MAX_FOUND]:
         where = f"bytes {cut['start']} to {cut['stop']} are repeated {cut['reason']} and stay in {cut['twin_id']}"
@@ -211,12 +211,12 @@ def _copies(output: Output, doc_id: int) -> Iterator[dict[str, Any]]:
 
 
 def _tokens(output: Output, doc_id: int) -> Iterator[str]:
-    for unit in output.units_of(doc_id):
-        if unit not in output.records("tokenize"):
-            continue
-        for batch in read_batches(output.out, output.records("tokenize")[unit], "tokens"):
-            for row in batch.filter(pc.equal(batch.column("doc_id"), doc_id)).to_pylist():
-                yield _line("tokens", f"{len(row['ids']):,}", f"content hash {row['content_hash']:016x}")
+    record = output.records("tokenize").get(output.unit_of(doc_id) or "")
+    if record is None:
+        return
+    for batch in read_batches(output.out, record, "tokens", columns=("doc_id", "content_hash", "ids")):
+        for row in batch.filter(pc.equal(batch.column("doc_id"), doc_id)).to_pylist():
+            yield _line("tokens", f"{len(row['ids']):,}", f"content hash {row['content_hash']:016x}")
 
 
 def _rows(output: Output, doc_id: int) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
@@ -17,10 +18,12 @@ from transforms.commit import Record, load_records, map_table, read_batches, rea
 from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id
-from transforms.unit import part_name, planned_name
+from transforms.unit import Slice, part_name, planned_name
 
 _KEYS = {"version", "stages", "config", "versions", "plan"}
-SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run
+SAMPLED_UNITS = 64  # 16 GB of text at most are read for a sample, however large the run, or a unit of each source
+SAMPLE_BYTES = 1 << 27  # of text: 2,000 pages have 10 MB, as many books 1 GB, and what is measured takes as much again
+DRAWN = "drawn"  # in the metadata of a sample
 
 
 class Output:
@@ -150,12 +153,24 @@ class Output:
         return self.drawn([name for name, record in self.records("clean").items() if record.rows("documents")])
 
     def drawn(self, names: Sequence[str]) -> list[str]:
-        """Return at most as many of the names as units are sampled, drawn by their hash, in their order."""
-        drawn = sorted(names, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name))[: self._most_units]
-        return [name for name in names if name in set(drawn)]
+        """Return as many of the units as are sampled, drawn by the hash of their names, in their order.
+
+        Of each source there is one, also where these are more: what nobody looks at passes every gate.
+        """
+        ordered = sorted(names, key=lambda name: (xxhash.xxh3_64_intdigest(name.encode()), name))
+        drawn = set({self.source_of[name]: name for name in reversed(ordered)}.values())
+        for name in ordered:
+            if len(drawn) >= self._most_units:
+                break
+            drawn.add(name)
+        return [name for name in names if name in drawn]
 
     def sample(self, count: int) -> pa.Table:
-        """Return `count` surviving documents (schema DOCUMENT) drawn by their content: the same ones every time."""
+        """Return `count` surviving documents (schema DOCUMENT) drawn by their content: the same ones every time.
+
+        Of these as many, in the order in which they are drawn, as have SAMPLE_BYTES of text, but one at least; the
+        schema's metadata tells how many were drawn.
+        """
         hashes, ids, owners = [], [], []
         for number, unit in enumerate(units := self.sampled_units()):
             signed = self.signatures(unit)
@@ -170,45 +185,60 @@ class Output:
             return DOCUMENT.empty_table()
         hash_S, id_S, owner_S = (np.concatenate(parts) for parts in (hashes, ids, owners))
         drawn_S = np.lexsort((id_S, hash_S))[:count]
-        found = [DOCUMENT.empty_table()]
+        id_S, owner_S = id_S[drawn_S], owner_S[drawn_S]
+        place_of = {doc_id: place for place, doc_id in enumerate(id_S.tolist())}
+        bytes_S = np.zeros(len(id_S), np.int64)  # of the texts read so far
+        found, num_kept = DOCUMENT.empty_table(), len(id_S)
         for number, unit in enumerate(units):
-            ids_S = id_S[drawn_S[owner_S[drawn_S] == number]]
-            found.append(_select(self.surviving(unit) if len(ids_S) else iter(()), ids_S))
-        return pa.concat_tables(found).combine_chunks()
+            own = id_S[:num_kept][owner_S[:num_kept] == number]
+            for rows in _selected(self.surviving(unit), own) if len(own) else ():
+                places = [place_of[doc_id] for doc_id in rows.column("doc_id").to_pylist()]
+                bytes_S[places] = pc.binary_length(rows.column("text")).to_numpy()
+                found = pa.concat_tables([found, rows])
+                fitting = max(1, int(np.searchsorted(np.cumsum(bytes_S), SAMPLE_BYTES, side="right")))
+                if fitting < num_kept:
+                    num_kept = fitting
+                    found = found.filter(pc.is_in(found.column("doc_id"), pa.array(id_S[:num_kept])))
+        return found.combine_chunks().replace_schema_metadata({DRAWN: str(len(id_S))})
 
-    def units_of(self, doc_id: int) -> list[str]:
-        """Return the committed units that can hold an id: those with a slice of its file or, of a stream, its part."""
+    def unit_of(self, doc_id: int) -> str | None:
+        """Return the committed unit that an id is of: that with its part of its file, or that part of a stream."""
         place = split_doc_id(doc_id)
-        planned = self._units_of_file.get(place.file, [])
-        names = [name for unit in planned for name in (part_name(unit, place.part), unit)]
-        committed = self.records("clean")
-        return [name for name in names if name in committed]
+        unit = self._unit_of_part.get((place.file, place.part))
+        if unit is None and (stream := self._stream_of_file.get(place.file)) is not None:
+            unit = part_name(stream, place.part)
+        return unit if unit in self.records("clean") else None
 
     @cached_property
-    def _units_of_file(self) -> dict[int, list[str]]:
-        found: dict[int, list[str]] = {}
-        for unit in self.run["plan"]["units"]:
-            for file in dict.fromkeys(part[2] for part in unit["slices"]):
-                found.setdefault(file, []).append(unit["name"])
-        return found
+    def _slices(self) -> list[tuple[str, Slice]]:
+        return [(unit["name"], Slice(*part)) for unit in self.run["plan"]["units"] for part in unit["slices"]]
+
+    @cached_property
+    def _unit_of_part(self) -> dict[tuple[int, int], str]:
+        return {(part.file, part.part): unit for unit, part in self._slices if not part.stream_bytes}
+
+    @cached_property
+    def _stream_of_file(self) -> dict[int, str]:
+        return {part.file: unit for unit, part in self._slices if part.stream_bytes}
 
     def find(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Return the rows of `documents/` with these ids, deleted ones too; absent ids are left out."""
         wanted: dict[str, list[int]] = {}
         for doc_id in ids:
-            for unit in self.units_of(doc_id):
+            if (unit := self.unit_of(doc_id)) is not None:
                 wanted.setdefault(unit, []).append(doc_id)
         rows = [
-            row for unit, some in wanted.items() for row in _select(self.documents(unit), np.array(some)).to_pylist()
+            row
+            for unit, some in wanted.items()
+            for rows in _selected(self.documents(unit), np.array(some))
+            for row in rows.to_pylist()
         ]
         return {row["doc_id"]: row for row in rows}
 
 
-def _select(batches: Iterator[pa.RecordBatch], ids_S: NDArray[np.int64]) -> pa.Table:
-    """Return the rows with these ids, in the order of the file."""
-    found = [DOCUMENT.empty_table()]
+def _selected(batches: Iterator[pa.RecordBatch], ids_S: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """Yield the rows with these ids, in the order of the file."""
     for batch in batches:
         wanted_N = np.isin(batch.column("doc_id").to_numpy(), ids_S)
         if wanted_N.any():
-            found.append(pa.Table.from_batches([batch.filter(pa.array(wanted_N))]))
-    return pa.concat_tables(found)
+            yield pa.Table.from_batches([batch.filter(pa.array(wanted_N))])

@@ -112,6 +112,8 @@ def _answer(call: Call) -> Exception | None:
     try:
         call.function(*call.arguments)
     except OSError as error:
+        if error.errno is None:  # object stores raise a text alone
+            return OSError(str(error) or type(error).__name__)
         return OSError(error.errno, error.strerror, error.filename)
     except Exception as error:  # noqa: BLE001 - an error of any class need not pickle
         return RunFailed(f"{type(error).__name__}: {error}")

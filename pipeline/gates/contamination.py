@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.decontamination import evaluation_files
 from pipeline.errors import UserError
+from pipeline.gates.sample import sampled
 from pipeline.gates.verdict import Example, Verdict, examples
 from pipeline.output import Output
 from pipeline.sections import Decontaminate
@@ -73,7 +74,7 @@ def contamination_again(output: Output, sample: pa.Table, limit: float) -> Itera
     value = hit / max(1, total)
     shown = examples(sample.select(["doc_id", "url"]).take(guilty[:3]).to_pylist()) if value > limit else ()
     what = f"{hit:,} of {total:,} evaluation examples share {settings.ngram} words in a row with {len(guilty):,} of"
-    what += f" {sample.num_rows:,} sampled documents, read again"
+    what += f" {sampled(output, sample)}, read again"
     yield Verdict.at_most(GATE, value, limit, what, subject="sample", examples=shown)
 
 

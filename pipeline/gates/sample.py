@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.gates.verdict import Verdict, examples
-from pipeline.output import Output
+from pipeline.output import DRAWN, Output
 from transforms.language import label_language
 from transforms.pii import KINDS, personal_data
 from transforms.schema import IN_FLIGHT, VERDICT
@@ -32,7 +32,7 @@ def language_purity(output: Output, sample: pa.Table, limit: float) -> Iterator[
     else:
         pure = pc.fill_null(pc.equal(measured.column("language"), sample.column("language").combine_chunks()), False)
         what = "in the language of their label"
-    yield _share(gate, sample, pure.to_numpy(zero_copy_only=False), limit, what, least=True)
+    yield _share(gate, output, sample, pure.to_numpy(zero_copy_only=False), limit, f"are {what}", least=True)
 
 
 def pii_left(output: Output, sample: pa.Table, limit: float | None) -> Iterator[Verdict]:
@@ -49,26 +49,37 @@ def pii_left(output: Output, sample: pa.Table, limit: float | None) -> Iterator[
         if not asked:
             yield Verdict.not_measured(
                 gate,
-                f"clean.pii masks nothing and checks.pii_left is not set; {hit_N.sum():,} of {len(hit_N):,} sampled"
-                " documents hold what looks like personal data",
+                f"clean.pii masks nothing and checks.pii_left is not set; {hit_N.sum():,} of {sampled(output, sample)}"
+                " hold what looks like personal data",
             )
             return
-    yield _share(gate, sample, hit_N, limit, f"hold {', '.join(asked or KINDS)}", least=False)
+    yield _share(gate, output, sample, hit_N, limit, f"hold {', '.join(asked or KINDS)}", least=False)
 
 
-def _share(gate: str, sample: pa.Table, true_N: Any, limit: float, what: str, *, least: bool) -> Verdict:
+def _share(
+    gate: str, output: Output, sample: pa.Table, true_N: Any, limit: float, what: str, *, least: bool
+) -> Verdict:
     count = int(true_N.sum())
     bad = sample.select(["doc_id", "url"]).filter(pa.array(~true_N if least else true_N))
-    told = (
-        f"{count:,} of {len(true_N):,} sampled documents are {what}"
-        if least
-        else (f"{count:,} of {len(true_N):,} sampled documents {what}")
-    )
+    told = f"{count:,} of {sampled(output, sample)} {what}"
     share = count / len(true_N)
     failed = share < limit if least else share > limit
     shown = examples(bad.slice(0, 3).to_pylist()) if failed else ()
     make = Verdict.at_least if least else Verdict.at_most
     return make(gate, share, limit, told, examples=shown)
+
+
+def sampled(output: Output, sample: pa.Table) -> str:
+    """Return how a verdict calls the documents of a sample: how many, and what it leaves out."""
+    left_out = []
+    drawn = int((sample.schema.metadata or {}).get(DRAWN.encode(), 0))
+    if sample.num_rows < drawn:
+        left_out.append(f"the first of {drawn:,} drawn; with more it would be too much text")
+    last = "dedup" if output.has("dedup") else "clean"
+    surviving = {output.source_of[unit] for unit, record in output.records(last).items() if record.counts["kept"]}
+    if unseen := sorted(surviving - set(pc.unique(sample.column("source")).to_pylist())):
+        left_out.append(f"none of source {unseen[0]}" + (f" and {len(unseen) - 1:,} others" if unseen[1:] else ""))
+    return f"{sample.num_rows:,} sampled documents" + (f" ({'; '.join(left_out)})" if left_out else "")
 
 
 def in_flight(sample: pa.Table) -> pa.RecordBatch:

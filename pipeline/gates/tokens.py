@@ -1,4 +1,4 @@
-"""Gates on tokens and rows: fertility, unknown tokens, lengths of documents, and how full the rows are.
+"""Gates on tokens and rows: fertility, unknown tokens, lengths of documents, how full the rows are, validation.
 
 Shapes: N documents, T tokens, R rows.
 """
@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from pipeline.gates.sample import sampled
 from pipeline.gates.verdict import Example, Verdict
 from pipeline.output import Output
 from transforms.commit import map_table, read_batches, read_file
@@ -48,7 +49,7 @@ def fertility(output: Output, sample: pa.Table, limit: float) -> Iterator[Verdic
     tokens_N = np.diff(Encoder(tokenizer_of(output)).encode(texts).offsets.to_numpy())
     value = float(tokens_N.sum() / max(1, words_N.sum()))
     shown = _worst(sample, tokens_N / np.maximum(words_N, 1)) if value > limit else ()
-    what = f"{tokens_N.sum():,} tokens for {words_N.sum():,} words of {sample.num_rows:,} sampled documents"
+    what = f"{tokens_N.sum():,} tokens for {words_N.sum():,} words of {sampled(output, sample)}"
     yield Verdict.at_most(gate, value, limit, what, examples=shown)
 
 
@@ -123,6 +124,18 @@ def row_fill(output: Output, limit: float) -> Iterator[Verdict]:
         shown = _emptiest(output, directory) if value < limit else ()
         what = f"{counts['tokens']:,} tokens in {counts['rows']:,} training rows with room for {counts['capacity']:,}"
         yield Verdict.at_least(gate, value, limit, what, subject=subject, examples=shown)
+
+
+def validation_rows(output: Output) -> Iterator[Verdict]:
+    """Yield the rows of validation: one at least, where it was asked for. Without them nobody sees a model overfit."""
+    gate, share = "validation_rows", output.config["tokenize"]["validation"]
+    if not output.shards or not share:
+        yield Verdict.not_measured(gate, "tokenize.validation is 0" if output.shards else "there are no shards")
+        return
+    for directory, splits in output.shards.items():
+        rows, subject = splits["validation"]["rows"], "" if directory == "shards" else directory
+        what = f"{rows:,} rows of validation where tokenize.validation asks for {share:g} of the documents"
+        yield Verdict.at_least(gate, rows, 1, what, subject=subject)
 
 
 def _emptiest(output: Output, directory: str) -> tuple[Example, ...]:

@@ -21,7 +21,7 @@ from pipeline.gates.duplicates import duplicates_left
 from pipeline.gates.files import files
 from pipeline.gates.kept import kept_language, kept_source
 from pipeline.gates.sample import language_purity, pii_left
-from pipeline.gates.tokens import encoded, fertility, row_fill
+from pipeline.gates.tokens import encoded, fertility, row_fill, validation_rows
 from pipeline.gates.verdict import Verdict
 from pipeline.output import Output
 from tests.pipeline.corpus import records, run_stages, write_config, write_corpus
@@ -89,6 +89,52 @@ def test_the_sample_is_of_survivors_and_the_same_every_time(run, sample):
     assert set(smaller) < set(run.sample(20).column("doc_id").to_pylist())
 
 
+def test_a_sample_is_bounded_in_bytes(run, sample, monkeypatch):
+    """Of the documents as drawn the first that fit, wherever they lie, and one at least; the verdicts say so."""
+    assert "too much text" not in only(fertility(run, sample, 5.0)).what
+    for most in (60_000, 20_000, 1):
+        monkeypatch.setattr("pipeline.output.SAMPLE_BYTES", most)
+        cut = run.sample(1000)
+        num_bytes = [len(text.encode()) for text in cut.column("text").to_pylist()]
+        assert sum(num_bytes) <= most or cut.num_rows == 1
+        monkeypatch.undo()
+        more = run.sample(cut.num_rows + 1).column("text").to_pylist()
+        assert sum(len(text.encode()) for text in more) > most
+        assert run.sample(cut.num_rows).column("doc_id").equals(cut.column("doc_id"))
+        told = f"{cut.num_rows:,} sampled documents (the first of {sample.num_rows:,} drawn; with more"
+        assert told in only(fertility(run, cut, 5.0)).what
+        assert told in only(language_purity(run, cut, 0.0)).what
+        assert told in only(pii_left(run, cut, 0.0)).what
+        assert told in only(contamination_again(run, cut, 1.0)).what
+
+
+def test_each_source_is_looked_at(run, sample):
+    """Also where fewer units are drawn than there are sources; of whom no document is drawn is said."""
+    units = list(run.records("clean"))
+    assert [run.source_of[unit] for unit in Output(run.out, most_units=1).drawn(units)] == ["web", "broken"]
+    assert len(Output(run.out, most_units=3).drawn(units)) == 3
+    assert "none of source" not in only(fertility(run, sample, 5.0)).what
+    place = sample.schema.get_field_index("source")
+    others = sample.set_column(place, sample.schema.field(place), pa.array(["other"] * sample.num_rows))
+    assert "sampled documents (none of source web)" in only(fertility(run, others, 5.0)).what
+
+
+def test_a_document_is_looked_for_in_its_own_unit(run, monkeypatch):
+    """Of a file that is cut into units the plan knows which of them has an id."""
+    read, documents = [], Output.documents
+    monkeypatch.setattr(
+        Output, "documents", lambda self, unit, *more: read.append(unit) or documents(self, unit, *more)
+    )
+    units = [unit for unit in run.records("clean") if run.source_of[unit] == "web"]
+    assert len({slices[2] for unit in run.run["plan"]["units"] for slices in unit["slices"]}) < len(units)
+    for unit in units:
+        doc_id = read_table(run.out, run.records("clean")[unit], "signatures").column("doc_id")[0].as_py()
+        read.clear()
+        assert run.find([doc_id])[doc_id]["doc_id"] == doc_id
+        assert read == [unit]
+    assert run.unit_of((1 << 62) + 1) is None
+
+
 def test_kept_source(run):
     """A source whose text is in another field keeps nothing and fails; the good one passes."""
     verdicts = {verdict.subject: verdict for verdict in kept_source(run, 0.01)}
@@ -103,7 +149,7 @@ def test_kept_language(run):
     assert only(kept_language(run, 0.1)).status == "passed"
     failed = only(kept_language(run, 0.9))
     assert (failed.status, failed.subject, len(failed.examples)) == ("failed", "web/en", 3)
-    assert failed.examples[0].doc_id in run.deleted(run.units_of(failed.examples[0].doc_id)[0])
+    assert failed.examples[0].doc_id in run.deleted(run.unit_of(failed.examples[0].doc_id))
 
 
 def test_kept_language_counts_what_rules_reject(tmp_path):
@@ -266,6 +312,17 @@ def test_row_fill(run):
     assert failed.examples
     run.config["tokenize"]["packing"] = "none"
     assert only(row_fill(run, 1.0)).status == "not measured"
+
+
+def test_validation_rows(run):
+    """A run that asked for validation and has none fails; who asked for none is not told off."""
+    assert only(validation_rows(run)).status == "passed"
+    run.stages["shards"]["counts"]["validation"]["rows"] = 0
+    failed = only(validation_rows(run))
+    assert (failed.status, failed.value) == ("failed", 0)
+    assert "asks for 0.05 of the documents" in failed.message
+    run.config["tokenize"]["validation"] = 0.0
+    assert only(validation_rows(run)).status == "not measured"
 
 
 def test_files(out, tmp_path):

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import datasets
+import pyarrow as pa
 import pytest
 
 from pipeline.cli import main
@@ -11,6 +12,7 @@ from pipeline.escape import printable
 from pipeline.explain import as_words
 from pipeline.output import Output
 from tests.pipeline.corpus import records, run_stages, write_config
+from transforms import storage
 from transforms.commit import load_records, read_table
 from transforms.twin import word_changes
 
@@ -108,6 +110,31 @@ def test_several_matches_are_listed(told):
     assert any("deleted by dedup" in line for line in lines)
     words = told("--text", "Der Hund")
     assert "document" in words.splitlines()[0]  # the only one is explained at once
+
+
+def test_a_ledger_of_an_earlier_version(out, tmp_path, capsys):
+    """What is not told may be missing; of a column that is, one line says which file lacks it, and what to do."""
+    near = next(row for row in deletions(out) if row["reason"] == "minhash")
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    [record] = [record for record in load_records(out, "dedup").values() if record.rows("rejected")]
+    for column in ("language", "twin_run"):
+        table = read_table(str(copy), record, "rejected").drop_columns(column)
+        path = copy / record.tables["rejected"].path
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write(table)
+        size, digest = storage.file_hash(str(path))
+        stored = copy / "units" / "dedup" / f"{record.unit}.json"
+        value = json.loads(stored.read_text())
+        value["tables"]["rejected"] |= {"bytes": size, "hash": digest}
+        stored.write_text(json.dumps(value))
+        [record] = [record for record in load_records(str(copy), "dedup").values() if record.rows("rejected")]
+        code = main(["explain", str(copy), str(near["doc_id"])])
+        shown = capsys.readouterr()
+        if column == "language":
+            assert (code, "deleted: minhash" in shown.out) == (0, True)
+    assert code == 3
+    assert "has no column twin_run: an earlier version made it; repeat the run" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,8 @@ def test_a_call_goes_to_a_worker_and_raises_what_it_raises_there(tmp_path):
         with pytest.raises(OSError, match="No space left") as caught:
             engine.call(misbehave, "full", str(tmp_path))
         assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path))
+        with pytest.raises(OSError, match="^the bucket is gone$"):
+            engine.call(misbehave, "store", str(tmp_path))
         with pytest.raises(RunFailed, match="KeyError: 'bad'"):
             engine.call(misbehave, "bad", str(tmp_path))
         with pytest.raises(RunFailed, match="its worker died"):

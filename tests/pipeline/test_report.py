@@ -381,8 +381,8 @@ class _Ledger:
     def find(self, ids: list[int]) -> dict[int, object]:
         return {}
 
-    def units_of(self, doc_id: int) -> list[str]:
-        return []
+    def unit_of(self, doc_id: int) -> None:
+        return None
 
 
 def test_what_is_quoted_of_a_ledger_does_not_depend_on_its_batches(monkeypatch):

@@ -47,6 +47,8 @@ def misbehave(what: str, out: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "full":
         raise OSError(28, "No space left on device", out)
+    if what == "store":
+        raise OSError("the bucket is gone")  # as object stores do: without a number
     if what == "bad":
         raise KeyError(what)
 
