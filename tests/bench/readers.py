@@ -6,7 +6,9 @@ All rivals read the same files on one core, in turns; a row is the median. Ours 
 metadata column, checks every byte and builds Arrow batches; `json.loads` only collects the texts.
 
 A second table has what a run does that goes on within a long file: it reads over the parts that are committed. A third
-has what it costs to read a file in members of 1 MB in four ranges, and to search a file of one member for another.
+has what it costs to read a file in members of 1 MB in four ranges, and to search a file of one member for another. A
+fourth has kinds of lines: what the compiled kernel reads, what it has orjson write again, what it leaves to orjson;
+beside orjson.loads alone.
 """
 
 import argparse
@@ -21,10 +23,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import orjson
 import pyarrow.compute as pc
 import zstandard
 
 from transforms.readers.dispatch import read_parts, read_slice
+from transforms.readers.jsonl import read_jsonl
 from transforms.readers.listing import list_files, slices
 from transforms.readers.ranges import has_member
 from transforms.readers.source import Format, Source
@@ -154,6 +158,64 @@ def documents_of(path: Path, ranges: Iterable[tuple[int, int]]) -> int:
     return sum(batch.num_rows for part in parts for batch in read_slice(source, part))
 
 
+def kinds(num_bytes: int) -> dict[str, bytes]:
+    """Return JSONL of about `num_bytes` for each kind of line."""
+    english = [json.loads(line)["text"] for line in corpus(num_bytes).splitlines()]
+    with zstandard.open(DATA / "wesnoth" / "ru.jsonl.zst", "rt", encoding="utf-8") as file:
+        russian = [json.loads(line)["text"] for line in file]
+    fields = {"id": "<urn:uuid:0123>", "date": "2024-03-01T00:00:00Z", "language": "en", "tokens": 117}
+
+    def written(texts: list[str], size: int | None = None, *, escaped: bool = True, **more: object) -> bytes:
+        pieces = [text[k : k + (size or len(text))] for text in texts for k in range(0, len(text), size or len(text))]
+        found, total = [], 0
+        for number, text in enumerate(itertools.cycle(pieces)):
+            if total > num_bytes:
+                return b"".join(found)
+            record = {"text": text, "url": f"u{number}"} | more
+            found.append(json.dumps(record, ensure_ascii=escaped).encode() + b"\n")
+            total += len(found[-1])
+        raise AssertionError
+
+    return {
+        "English": written(english),
+        "English, cut": written(english, 550),
+        "English, cut short": written(english, 70),
+        "English, four fields of metadata": written(english, 550, **fields),
+        "the same and a score of 17 digits, which orjson writes again": written(
+            english, 550, **fields, score=0.12345678901234567
+        ),
+        "Cyrillic": written(russian, escaped=False),
+        "Cyrillic, as escapes": written(russian),
+        "English, an address that is a number: left to orjson": written(english, 550, url=5),
+        "English, cut short, the same": written(english, 70, url=5),
+        "English, NaN: left to orjson and json": written(english, 550, score=float("nan")),
+    }
+
+
+def print_kinds(directory: Path, num_bytes: int, rounds: int) -> None:
+    """Print milliseconds of processor time a MB for each kind of line."""
+    print("\n| lines | bytes a line | ms a MB | orjson.loads alone |\n|---|---|---|---|")
+    for name, data in kinds(num_bytes).items():
+        path = directory / "kind.jsonl"
+        path.write_bytes(data)
+        source = Source(name="bench", format="jsonl", path=str(path))
+        part = Slice("bench", str(path), 0, 0, 0, -1, len(data), "")
+        lines, seconds, alone = data.splitlines(), [], []
+        for _ in range(rounds):
+            start = time.process_time()
+            num_rows = sum(batch.num_rows for batch in read_jsonl(source, part))
+            seconds.append(time.process_time() - start)
+            assert num_rows == len(lines)
+            if "NaN" in name:
+                continue
+            start = time.process_time()
+            for line in lines:
+                orjson.loads(line)
+            alone.append(time.process_time() - start)
+        costs = [f"{statistics.median(found) * 1e9 / len(data):.2f}" if found else "" for found in (seconds, alone)]
+        print(f"| {name} | {len(data) // len(lines)} | {' | '.join(costs)} |")
+
+
 RIVALS: dict[str, Callable[[Path], Totals]] = {
     "gristmill": ours,
     "json.loads": json_loads,
@@ -190,6 +252,7 @@ def main() -> None:
         streams |= {WEB / "dev-multilang.warc.gz": "warc", WIKI: "mediawiki"}
         print_read_over(streams, given.rounds)
         print_ranges(data, Path(directory), given.rounds)
+        print_kinds(Path(directory), given.mb * 200_000, given.rounds)
     print(
         f"\n{len(data) / 1e6:.0f} MB of JSONL, {totals['all'][0]} documents, MB/s of decompressed JSONL on one core\n"
     )

@@ -62,7 +62,8 @@ def read_parts(source: Source, stream: Slice, *, done: Collection[int]) -> Itera
         return min(offset // stream.stream_bytes, MAX_PARTS - 2)  # the unit itself has the number behind the last part
 
     number, ordinal = -1, 0
-    for rows in _rows(source, stream, wanted=lambda offset: part_of(offset) not in done):
+    wanted = (lambda offset: part_of(offset) not in done) if done else None  # asked for each record
+    for rows in _rows(source, stream, wanted=wanted):
         offsets = (int(location.rpartition("#")[2]) for location in rows.column("location").to_pylist())
         parts_N = np.fromiter(map(part_of, offsets), np.int64, rows.num_rows)
         cuts = [0, *(np.flatnonzero(np.diff(parts_N)) + 1).tolist(), rows.num_rows]

@@ -31,6 +31,25 @@ def line_range(path: str, start: int, stop: int) -> ByteRange:
 def lines(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, bytes | TooLong | Cut]]:
     r"""Yield `(offset, line)` for the lines of a range, without their `\n`; offsets as the range counts them.
 
+    Whose lines they are, the arguments and what is raised are those of `blocks`.
+    """
+    for offset, block in blocks(part, max_bytes=max_bytes):
+        if not isinstance(block, memoryview):
+            yield offset, block
+            continue
+        for line in bytes(block[:-1]).split(b"\n"):
+            yield offset, bounded(line, max_bytes)
+            offset += len(line) + 1  # noqa: PLW2901
+
+
+def bounded(line: bytes, max_bytes: int) -> bytes | TooLong:
+    """Return the line, or what is told of one that is too long."""
+    return line if len(line) <= max_bytes else TooLong(len(line), line[:_EXCERPT_BYTES])
+
+
+def blocks(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, memoryview | TooLong | Cut]]:
+    r"""Yield `(offset, block)` for the lines of a range, many at once, each with its `\n`; a file's last one gets it.
+
     A line belongs to the range that the byte before it lies in, so that nobody need know how the range before ends: a
     range begins behind its first newline, and ends with the line that begins at `part.end`. A line also begins behind
     damage, and damage belongs to the line that it cuts. Any cutting of a file into ranges yields every line exactly
@@ -38,7 +57,8 @@ def lines(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, bytes | Too
 
     Args:
         part: of a file, compressed or not, from `line_range`.
-        max_bytes: a longer line is not kept in memory and comes out as TooLong.
+        max_bytes: a line that is longer than this, and than the chunk it lies in, is not kept in memory and comes out
+            as TooLong.
 
     Raises:
         OSError: the file is gone or unreadable.
@@ -54,25 +74,32 @@ def lines(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, bytes | Too
             offset += num_bytes
             foreign, held.max_bytes = False, max_bytes
             continue
-        pieces = chunk.split(b"\n")
-        held.add(pieces[0])
-        if len(pieces) > 1:
+        first = chunk.find(b"\n")
+        held.add(chunk if first < 0 else chunk[:first])
+        if first >= 0:
             num_bytes, line = held.take()
             if not foreign and offset <= part.end:
-                yield offset, line
+                yield offset, _as_block(line)
             offset += num_bytes + 1
             foreign, held.max_bytes = False, max_bytes
-            for piece in pieces[1:-1]:
-                if offset > part.end:
-                    return
-                yield offset, piece if len(piece) <= max_bytes else TooLong(len(piece), piece[:_EXCERPT_BYTES])
-                offset += len(piece) + 1
-            held.add(pieces[-1])
+            if offset > part.end:
+                return
+            last = chunk.rfind(b"\n")
+            if first + 1 + part.end - offset < last:  # the byte at the end lies in the last line, or ends it
+                last = chunk.find(b"\n", first + 1 + part.end - offset)
+            if last > first:
+                yield offset, memoryview(chunk)[first + 1 : last + 1]
+                offset += last - first
+            held.add(chunk[last + 1 :])
         if offset + (held.num_bytes if foreign else 0) > part.end:
             return
     num_bytes, line = held.take()
     if num_bytes and not foreign and offset <= part.end:
-        yield offset, line
+        yield offset, _as_block(line)
+
+
+def _as_block(line: bytes | TooLong) -> memoryview | TooLong:
+    return memoryview(line + b"\n") if isinstance(line, bytes) else line
 
 
 class _Held:

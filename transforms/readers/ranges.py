@@ -11,6 +11,10 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterator
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
 from transforms.readers.codec import CHUNK_BYTES, Codec
@@ -98,6 +102,15 @@ class ByteRange:
             return str(self._base + offset)
         index = bisect_right(self._offsets, offset) - 1
         return f"{self._members[index]}+{offset - self._offsets[index]}"
+
+    def places(self, offsets_N: NDArray[np.int64]) -> pa.Array:
+        """Return the places of bytes that were read, a string each."""
+        if not self._members:
+            return pa.array(self._base + offsets_N).cast(pa.string())
+        index_N = np.searchsorted(self._offsets, offsets_N, "right") - 1
+        members_N, begins_N = np.array(self._members)[index_N], np.array(self._offsets)[index_N]
+        numbers = (pa.array(numbers_N).cast(pa.string()) for numbers_N in (members_N, offsets_N - begins_N))
+        return pc.binary_join_element_wise(*numbers, "+")
 
 
 def has_member(path: str, start: int, stop: int, *, begins: bytes) -> bool:

@@ -18,6 +18,9 @@ MAX_BATCH_BYTES = 4 << 20
 MAX_RECORD_BYTES = 128 << 20  # of one line, file or cell; longer ones are rejected without being held in memory
 EXCERPT_BYTES = 256
 
+# Why a row is no record: rule, value, threshold.
+Broken = tuple[str, float | None, float | None]
+
 # Whether the record at an offset is to be read: those of committed parts of a stream are not.
 Wanted = Callable[[int], bool]
 
@@ -48,7 +51,7 @@ class Rows:
 
     def _start_again(self) -> None:
         self._columns: tuple[list[str | bytes], list[str | None], list[bytes | None], list[str]] = ([], [], [], [])
-        self._broken: dict[int, tuple[str, float | None, float | None]] = {}
+        self._broken: dict[int, Broken] = {}
         self.num_bytes = 0
 
     def __len__(self) -> int:
@@ -87,15 +90,19 @@ class Rows:
     def take(self) -> pa.RecordBatch:
         """Return the collected rows (schema ROWS) and start again."""
         texts, urls, metadatas, locations = self._columns
-        rules: list[str | None] = [None] * len(texts)
-        values: list[float | None] = [None] * len(texts)
-        thresholds: list[float | None] = [None] * len(texts)
-        for row, (rule, value, threshold) in self._broken.items():
-            rules[row], values[row], thresholds[row] = rule, value, threshold
-        columns = (urls, metadatas, locations, rules, values, thresholds)
-        others = [pa.array(column, field.type) for column, field in zip(columns, [*ROWS][1:], strict=True)]
+        others = [pa.array(column, pa.string()) for column in (urls, metadatas, locations)]
+        columns = [_string_array(texts), *others, *rule_columns(self._broken, len(texts))]
         self._start_again()
-        return pa.RecordBatch.from_arrays([_string_array(texts), *others], schema=ROWS)
+        return pa.RecordBatch.from_arrays(columns, schema=ROWS)
+
+
+def rule_columns(broken: dict[int, Broken], num_rows: int) -> list[pa.Array]:
+    """Return the columns rule, value and threshold of so many rows, of which some are broken."""
+    fields = [ROWS.field(name) for name in ("rule", "value", "threshold")]
+    if not broken:
+        return [pa.nulls(num_rows, field.type) for field in fields]
+    whys = [broken.get(row, (None, None, None)) for row in range(num_rows)]
+    return [pa.array(column, field.type) for column, field in zip(zip(*whys, strict=True), fields, strict=True)]
 
 
 def _string_array(texts: list[str | bytes]) -> pa.Array:

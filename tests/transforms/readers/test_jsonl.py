@@ -6,16 +6,19 @@ import re
 import tracemalloc
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.reference.jsonl import records
+from tests.reference.jsonl import Row, batches, records
+from tests.transforms.json_text import LINES
 from tests.transforms.readers.reading import COMPRESS, SUFFIX, read, source_of, texts_and_rules, whole
+from transforms.readers import json_rows, stream
 from transforms.readers.dispatch import read_slice
 from transforms.readers.jsonl import read_jsonl
-from transforms.readers.lines import Cut, TooLong, line_range, lines
-from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, Rows
+from transforms.readers.lines import Cut, TooLong, blocks, line_range, lines
+from transforms.readers.rows import MAX_BATCH_BYTES, MAX_BATCH_ROWS, ROWS, Rows
 from transforms.unit import Slice
 
 
@@ -231,6 +234,42 @@ def test_ranges_tile(tmp_path_factory, pieces, final, cuts):
     assert [row["text"] for row in rows if not row["rule"]] == [text for _, text, rule in expected if not rule]
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    lines=st.lists(LINES, max_size=10),
+    final=st.booleans(),
+    cut=st.tuples(st.integers(0, 300), st.integers(0, 600)),
+    limits=st.tuples(st.integers(1, 8), st.integers(1, 300), st.integers(1, 200)),
+    chunk_bytes=st.integers(7, 200),
+    unwanted=st.none() | st.tuples(st.integers(1, 60), st.integers(0, 2)),
+)
+def test_any_line_becomes_what_orjson_and_the_standard_library_make_of_it(
+    tmp_path_factory, lines, final, cut, limits, chunk_bytes, unwanted
+):
+    """Rows, batches and all values equal those of one line after the other, whatever the kernel reads of them."""
+    data = b"\n".join(lines) + b"\n" * final
+    assume(not COMPRESSED.match(data))
+    path = write(tmp_path_factory.mktemp("any"), data)
+    start, stop = min(cut[0], len(data)), min(cut[1], len(data))
+    part = whole(path) if start >= stop else whole(path)._replace(start=start, stop=stop)
+    span = {} if start >= stop else {"start": start, "stop": stop}
+    wanted = lambda offset: offset // unwanted[0] % 3 != unwanted[1]  # noqa: E731
+    wanted = None if span or unwanted is None else wanted  # asked for streams, which are whole
+    max_rows, max_bytes, max_record_bytes = limits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(stream, "_INPUT_BYTES", chunk_bytes)
+        patch.setattr(json_rows, "MAX_BATCH_ROWS", max_rows)
+        patch.setattr(json_rows, "MAX_BATCH_BYTES", max_bytes)
+        found = list(read_jsonl(source_of(path), part, max_record_bytes=max_record_bytes, wanted=wanted))
+    limits = {"max_rows": max_rows, "max_bytes": max_bytes, "max_record_bytes": max_record_bytes}
+    expected = batches(data, str(path), wanted=wanted or (lambda _: True), **span, **limits)
+    assert [[Row(**row) for row in batch.to_pylist()] for batch in found] == expected
+    for batch, rows in zip(found, expected, strict=True):
+        batch.validate(full=True)
+        assert batch.equals(pa.RecordBatch.from_pylist([row._asdict() for row in rows], ROWS))
+
+
 def test_ranges_of_a_misnamed_file(tmp_path):
     """A compressed file under a plain name is read once, by the range that begins it."""
     data = b'{"text": "a"}\n{"text": "b"}\n'
@@ -254,6 +293,23 @@ def test_lines_of_a_range(tmp_path_factory, data, start, stop, limit):
     part = line_range(str(path), start, stop)
     found = lines(part, max_bytes=limit)
     assert [(part.place(at), line.num_bytes if isinstance(line, TooLong) else line) for at, line in found] == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=60), start=st.integers(0, 60), stop=st.integers(-1, 60), chunk_bytes=st.integers(1, 40))
+def test_blocks_of_a_range(tmp_path_factory, data, start, stop, chunk_bytes):
+    """Blocks are whole lines, one after the other, and together those that `lines` yields."""
+    data = b"x" + data.replace(b"\x07", b"\n").replace(b"\x00", b"\n")
+    path = write(tmp_path_factory.mktemp("blocks"), data, "x.txt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(stream, "_INPUT_BYTES", chunk_bytes)
+        found = [(at, bytes(block)) for at, block in blocks(line_range(str(path), start, stop), max_bytes=1000)]
+        expected = list(lines(line_range(str(path), start, stop), max_bytes=1000))
+    assert all(block.endswith(b"\n") and block in data + b"\n" for _, block in found)
+    assert all(at + len(block) == after for (at, block), (after, _) in itertools.pairwise(found))
+    assert b"".join(block for _, block in found) == b"".join(line + b"\n" for _, line in expected)
+    assert [at for at, _ in found[:1]] == [at for at, _ in expected[:1]]
 
 
 def test_lines_say_where_they_were_cut(tmp_path):
