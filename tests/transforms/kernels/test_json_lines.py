@@ -106,6 +106,9 @@ CASES = [
     (rb'{"text":"x","a":1,"\u0061":3}', Record("x", None, b'{"a":3}')),
     (b'{"text":"x","a":{"b":1,"b":{}}}', Record("x", None, b'{"a":{"b":{}}}')),
     (b'{"text":"x","n":1.50}', Record("x", None, b'{"n":1.5}')),
+    (b'{"text":"x","n":0.10000000000000001}', Record("x", None, b'{"n":0.1}')),
+    (b'{"text":"x","n":9007199254740993.0}', Record("x", None, b'{"n":9007199254740992.0}')),
+    (b'{"text":"x","n":[-0,-0.0]}', Record("x", None, b'{"n":[0,-0.0]}')),
     (b'{"text":"x","n":1e2}', Record("x", None, b'{"n":100.0}')),
     (b'{"text":"x","n":123456789012345678901}', Record("x", None, b'{"n":1.2345678901234568e+20}')),
     (b'{"text":"x","n":' + b"[" * 64 + b"]" * 64 + b"}", Record("x", None, b'{"n":' + b"[" * 64 + b"]" * 64 + b"}")),
@@ -118,6 +121,8 @@ LEFT_LINES = [
     rb'{"text":"\ud800"}', rb'{"text":"\ude00"}', rb'{"text":"\ud800\u0041"}', rb'{"text":"\x"}', rb'{"text":"\u00g0"}',
     rb'{"text":"a","b":"\ud800"}', b'{"text":"a","b":NaN}', b'{"text":"a","b":01}', b'{"text":"a","b":1e400}',
     b'{"text":"a","b":' + b"7" * 41 + b"}", b'{"text":"a","b":[1,]}', b'{"text":"a","b":[1}}', b'{"text":"a","b":tru}',
+    rb'{"text":"\ude00\ude00"}', b'{"text":"\xf4\x90\x80\x80"}', b'{"text":"\xf0\x8f\xbf\xbf"}',
+    b'{"text":"\xe0\x9f\xbf"}',
     b'{"text":"a","n":' + b"[" * 65 + b"]" * 65 + b"}", b"\x0b", b"text",
 ]  # fmt: skip
 
