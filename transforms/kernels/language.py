@@ -20,9 +20,11 @@ Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH)
 import numpy as np
 from numpy.typing import NDArray
 
+from transforms.kernels.addresses import next_mail, next_url
 from transforms.kernels.jit import inlined, kernel, part
 from transforms.kernels.loads import prefetch, sum_rows
 from transforms.kernels.utf8 import code_point
+from transforms.kernels.word_memory import eight_bytes
 
 WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
 SCALE = 1024.0  # model weights are nats times SCALE as int16: sums are integers, and no order of adding matters
@@ -40,58 +42,12 @@ WINDOW = 256  # bytes; 32 of 128 and 8 of 512 are 0.2 and 1.1 % worse on the pag
 MAX_WINDOWS = 16
 
 _U = np.uint64
+_HIGH_BITS = np.uint64(0x8080808080808080)
 _FAR_SPACE, _FAR_LETTER = np.uint16(SPACE), np.uint16(OTHER | FAR)
 _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
 _TWO, _ONE = np.uint64((1 << 2 * CHAR_BITS) - 1), np.uint64(CHAR_MASK)  # the last two characters of a key, the last
 _SPACE = np.uint64(SPACE)
 _AHEAD = 16  # n-grams
-
-
-@inlined
-def _in_address(byte: int) -> bool:
-    """Whether a byte may stand in a part of an address: letter, digit, hyphen, full stop, underscore."""
-    return 0x61 <= (byte | 0x20) <= 0x7A or 0x30 <= byte <= 0x39 or 0x2D <= byte <= 0x2E or byte == 0x5F
-
-
-@part
-def _url_stop(bytes_M: NDArray[np.uint8], start: int, stop: int) -> int:
-    """Return the end of the http(s) URL at `start`, or `start` if there is none."""
-    i = start
-    for letter in (0x68, 0x74, 0x74, 0x70):
-        if i == stop or bytes_M[_U(i)] != letter:
-            return start
-        i += 1
-    if i < stop and bytes_M[_U(i)] == 0x73:
-        i += 1
-    for mark in (0x3A, 0x2F, 0x2F):
-        if i == stop or bytes_M[_U(i)] != mark:
-            return start
-        i += 1
-    body = i
-    while i < stop:
-        byte = bytes_M[_U(i)]
-        if not (_in_address(byte) or byte in (0x3F, 0x26, 0x7E, 0x3B, 0x2B, 0x3D, 0x2F, 0x23)):
-            break
-        i += 1
-    return i if i > body else start
-
-
-@part
-def _next_mail(bytes_M: NDArray[np.uint8], start: int, stop: int) -> tuple[int, int]:
-    """Return first and last + 1 byte of the first mail address at or after `start`, or `(stop, stop)`."""
-    at = start
-    while at < stop:
-        if bytes_M[_U(at)] == 0x40:
-            first = at
-            while first > start and at - first < 64 and _in_address(bytes_M[_U(first - 1)]):
-                first -= 1
-            last = at + 1
-            while last < stop and _in_address(bytes_M[_U(last)]) and _url_stop(bytes_M, last, stop) == last:
-                last += 1
-            if first < at and last - at > 2 and bytes_M[_U(at + 1)] != 0x2E:
-                return first, last
-        at += 1
-    return stop, stop
 
 
 @part
@@ -104,26 +60,29 @@ def _characters(
     filled: int,
 ) -> int:
     """Append the characters of one window to `out` and return its new length; URLs and addresses become a space."""
-    mail, mail_stop = _next_mail(bytes_M, start, stop)
+    mail, mail_stop = next_mail(bytes_M, start, stop)
+    url, url_stop = next_url(bytes_M, start, stop)
     i = start
     while i < stop:
-        if i == mail:
-            i = mail_stop
-            mail, mail_stop = _next_mail(bytes_M, i, stop)
+        if i == min(mail, url):
+            i = mail_stop if i == mail else url_stop
+            while mail < i:
+                mail, mail_stop = next_mail(bytes_M, i, stop)
+            while url < i:
+                url, url_stop = next_url(bytes_M, i, stop)
             out[_U(filled)] = SPACE
             filled += 1
             continue
+        if i + 8 <= min(mail, url):
+            word = eight_bytes(bytes_M, _U(i))
+            if word & _HIGH_BITS == 0:
+                for k in range(8):
+                    out[_U(filled + k)] = chars_C[(word >> _U(8 * k)) & _U(0xFF)]
+                filled += 8
+                i += 8
+                continue
         byte = bytes_M[_U(i)]
         if byte < 0x80:
-            if byte == 0x68:
-                after = _url_stop(bytes_M, i, stop)
-                if after > i:
-                    i = after
-                    while mail < i:
-                        mail, mail_stop = _next_mail(bytes_M, i, stop)
-                    out[_U(filled)] = SPACE
-                    filled += 1
-                    continue
             char = chars_C[_U(byte)]
             i += 1
         else:

@@ -110,7 +110,7 @@ PIECES = st.sampled_from(
         *(word for text in TEXTS.values() for word in text.split()),
         "NASA", "USA-wide", "McDonald", "\xa0", "\n\n", "  ", "http://x.de/a?b=c", "https://", "xhttp://q",
         "a_b.c@d-e.org", "@", "@x", "me@a",
-        ".@.",
+        ".@.", "http://a@b", ":", "x:https://q:http://r", "http:", "a@https://x",
         "\u0219\u021b", "\u1ea1", "\u06cc", "\U0001f600", "\U00020001",
         "[x]", "_", "\u3001", "\u00ab", "\u2500\u2500", "\u20ac",
     ]
