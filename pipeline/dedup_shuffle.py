@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dedup_units import DedupContext, commit_identity, commit_links, evidence, partition_of
+from pipeline.dedup_units import DedupContext, commit_identity, commit_links, evidence, partition_of, stands_for
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_table
 from transforms.dedup import edge_table, spanning_forest, split_clusters
 from transforms.evidence import Compared, Evidence
@@ -86,8 +86,9 @@ def _slices(
         runs = [(context.named(label), map_table(context.out, load_record(context.out, job, label), table))
                 for label in labels]  # fmt: skip
         runs = [(signed, run) for signed, run in runs if run.num_rows]
+        stands = stands_for(context, table)
         for part in range(context.num_partitions if runs else 0):
-            parts = [partition_of(context, signed, run, part, table) for signed, run in runs]
+            parts = [partition_of(context, signed, run, part, stands) for signed, run in runs]
             columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
             if len(columns[-1]):
                 yield part, pa.record_batch(columns, names=[*runs[0][1].schema.names[:-1], "dense"])

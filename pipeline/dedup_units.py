@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.job import Units, each_unit
+from pipeline.job import Units, content_key, each_unit
 from pipeline.sections import Lines, Substrings
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
@@ -64,7 +64,11 @@ class Signed:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DedupContext:
-    """What the functions of all jobs need; pickled to the workers."""
+    """What the functions of all jobs need; pickled to the workers.
+
+    Two are equal if their `units_key` is, whatever the number of units: what a process keeps mapped is found by it, and
+    hashing 2,000 units for each slice of each run was 99% of the time of a partition.
+    """
 
     out: str
     exact: bool
@@ -73,18 +77,22 @@ class DedupContext:
     parameters: MinHashParameters | None
     threshold: float
     verify: Literal["none", "signature", "jaccard"]
-    units: tuple[Signed, ...]  # in the order of dense indices
+    units: tuple[Signed, ...] = dataclasses.field(compare=False)  # in the order of dense indices
     num_documents: int
-    contents_key: str  # of all signatures and their order, so that a process may keep them mapped between units
+    contents_key: str  # of all signatures and their order
     num_partitions: int = 1
     drop_contaminated: bool = False
     takedown: str = ""  # key of the documents that are taken down, see `dedup_takedown.py`
     lines: Lines | None = None
     substrings: Substrings | None = None
+    units_key: str = dataclasses.field(init=False)  # of `units`, which it is compared for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units_key", content_key([list(vars(signed).values()) for signed in self.units]))
 
     def named(self, label: str) -> Signed:
         """Return the unit with this label."""
-        return next(signed for signed in self.units if signed.label == label)
+        return _by_label(self)[label]
 
     def runs(self) -> list[tuple[int, str | None]]:
         """Return the dense index of the first document of each run, and its name."""
@@ -93,6 +101,11 @@ class DedupContext:
             if not starts or starts[-1][1] != signed.run:
                 starts.append((signed.first_dense, signed.run))
         return starts or [(0, None)]
+
+
+@functools.lru_cache(maxsize=1)
+def _by_label(context: DedupContext) -> dict[str, Signed]:
+    return {signed.label: signed for signed in context.units}
 
 
 def _write_identity(unit: WorkUnit, context: DedupContext) -> None:
@@ -138,11 +151,12 @@ def partition_pieces(
     """
     columns: list[list[NDArray[Any]]] = []
     start = stop = num_entries = 0
+    stands = stands_for(context, table)
     for signed, run in zip(context.units, _mapped_runs(context, job, table), strict=True):
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
         stop = signed.first_dense + signed.num_documents
         if run.num_rows:
-            for values, column in zip(columns, partition_of(context, signed, run, part, table), strict=True):
+            for values, column in zip(columns, partition_of(context, signed, run, part, stands), strict=True):
                 values.append(column)
             num_entries += len(columns[-1][-1])
         if num_entries >= most:
@@ -159,22 +173,29 @@ def _mapped_runs(context: DedupContext, job: str, table: str) -> list[pa.Table]:
     return [map_table(context.out, records[signed.label], table) for signed in context.units]
 
 
-def partition_of(context: DedupContext, signed: Signed, run: pa.Table, part: int, table: str) -> list[NDArray[Any]]:
-    """Return the columns of partition `part` of one run that has rows; band entries of copies are left out."""
+def partition_of(
+    context: DedupContext, signed: Signed, run: pa.Table, part: int, stands: Mapping[str, NDArray[np.uint32]]
+) -> list[NDArray[Any]]:
+    """Return the columns of partition `part` of one run that has rows, without the documents for which others stand."""
     values: list[list[NDArray[Any]]] = [[] for _ in run.schema]
     for batch in run.to_batches():  # each of them is ordered by prefix
         try:
             place = prefix_slice(batch.column("key").to_numpy(), context.num_partitions, part)
         except ValueError as error:
-            raise RuntimeError(f"{table} of {signed.label}: {error}; delete {context.out}/work, then repeat") from None
+            raise RuntimeError(f"run of {signed.label}: {error}; delete {context.out}/work, then repeat") from None
         for column, own in zip(values, batch.columns, strict=True):
             column.append(own.to_numpy()[place])
     *values_e, row_e = (column[0] if len(column) == 1 else np.concatenate(column) for column in values)
     values_e.append(row_e + np.uint32(signed.first_dense))
-    if table == "work/bands":  # another document stands for a copy
-        alone_e = _origins(context)[signed.label][row_e] == values_e[-1]
+    if stands:
+        alone_e = stands[signed.label][row_e] == values_e[-1]
         values_e = [column[alone_e] for column in values_e]
     return values_e
+
+
+def stands_for(context: DedupContext, table: str) -> Mapping[str, NDArray[np.uint32]]:
+    """Return by label which documents stand for those of a unit, for runs of `table`: nothing but for bands."""
+    return _origins(context) if table == "work/bands" else {}
 
 
 def graph_identity(units: Units, context: DedupContext) -> None:
