@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import inlined, part
-from transforms.kernels.word_memory import eight_bytes
+from transforms.kernels.loads import eight_bytes
 
 _U = np.uint64
 _ONES, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)

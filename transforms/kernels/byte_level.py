@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from transforms.kernels.added_tokens import next_added
 from transforms.kernels.jit import allocating_part, inlined, kernel
+from transforms.kernels.loads import eight_bytes
 from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, word_key
+from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, word_key
 
 NO_RANK = 1 << 30
 

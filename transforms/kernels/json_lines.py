@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import borrowing, part
-from transforms.kernels.loads import put_eight_bytes
-from transforms.kernels.word_memory import eight_bytes
+from transforms.kernels.loads import eight_bytes, put_eight_bytes
 
 # Why `read_lines` came back: the block is read, the batch is full, or lines were left in front of the next row.
 READ, FULL, LEFT = 0, 1, 2

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from transforms.kernels.addresses import next_mail, next_url
 from transforms.kernels.jit import inlined, kernel, part
-from transforms.kernels.loads import prefetch, sum_rows
+from transforms.kernels.loads import eight_bytes, prefetch, sum_rows
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import eight_bytes
 
 WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
 SCALE = 1024.0  # model weights are nats times SCALE as int16: sums are integers, and no order of adding matters

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from transforms.kernels.characters import LETTER, MARK, SENTENCE_END, TERMINAL, WORD
 from transforms.kernels.jit import borrowing, part
+from transforms.kernels.loads import eight_bytes
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import eight_bytes
 
 # Columns of a row.
 START, LENGTH, HASH_LOW = 0, 1, 2  # place in bytes_A, and half of the hash; the slot has the other half

@@ -31,9 +31,8 @@ from transforms.kernels.lexicon import (
     find,
     hash_step,
 )
-from transforms.kernels.loads import prefetch
+from transforms.kernels.loads import eight_bytes, prefetch
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import eight_bytes
 
 # Columns of a line: where it begins and ends, and where the text in it does; behind its last token; its length; flags;
 # and the character that ended it.

@@ -8,6 +8,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 
+@intrinsic  # a kernel with the array as an argument would count a reference, atomically, for every word: 5 ns
+def eight_bytes(context: Any, bytes_M: Any, position: Any) -> Any:  # noqa: ARG001
+    """Return eight bytes of a uint8 array from `position` (uint64) on as one number, the first one lowest."""
+
+    def load(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = target.make_array(signature.args[0])(target, builder, arguments[0])
+        place = builder.bitcast(
+            builder.gep(array.data, [arguments[1]]), target.get_value_type(types.uint64).as_pointer()
+        )
+        return builder.load(place, align=1)
+
+    return types.uint64(bytes_M, types.uint64), load
+
+
 @intrinsic
 def put_eight_bytes(context: Any, bytes_M: Any, position: Any, number: Any) -> Any:  # noqa: ARG001
     """Write a uint64 to a uint8 array from `position` (uint64) on, its lowest byte first."""

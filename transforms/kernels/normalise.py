@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import borrowing, inlined, part
-from transforms.kernels.loads import put_eight_bytes
+from transforms.kernels.loads import eight_bytes, put_eight_bytes
 from transforms.kernels.tables import kept
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import eight_bytes
 
 BLOCK = 32  # bytes looked at together
 

@@ -37,6 +37,7 @@ from transforms.kernels.lines import (
     stripped,
     text_lines,
 )
+from transforms.kernels.loads import eight_bytes
 from transforms.kernels.repetition import (
     Scratch,
     count_repeats,
@@ -44,7 +45,6 @@ from transforms.kernels.repetition import (
     judge_n_grams,
     separate_lines,
 )
-from transforms.kernels.word_memory import eight_bytes
 
 GOPHER_REPETITION, GOPHER_QUALITY, C4, FINEWEB, MC4_PARAGRAPH, C4_TFDS = 0, 1, 2, 3, 4, 5
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from transforms.kernels.added_tokens import next_added
 from transforms.kernels.jit import borrowing, part
+from transforms.kernels.loads import eight_bytes
 from transforms.kernels.trie import START
 from transforms.kernels.utf8 import code_point
-from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, eight_bytes, recall, word_key
+from transforms.kernels.word_memory import MEMORY_BYTES, MEMORY_IDS, READ_BYTES, recall, word_key
 
 PLAIN = 0  # part of a word, as it is
 EXPANDED = 1  # part of a word as other bytes; argument: where `expansion_X` has their number, followed by them

@@ -7,11 +7,7 @@ and one that is met again moves to the first. So the memory is bounded, and text
 never wrong.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import inlined
@@ -31,20 +27,6 @@ def new_memory() -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     No word has the key of an empty row: the highest byte, the number of bytes, is at most 31.
     """
     return np.full((1 << MEMORY_BITS, 4), _ONES), np.zeros((1 << MEMORY_BITS, 1 + MEMORY_IDS), np.int32)
-
-
-@intrinsic  # a kernel with the array as an argument would count a reference, atomically, for every word: 5 ns
-def eight_bytes(context: Any, bytes_M: Any, position: Any) -> Any:  # noqa: ARG001
-    """Return eight bytes of a uint8 array from `position` (uint64) on as one number, the first one lowest."""
-
-    def load(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = target.make_array(signature.args[0])(target, builder, arguments[0])
-        place = builder.bitcast(
-            builder.gep(array.data, [arguments[1]]), target.get_value_type(types.uint64).as_pointer()
-        )
-        return builder.load(place, align=1)
-
-    return types.uint64(bytes_M, types.uint64), load
 
 
 @inlined

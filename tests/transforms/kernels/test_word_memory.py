@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tests.reference import word_memory as twin
 from transforms.kernels.jit import kernel
-from transforms.kernels.word_memory import MEMORY_BITS, MEMORY_BYTES, eight_bytes, new_memory, word_key
+from transforms.kernels.loads import eight_bytes
+from transforms.kernels.word_memory import MEMORY_BITS, MEMORY_BYTES, new_memory, word_key
 
 
 @kernel
