@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from transforms import storage
 from transforms.kernels.phrases import Phrases, compiled, contain_any
-from transforms.kernels.pii import word_table
+from transforms.kernels.pii_classes import word_table
 from transforms.kernels.strings import string_views
 from transforms.page_url import normalised_urls
 from transforms.schema import alive_mask, count_edits, reject

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, NUM_KINDS, PHONE, find_pii, replace_pii, word_table
+from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, NUM_KINDS, PHONE, find_pii, replace_pii
+from transforms.kernels.pii_classes import word_table
 from transforms.kernels.strings import string_array, string_views
 from transforms.schema import alive_mask, count_edits, set_column
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from transforms.kernels.phrases import Phrases, compiled, remove_words
-from transforms.kernels.pii import word_table
+from transforms.kernels.pii_classes import word_table
 from transforms.kernels.strings import string_array, string_views
 from transforms.schema import alive_mask, count_edits, set_column
 from transforms.word_lists import read_list

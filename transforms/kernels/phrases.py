@@ -56,7 +56,7 @@ def contain_any(
         skip_N: bool, documents of which nothing is written.
         symbols_C: uint16, see `Phrases`.
         trie_S3: int32, see `Phrases`.
-        words_C: bool, see `transforms.kernels.pii.word_table`.
+        words_C: bool, see `transforms.kernels.pii_classes.word_table`.
         anywhere: whether a phrase may stand inside of a word, as it must in scripts without spaces; otherwise neither
             the character before it nor the one behind it may be of `words_C`.
         found_N: bool, written.
@@ -110,7 +110,7 @@ def remove_words(
         skip_N: bool, documents that are copied as they are.
         symbols_C: uint16, see `Phrases`.
         trie_S3: int32, see `Phrases`.
-        words_C: bool, see `transforms.kernels.pii.word_table`: a word is a run of these, and only whole runs go.
+        words_C: bool, see `pii_classes.word_table`: a word is a run of these, and only whole runs go.
         out_offsets_N1: int32, written.
         out_M: uint8, written; as long as the input, which the output never exceeds.
         removed_N: int32, written: how many words went.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.reference import phrases as twin
 from transforms.kernels.phrases import compiled, contain_any
-from transforms.kernels.pii import word_table
+from transforms.kernels.pii_classes import word_table
 from transforms.kernels.strings import string_views
 
 
