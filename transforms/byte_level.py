@@ -123,18 +123,24 @@ class ByteLevel:
     def _ask(self, codes: NDArray[np.uint32]) -> None:
         """Find the classes of code points: 1 us each."""
         characters = [chr(code) for code in codes.tolist()]
-        kind_C = np.full(len(characters), NUMBER, np.uint8)
-        split = self._tokenizer.pre_tokenizer.pre_tokenize_str
-        for kind, like in ((LETTER, "a"), (OTHER, "!"), (SPACE, "\u3000")):
-            asked = np.flatnonzero(kind_C == NUMBER)
-            cut = np.zeros(2 * len(asked) + 2, np.bool_)  # in front of each character, the first one is `like`
-            cut[[start for _, (start, _) in split(like + "".join(characters[i] + like for i in asked))]] = True
-            # Between characters of its kind, nothing is cut off before it; behind it, a line end may be.
-            kind_C[asked[~cut[1:-1:2] & ((kind == SPACE) | ~cut[2::2])]] = kind
+        kind_C = classes_of(self._tokenizer.pre_tokenizer, characters)
         for i, character in enumerate(characters if self._forms else ""):
             if any(may_change(character, form) for form in self._forms):
                 kind_C[i] |= MARK if kind_C[i] == OTHER and all(is_mark(character, f) for f in self._forms) else CHANGES
         self._class_C[codes] = kind_C
+
+
+def classes_of(pre_tokenizer: Any, characters: list[str]) -> NDArray[np.uint8]:
+    """Return the classes of characters, as the pre-tokeniser's pattern has them."""
+    kind_C = np.full(len(characters), NUMBER, np.uint8)
+    for kind, like in ((LETTER, "a"), (OTHER, "!"), (SPACE, "\u3000")):
+        asked = np.flatnonzero(kind_C == NUMBER)
+        cut = np.zeros(2 * len(asked) + 2, np.bool_)  # in front of each character, the first one is `like`
+        text = like + "".join(characters[i] + like for i in asked)
+        cut[[start for _, (start, _) in pre_tokenizer.pre_tokenize_str(text)]] = True
+        # Between characters of its kind, nothing is cut off before it; behind it, a line end may be.
+        kind_C[asked[~cut[1:-1:2] & ((kind == SPACE) | ~cut[2::2])]] = kind
+    return kind_C
 
 
 _NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # GPT-NeoX has no tokens for them

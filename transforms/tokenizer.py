@@ -4,19 +4,21 @@ Shapes: N documents.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from tokenizers import decoders as token_decoders
 
-from transforms.unigram_trainer import train_pieces
+from transforms.bpe_trainer import train_bpe, train_wordpiece
+from transforms.unigram_trainer import most_frequent, train_pieces
+from transforms.word_counts import Model, WordCounter, Words, merged, steps_of
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of every tokenizer trained here
 MIN_VOCAB_SIZE = 262  # special tokens, one symbol for each byte, and something to learn
@@ -33,8 +35,6 @@ _ROLES = {
 # Each character of these is a piece, and no score learned is below -30.
 _SPELLING = "".join(sorted(set("".join(SPECIAL_TOKENS) + "[unused0123456789]")))
 _NEVER = -1000.0
-_CODE_POINTS = 0x110000
-_COUNTED_AT_ONCE = 1 << 22  # characters; the table of counts has 1.1 million rows, so small pieces would cost only that
 _SALT = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -61,7 +61,7 @@ class TrainParameters:
             folded for WordPiece, not for the others.
     """
 
-    model: Literal["wordpiece", "bpe", "unigram"] = "wordpiece"
+    model: Model = "wordpiece"
     vocab_size: int = 30522
     pad_to: int = 1
     lowercase: bool | None = None
@@ -111,29 +111,44 @@ def sample_copies(content_hash_N: NDArray[np.uint64], rate: float) -> NDArray[np
 
 
 def train_tokenizer(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
-    """Train a tokenizer; the same texts give the same bytes, whatever their order and the number of threads.
+    """Count the words of texts and train a tokenizer on them, see `train_on_words`."""
+    counter = word_counter(parameters)
+    column = pa.array(list(texts), pa.string())
+    counter.add(column, np.ones(len(column), np.int64))
+    return train_on_words(merged([counter.take()]), parameters)
+
+
+def word_counter(parameters: TrainParameters) -> WordCounter:
+    """Return what counts the words of texts for `train_on_words`."""
+    return WordCounter(parameters.model, lowercase=_lowercase(parameters))
+
+
+def _lowercase(parameters: TrainParameters) -> bool:
+    return parameters.model == "wordpiece" if parameters.lowercase is None else parameters.lowercase
+
+
+def train_on_words(words: Words, parameters: TrainParameters) -> Tokenizer:
+    """Train a tokenizer; the same words give the same bytes, whatever their order.
 
     Args:
-        texts: read twice by `wordpiece`, so a list or another object that starts over, not an iterator. Only counts
-            of words are held, not the texts.
+        words: as `word_counter` counts them.
         parameters: what to train.
 
     Returns:
         A tokenizer with the special tokens as ids 0 to 4 that puts [CLS] and [SEP] around a text or a pair.
 
     Raises:
-        ValueError: the vocabulary is too small, or there is no text.
+        ValueError: the vocabulary is too small, or there is no word.
     """
     if parameters.vocab_size < MIN_VOCAB_SIZE:
         raise ValueError(f"vocab_size {parameters.vocab_size} is too small: at least {MIN_VOCAB_SIZE}")
-    if parameters.model == "wordpiece":
-        if isinstance(texts, Iterator):
-            raise ValueError("texts can be read only once: give a list, or an object that starts over")
-        tokenizer = _train_wordpiece(texts, parameters)
-    elif parameters.model == "unigram":
-        tokenizer = _train_unigram(texts, parameters)
-    else:
-        tokenizer = _train_bpe(texts, parameters)
+    learn = {"wordpiece": _wordpiece_of, "bpe": _bpe_of, "unigram": _unigram_of}[parameters.model]
+    tokenizer = Tokenizer(learn(words, parameters.vocab_size))
+    normalizer, tokenizer.pre_tokenizer = steps_of(parameters.model, lowercase=_lowercase(parameters))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.decoder = _DECODERS[parameters.model]()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
     cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -157,65 +172,27 @@ def _padded(tokenizer: Tokenizer, multiple: int) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(description))
 
 
-def _train_unigram(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
-    steps = [normalizers.NFKC(), *([normalizers.Lowercase()] if parameters.lowercase else [])]
-    normalizer = normalizers.Sequence(steps)
-    words: Counter[str] = Counter()
-    for text in texts:
-        words.update(normalizer.normalize_str(text).split())
-    num_pieces = parameters.vocab_size - len(SPECIAL_TOKENS)
-    pieces = train_pieces(words, num_pieces=num_pieces, required=_SPELLING)
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "wordpiece": token_decoders.WordPiece,
+    "bpe": token_decoders.ByteLevel,
+    "unigram": token_decoders.Metaspace,
+}
+
+
+def _wordpiece_of(words: Words, vocab_size: int) -> Any:
+    vocab = train_wordpiece(words, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS)
+    return models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
+
+
+def _bpe_of(words: Words, vocab_size: int) -> Any:
+    return models.BPE(*train_bpe(words, vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS))
+
+
+def _unigram_of(words: Words, vocab_size: int) -> Any:
+    num_pieces = vocab_size - len(SPECIAL_TOKENS)
+    pieces = train_pieces(most_frequent(words), num_pieces=num_pieces, required=_SPELLING)
     vocab = [*((token, _NEVER) for token in SPECIAL_TOKENS), *((piece, min(score, 0.0)) for piece, score in pieces)]
-    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("[UNK]"), byte_fallback=False))
-    tokenizer.normalizer = normalizer
-    # Blanks alone part words for Metaspace.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = token_decoders.Metaspace()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
-    return tokenizer
-
-
-def _train_bpe(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    if parameters.lowercase:
-        tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = token_decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=parameters.vocab_size,
-        min_frequency=2,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
-
-
-def _train_wordpiece(texts: Iterable[str], parameters: TrainParameters) -> Tokenizer:
-    # Left alone, the trainer numbers "##x" in the order of a randomly seeded hash map, and breaks ties between merges
-    # by those numbers: six runs gave six vocabularies (tokenizers 0.23.3, issue 1794 there). Symbols named as special
-    # tokens are numbered first and in order, so naming them all leaves nothing to chance. The added tokens that this
-    # makes are dropped with the tokenizer that was trained: only its vocabulary is kept.
-    lowercase = parameters.lowercase is not False
-    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    initial, inside = _symbols(texts, normalizer, pre_tokenizer, limit=parameters.vocab_size // 2)
-    if not initial:
-        raise ValueError("no text to train a tokenizer on")
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
-    learner.normalizer = normalizer
-    learner.pre_tokenizer = pre_tokenizer
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=parameters.vocab_size,
-        min_frequency=2,
-        special_tokens=[*SPECIAL_TOKENS, *initial, *(f"##{symbol}" for symbol in inside)],
-        initial_alphabet=initial,
-        limit_alphabet=len(initial),
-        show_progress=False,
-    )
-    learner.train_from_iterator(texts, trainer)
-    return _wordpiece(learner.get_vocab(with_added_tokens=False), lowercase=lowercase)
+    return models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("[UNK]"), byte_fallback=False)
 
 
 def _wordpiece(vocab: dict[str, int], *, lowercase: bool) -> Tokenizer:
@@ -225,48 +202,6 @@ def _wordpiece(vocab: dict[str, int], *, lowercase: bool) -> Tokenizer:
     tokenizer.decoder = token_decoders.WordPiece()
     tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS if token in vocab])
     return tokenizer
-
-
-def _symbols(texts: Iterable[str], normalizer: Any, pre_tokenizer: Any, *, limit: int) -> tuple[list[str], list[str]]:
-    """Return the characters to learn from and those of them that occur inside a word, each list sorted.
-
-    The most frequent characters are kept until they cover 99.98% of the text, or until they and their "##" forms fill
-    `limit` tokens. Every character would be 1989 tokens for 3 MB of Chinese documentation and 838 for Perl's manual, of
-    which this keeps 1693 and 254; a fixed 1000 (the habit of BERT's training script) is too few for Chinese.
-    """
-    num_seen_C = np.zeros(_CODE_POINTS, np.int64)
-    num_inside_C = np.zeros(_CODE_POINTS, np.int64)
-    is_word_C = np.zeros(_CODE_POINTS, np.bool_)
-    for text in _joined(texts):
-        code_M = np.frombuffer(normalizer.normalize_str(text).encode("utf-32-le"), np.uint32)
-        counts_C = np.bincount(code_M, minlength=_CODE_POINTS)
-        for code in np.flatnonzero((counts_C > 0) & (num_seen_C == 0)).tolist():
-            is_word_C[code] = len(pre_tokenizer.pre_tokenize_str(f"a{chr(code)}a")) == 1
-        num_seen_C += counts_C
-        in_word_M = is_word_C[code_M]
-        num_inside_C += np.bincount(code_M[1:][in_word_M[1:] & in_word_M[:-1]], minlength=_CODE_POINTS)
-    for code in np.flatnonzero(num_seen_C).tolist():
-        if chr(code).isspace():
-            num_seen_C[code] = 0
-    kept = np.argsort(-num_seen_C, kind="stable")[: np.count_nonzero(num_seen_C)]
-    covered = np.cumsum(num_seen_C[kept])
-    num_tokens = np.cumsum(1 + (num_inside_C[kept] > 0))
-    before = np.concatenate([[0], covered[:-1]]) if len(kept) else covered
-    kept = np.sort(kept[(before < 0.9998 * covered[-1:]) & (num_tokens <= limit)])
-    return [chr(code) for code in kept.tolist()], [chr(code) for code in kept[num_inside_C[kept] > 0].tolist()]
-
-
-def _joined(texts: Iterable[str]) -> Iterator[str]:
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        part.append(text)
-        size += len(text) + 1
-        if size >= _COUNTED_AT_ONCE:
-            yield "\n".join(part)
-            part, size = [], 0
-    if part:
-        yield "\n".join(part)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -5,10 +5,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import compress
+from itertools import pairwise
 
 import numpy as np
 import xxhash
+
+from transforms.word_counts import Words
 
 _META = "\u2581"
 _RESERVED = {"\0", "\t", _META, "\u2585"}  # mean something to sentencepiece
@@ -39,7 +41,6 @@ def train_pieces(words: Mapping[str, int], *, num_pieces: int, required: str) ->
     """
     import sentencepiece  # noqa: PLC0415 - workers never train
 
-    words = _most_frequent(words)
     kept = _characters(words, most=num_pieces // 2) | set(required)
     runs = _runs(words, kept)
     if not runs:
@@ -69,23 +70,24 @@ def train_pieces(words: Mapping[str, int], *, num_pieces: int, required: str) ->
     return [(learned.id_to_piece(i), round(learned.get_score(i), 6)) for i in range(1, learned.vocab_size())]
 
 
-def _most_frequent(words: Mapping[str, int]) -> Mapping[str, int]:
+def most_frequent(words: Words) -> dict[str, int]:
     """Return the most frequent words that are not too much to learn from; of equally frequent ones, a random choice.
 
     Those of hundreds of megabytes in scripts with blanks; in Chinese words are clauses, and nearly all different.
     """
-    left = _MOST_CHARACTERS - sum(map(len, words))
-    if left >= 0:
-        return words
-    # Arrays: sorting 3 million clauses as tuples took more than the words themselves.
-    count_W = np.fromiter(words.values(), np.int64, len(words))
-    hash_W = np.fromiter((xxhash.xxh3_64_intdigest(word.encode()) for word in words), np.uint64, len(words))
-    length_W = np.fromiter(map(len, words), np.int64, len(words))
-    order_W = np.lexsort((hash_W, count_W))
-    dropped = int(np.searchsorted(np.cumsum(length_W[order_W]), -left)) + 1
-    kept_W = np.ones(len(words), np.bool_)
-    kept_W[order_W[:dropped]] = False
-    return dict(compress(words.items(), kept_W.tolist()))
+    num_before = np.concatenate([[0], np.cumsum((words.bytes_A & 0xC0) != 0x80)])
+    length_W = np.diff(num_before[words.offset_W1])
+    kept_W = np.ones(len(length_W), np.bool_)
+    left = _MOST_CHARACTERS - int(length_W.sum())
+    if left < 0:
+        spelled = (words.bytes_A[start:stop] for start, stop in pairwise(words.offset_W1.tolist()))
+        hash_W = np.fromiter(map(xxhash.xxh3_64_intdigest, spelled), np.uint64, len(length_W))
+        order_W = np.lexsort((hash_W, words.count_W))
+        dropped = int(np.searchsorted(np.cumsum(length_W[order_W]), -left)) + 1
+        kept_W[order_W[:dropped]] = False
+    first_W, stop_W = words.offset_W1[:-1][kept_W].tolist(), words.offset_W1[1:][kept_W].tolist()
+    spelled_K = (words.bytes_A[first:stop].tobytes().decode() for first, stop in zip(first_W, stop_W, strict=True))
+    return dict(zip(spelled_K, words.count_W[kept_W].tolist(), strict=True))
 
 
 def _lines(runs: Mapping[str, int]) -> Iterator[str]:

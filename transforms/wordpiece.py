@@ -124,24 +124,34 @@ class WordPiece:
             self._action_C[code] = kind << KIND_SHIFT | argument
 
     def _action(self, character: str) -> tuple[int, int]:
-        normalizer, pre_tokenizer = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
-        normal = normalizer.normalize_str(character)
-        if not normal:
-            return REMOVED, 0
-        pieces = [piece for piece, _ in pre_tokenizer.pre_tokenize_str(f"a{normal}a")]
-        if pieces == ["a", "a"]:
-            return SPACE, 0
-        if len(pieces) == 3 and len(pieces[1]) == 1:
-            return ISOLATED, self._vocab.get(pieces[1], self._unk)
-        beside = (
-            normalizer.normalize_str(f"{_HIGH_MARK}{character}"),
-            normalizer.normalize_str(f"{character}{_LOW_MARK}"),
-        )
-        moves = beside != (f"{_HIGH_MARK}{normal}", f"{normal}{_LOW_MARK}")
-        if len(pieces) > 1 or moves or len(normal) > len(character.encode()):
-            return FOREIGN, 0
-        symbols = [self._symbols.get(each, 0) for each in normal]
-        if len(symbols) == 1:
-            return WORD, symbols[0]
+        kind, text = bert_action(self._tokenizer.normalizer, self._tokenizer.pre_tokenizer, character)
+        if kind == ISOLATED:
+            return ISOLATED, self._vocab.get(text, self._unk)
+        symbols = [self._symbols.get(each, 0) for each in text]
+        if kind != WORD or len(symbols) == 1:
+            return kind, symbols[0] if kind == WORD else 0
         self._expansion = np.append(self._expansion, np.array([len(symbols), *symbols], np.int32))
         return EXPANDED, len(self._expansion) - len(symbols) - 1
+
+
+def bert_action(normalizer: Any, pre_tokenizer: Any, character: str) -> tuple[int, str]:
+    """Return what a BERT normaliser and pre-tokeniser do with a character, and what becomes of it.
+
+    WORD, whatever the number of characters that become of it, SPACE, REMOVED, ISOLATED or FOREIGN, see the kernel.
+    """
+    normal = normalizer.normalize_str(character)
+    if not normal:
+        return REMOVED, ""
+    pieces = [piece for piece, _ in pre_tokenizer.pre_tokenize_str(f"a{normal}a")]
+    if pieces == ["a", "a"]:
+        return SPACE, ""
+    if len(pieces) == 3 and len(pieces[1]) == 1:
+        return ISOLATED, pieces[1]
+    beside = (
+        normalizer.normalize_str(f"{_HIGH_MARK}{character}"),
+        normalizer.normalize_str(f"{character}{_LOW_MARK}"),
+    )
+    moves = beside != (f"{_HIGH_MARK}{normal}", f"{normal}{_LOW_MARK}")
+    if len(pieces) > 1 or moves or len(normal) > len(character.encode()):
+        return FOREIGN, ""
+    return WORD, normal

@@ -122,9 +122,10 @@ def test_a_fault_at_any_step_changes_nothing(before, tmp_path, stage, fault, wan
 @pytest.mark.parametrize(
     ("table", "readers"),
     [
-        ("documents", ["tokenizer", "tokenize", "shards"]),
+        ("documents", ["tokenizer-sizes", "tokenizer-words", "tokenizer", "tokenize", "shards"]),
         ("signatures", ["dedup-runs", "dedup"]),
-        ("deletions", ["tokenizer", "tokenize"]),
+        ("deletions", ["tokenizer-words", "tokenize"]),
+        ("work/words", ["tokenizer"]),
         ("tokens", ["shards"]),
     ],
 )

@@ -93,8 +93,8 @@ def caught_jobs(path, **options):
 def test_all_jobs_are_looked_at(jobs):
     """A stage that is added is looked at too."""
     assert set(jobs) == {
-        "clean", "dedup-runs", "dedup-identity", "dedup-origins", "dedup-links", "dedup-clusters", "dedup", "tokenizer",
-        "tokenize", "validation-bands", "validation-near", "shards",
+        "clean", "dedup-runs", "dedup-identity", "dedup-origins", "dedup-links", "dedup-clusters", "dedup",
+        "tokenizer-sizes", "tokenizer-words", "tokenizer", "tokenize", "validation-bands", "validation-near", "shards",
     }  # fmt: skip
 
 

@@ -118,7 +118,6 @@ def test_wordpiece_alphabet_leaves_room_for_words():
     ("texts", "parameters", "message"),
     [
         (["text"], TrainParameters(vocab_size=261), "261"),
-        (iter(["text"]), TrainParameters(), "only once"),
         ([" \n"], TrainParameters(), "no text"),
         ([" \n"], TrainParameters(model="unigram"), "no text"),
     ],

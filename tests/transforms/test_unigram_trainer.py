@@ -2,13 +2,15 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 from tokenizers import Tokenizer
 
 from tests.transforms.test_tokenizer import CORPUS
 from transforms import unigram_trainer
 from transforms.tokenizer import TrainParameters, train_tokenizer
-from transforms.unigram_trainer import train_pieces
+from transforms.unigram_trainer import most_frequent, train_pieces
+from transforms.word_counts import WORD_COUNTS, merged
 
 WORDS = {"abcabc": 50, "abc": 40, "xabc": 3, "(abc)": 20, "abc,": 9, "don't": 30, "\u4e2d\u6587": 8, "\u9f98": 1}
 
@@ -38,16 +40,21 @@ def test_a_word_that_begins_no_other_one_is_a_piece():
     assert "\u2581between" in pieces
 
 
+def table(words):
+    column = pa.array(list(words), pa.string())
+    return merged([pa.record_batch([column, pa.array(words.values(), pa.int64())], schema=WORD_COUNTS)])
+
+
 def test_words_are_chosen_where_there_are_too_many(monkeypatch):
-    """Frequent ones stay, of the others some, whatever their order; the letters of the rest are not learned."""
+    """Frequent ones stay, of the others some, whatever their order."""
     monkeypatch.setattr(unigram_trainer, "_MOST_CHARACTERS", 40)
     words = {"abab": 9} | {chr(0x4E00 + n) * 4: 1 for n in range(40)}
-    pieces = train_pieces(words, num_pieces=200, required="")
-    assert pieces == train_pieces(dict(reversed(words.items())), num_pieces=200, required="")
-    learned = {piece for piece, _ in pieces}
-    assert {"a", "b"} <= learned
-    chosen = [n for n in range(40) if chr(0x4E00 + n) in learned]
-    assert len(chosen) == 9
+    kept = most_frequent(table(words))
+    assert kept == most_frequent(table(dict(reversed(words.items()))))
+    assert kept.pop("abab") == 9
+    assert set(kept.values()) == {1}
+    chosen = [n for n in range(40) if chr(0x4E00 + n) * 4 in kept]
+    assert len(chosen) == len(kept) == 9
     assert chosen[-1] - chosen[0] > 9
 
 
