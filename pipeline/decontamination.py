@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, remove_jobs
-from pipeline.dedup_units import DEDUP_VERSION, SURVIVOR_TABLE, DedupContext
+from pipeline.dedup_context import DedupContext
+from pipeline.dedup_units import DEDUP_VERSION, SURVIVOR_TABLE
 from pipeline.errors import UserError
 from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.plan import READ_VERSION

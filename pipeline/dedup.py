@@ -1,10 +1,10 @@
 """Stage two: from signatures/ to deletions/ in jobs over committed files. No text is shuffled.
 
-    dedup-runs        one unit a clean unit    signatures/ -> work/exact, work/bands, work/url: hashes ordered by prefix
+    dedup-runs        one unit a group         signatures/ -> work/exact, work/bands, work/url: hashes ordered by prefix
     dedup-identity    one unit a partition     slice p of the exact and URL runs -> work/equal, work/older: edges
     dedup-origins     one unit                 those edges -> work/origins: the document that stands for each copy
     dedup-candidates  one unit a partition     only for verify: jaccard: slice p of the band runs -> work/candidates
-    dedup-shingles    one unit a clean unit    only for verify: jaccard: text of candidates -> work/shingles
+    dedup-shingles    one unit a group         only for verify: jaccard: text of candidates -> work/shingles
     dedup-links       one unit a partition     slice p of the band runs, without copies -> work/edges: verified pairs
     dedup-clusters    one unit                 all edges -> work/survivors: the survivor of every document
     dedup-ngrams ...  only for decontaminate: see `decontamination.py`
@@ -13,6 +13,7 @@
     dedup             one unit a clean unit    -> deletions/, clusters/, rejected/, cuts/
     dedup-superseded  one unit an earlier one  only for policy: new: -> superseded/: what this run replaces there
 
+A group is a clean unit, or some of them where there are thousands (`dedup_context.py`).
 Here a document is its dense index: its rank by run (`dedup.against` first while the old win), then by source priority
 (highest first), then doc_id. The survivor of a cluster is the smallest dense index, whatever the number of workers and
 partitions. The functions of the units are in `dedup_units.py`, those of the last two jobs in `dedup_deletions.py`; with
@@ -27,15 +28,17 @@ from pipeline.context import RunContext
 from pipeline.decontamination import JOBS as DECONTAMINATION_JOBS
 from pipeline.decontamination import find_contaminated
 from pipeline.dedup_clusters import ORIGINS, SURVIVORS, compared, find_clusters, if_made
+from pipeline.dedup_context import DedupContext, Signed
 from pipeline.dedup_deletions import deleted_there, graph_deletions, graph_superseded
 from pipeline.dedup_earlier import EarlierRun, by_priority, load_earlier
 from pipeline.dedup_spans import find_repeats
 from pipeline.dedup_takedown import find_taken_down, list_hash
-from pipeline.dedup_units import DEDUP_VERSION, DedupContext, Signed
+from pipeline.dedup_units import DEDUP_VERSION
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
 from transforms.commit import Record, load_records, map_table
+from transforms.dedup import MAX_DOCUMENTS
 from transforms.fingerprint import check_metadata
 from transforms.unit import WorkUnit, planned_name
 
@@ -49,6 +52,7 @@ def run(context: RunContext) -> None:
     records = load_records(context.out, "clean")
     earlier = [load_earlier(out, config, context.out) for out in config.against]
     dedup = _number(context, records, earlier)
+    _check_size(dedup)
     _check_signatures(dedup)
     if config.shuffle and context.config.runner.engine == "local":
         raise UserError("dedup.shuffle needs a Beam runner: the local engine gives each worker one unit at a time")
@@ -146,6 +150,17 @@ def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[E
         lines=config.dedup.lines,
         substrings=config.dedup.substrings,
     )
+
+
+def _check_size(dedup: DedupContext) -> None:
+    """Refuse more documents than there are dense indices."""
+    if dedup.num_documents > MAX_DOCUMENTS:
+        runs = len({signed.run for signed in dedup.units})
+        there = f" in {runs} runs, those of dedup.against included" if runs > 1 else ""
+        raise UserError(
+            f"dedup: {dedup.num_documents:,} documents{there}, and one run numbers {MAX_DOCUMENTS:,} at most;"
+            " cut the sources into several runs"
+        )
 
 
 def _check_signatures(dedup: DedupContext) -> None:

@@ -4,11 +4,11 @@ import dataclasses
 import itertools
 
 from pipeline.context import RunContext
+from pipeline.dedup_context import DedupContext
 from pipeline.dedup_runs import graph_runs
 from pipeline.dedup_units import (
     STAGE,
     SURVIVOR_TABLE,
-    DedupContext,
     graph_candidates,
     graph_clusters,
     graph_identity,
@@ -42,9 +42,9 @@ def find_clusters(context: RunContext, dedup: DedupContext, hashed: str, setting
         `dedup` with the number of partitions.
     """
     # Runs know nothing of thresholds and policies. The documents matter for their URLs alone.
-    units = [WorkUnit(signed.label, number,
-                      content_key(hashed, signed.contents, signed.documents if dedup.url else ""))
-             for number, signed in enumerate(dedup.units)]  # fmt: skip
+    units = [WorkUnit(group.label, number, content_key(hashed, dedup.is_packed, [
+                      (signed.contents, signed.documents if dedup.url else "") for signed in group.units]))
+             for number, group in enumerate(dedup.groups())]  # fmt: skip
     runs = context.run_job(STAGE, Job("dedup-runs", graph_runs, dedup), units)
     num_entries = max(sum(record.counts[kind] for record in runs.values()) for kind in ("exact", "bands", "url"))
     bits = min(max(num_entries - 1, 0).bit_length() - (_PARTITION_ENTRIES.bit_length() - 1), PREFIX_BITS)
@@ -64,8 +64,9 @@ def find_clusters(context: RunContext, dedup: DedupContext, hashed: str, setting
     bands = (*if_made("dedup-runs", "work/bands", dedup.parameters), ORIGINS)
     if dedup.verify == "jaccard":
         context.run_job(STAGE, Job("dedup-candidates", graph_candidates, dedup, bands), parts)
-        units = [WorkUnit(signed.label, number, content_key(settings, signed.documents, signed.first_dense))
-                 for number, signed in enumerate(dedup.units)]  # fmt: skip
+        units = [WorkUnit(group.label, number, content_key(settings, group.first_dense,
+                          [signed.documents for signed in group.units]))
+                 for number, group in enumerate(dedup.groups())]  # fmt: skip
         reads = (("dedup-candidates", "work/candidates"),)
         context.run_job(STAGE, Job("dedup-shingles", graph_shingles, dedup, reads), units)
     else:

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.dedup_context import DedupContext, Signed
 from pipeline.dedup_spans import cuts_of_unit
 from pipeline.dedup_takedown import taken_down_deletions
-from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, DedupContext, Signed, evidence, signatures_of
+from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, evidence, signatures_of
 from pipeline.job import Units, each_unit
 from transforms.commit import Record, UnitWriter, load_record, map_table, read_batches, read_table
 from transforms.decontamination import worst

@@ -1,12 +1,14 @@
-"""The first job of the dedup stage: signatures/ and addresses of a unit as runs, hashes ordered by prefix.
+"""The first job of the dedup stage: signatures/ and addresses of a group as runs, hashes ordered by prefix.
 
 A run is written in segments, each of them ordered: memory is 60 bytes for each of SEGMENT entries of a table, 0.5 GB a
-worker at most, whatever the unit. In one piece it was 1.45 KB a document, 6 GB for 256 MB of short lines.
+worker at most, whatever the group. In one piece it was 1.45 KB a document, 6 GB for 256 MB of short lines.
 """
+
+from collections.abc import Iterator
 
 import pyarrow as pa
 
-from pipeline.dedup_units import DedupContext, Signed
+from pipeline.dedup_context import DedupContext, Group
 from pipeline.job import Units, each_unit
 from transforms.commit import UnitWriter, read_batches
 from transforms.fingerprint import check_metadata
@@ -18,7 +20,7 @@ SEGMENT = 1 << 22  # entries of a run that are sorted together: 300,000 document
 
 
 class RunWriter:
-    """Writes one run of a unit from parts of it, segment by segment."""
+    """Writes one run of a group from parts of it, segment by segment."""
 
     def __init__(self, writer: UnitWriter, table: str, schema: pa.Schema, segment: int) -> None:
         writer.open(table, schema)
@@ -43,14 +45,16 @@ class RunWriter:
 
 
 def _write_runs(unit: WorkUnit, context: DedupContext) -> None:
-    signed = context.named(unit.name)
+    group = context.group(unit.name)
     writer = UnitWriter(context.out, "dedup-runs", unit)
     asked = {"exact": context.exact, "bands": context.parameters is not None, "url": context.url}
     given = {"exact": EXACT_RUN, "bands": BAND_RUN, "url": URL_RUN}
     runs = {name: RunWriter(writer, f"work/{name}", given[name], SEGMENT) for name in given if asked[name]}
     row = 0
-    for batch in read_batches(signed.out, signed.record(), "signatures"):
+    for batch in _batches(group, "signatures"):
         check_metadata(batch.schema, context.parameters)
+        if context.is_packed:
+            writer.write("work/signatures", batch)
         signatures = pa.Table.from_batches([batch])
         if context.exact:
             runs["exact"].write(exact_run(signatures, row))
@@ -58,19 +62,24 @@ def _write_runs(unit: WorkUnit, context: DedupContext) -> None:
             runs["bands"].write(band_run(signatures, context.parameters, row))
         row += batch.num_rows
     if context.url:
-        _write_urls(runs["url"], signed)
+        _write_urls(runs["url"], group)
     for run in runs.values():
         run.flush()
     writer.commit({name: runs[name].num_entries if name in runs else 0 for name in given})
 
 
-def _write_urls(run: RunWriter, signed: Signed) -> None:
+def _batches(group: Group, table: str, columns: tuple[str, ...] | None = None) -> Iterator[pa.RecordBatch]:
+    for signed in group.units:
+        yield from read_batches(signed.out, signed.record(), table, columns=columns)
+
+
+def _write_urls(run: RunWriter, group: Group) -> None:
     row = 0
-    for batch in read_batches(signed.out, signed.record(), "documents", columns=("url", "metadata")):
+    for batch in _batches(group, "documents", ("url", "metadata")):
         run.write(url_rows(batch.column("url"), batch.column("metadata"), row))
         row += batch.num_rows
 
 
 def graph_runs(units: Units, context: DedupContext) -> None:
-    """Write the runs of every unit."""
+    """Write the runs of every group."""
     each_unit(units, function=_write_runs, context=context)

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.dedup_units import DedupContext, commit_identity, commit_links, evidence, partition_of, stands_for
+from pipeline.dedup_context import DedupContext
+from pipeline.dedup_units import commit_identity, commit_links, evidence, partition_of, stands_for
 from transforms.commit import UnitWriter, load_record, load_records, map_table, read_table
 from transforms.dedup import edge_table, spanning_forest, split_clusters
 from transforms.evidence import Compared, Evidence
@@ -69,12 +70,14 @@ def slices_of_runs(
 
 
 def _groups(_: bytes, context: DedupContext) -> Iterator[tuple[str, ...]]:
-    """Yield the labels of units that are read together: an element costs 380 bytes beside its hashes.
+    """Yield the labels of groups that are read together: an element costs 380 bytes beside its hashes.
 
-    At ten billion documents a unit has 13 entries of 12 bytes in a partition, 16 units have 205.
+    At ten billion documents a unit has 13 entries of 12 bytes in a partition, a group of 82 units 1,070.
     """
-    labels = [signed.label for signed in context.units]
-    size = max(1, min(MOST_TOGETHER, len(labels) // LEAST_GROUPS))
+    groups = context.groups()
+    labels = [group.label for group in groups]
+    most = MOST_TOGETHER // max(1, len(context.units) // max(1, len(labels)))
+    size = max(1, min(most, len(labels) // LEAST_GROUPS))
     for start in range(0, len(labels), size):
         yield tuple(labels[start : start + size])
 
@@ -83,12 +86,12 @@ def _slices(
     labels: tuple[str, ...], context: DedupContext, tables: list[str], job: str
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     for table in tables:
-        runs = [(context.named(label), map_table(context.out, load_record(context.out, job, label), table))
+        runs = [(context.group(label), map_table(context.out, load_record(context.out, job, label), table))
                 for label in labels]  # fmt: skip
-        runs = [(signed, run) for signed, run in runs if run.num_rows]
+        runs = [(group, run) for group, run in runs if run.num_rows]
         stands = stands_for(context, table)
         for part in range(context.num_partitions if runs else 0):
-            parts = [partition_of(context, signed, run, part, stands) for signed, run in runs]
+            parts = [partition_of(context, group, run, part, stands) for group, run in runs]
             columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
             if len(columns[-1]):
                 yield part, pa.record_batch(columns, names=[*runs[0][1].schema.names[:-1], "dense"])

@@ -1,10 +1,10 @@
 """Repeated lines and substrings: jobs over the text of the survivors, for `dedup.lines` and `dedup.substrings`.
 
-    dedup-lines           one unit a clean unit  text -> work/lines: hashes ordered by prefix
+    dedup-lines           one unit a group       text -> work/lines: hashes ordered by prefix
     dedup-line-repeats    one unit a partition   slice p of those runs -> work/line-repeats
-    dedup-anchors         one unit a clean unit  text -> work/anchors: pieces that mark windows of `min_length` bytes
+    dedup-anchors         one unit a group       text -> work/anchors: pieces that mark windows of `min_length` bytes
     dedup-anchor-repeats  one unit a partition   slice p of those runs -> work/anchor-repeats
-    dedup-windows         one unit a clean unit  text at repeated anchors -> work/windows: every window there
+    dedup-windows         one unit a group       text at repeated anchors -> work/windows: every window there
     dedup-window-repeats  one unit a partition   slice p of those runs -> work/window-repeats
 
 What they find is cut by the stage's last job: `cuts/` names bytes of documents, and whoever reads documents back leaves
@@ -15,7 +15,7 @@ together); disk: 24 bytes a line, 0.3 a byte of text for anchors at 200 bytes, 2
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.dedup_clusters import SURVIVORS, Reads, if_made, remove_jobs
+from pipeline.dedup_context import DedupContext, Signed
 from pipeline.dedup_runs import SEGMENT, RunWriter
 from pipeline.dedup_takedown import taken_down
 from pipeline.dedup_units import (
     DEDUP_VERSION,
     STAGE,
     SURVIVOR_TABLE,
-    DedupContext,
-    Signed,
     partition_pieces,
     signatures_of,
 )
@@ -60,6 +59,8 @@ from transforms.spans import (
 from transforms.unit import WorkUnit
 
 Kind = Literal["line", "anchor", "window"]
+Opened = Callable[[], pa.Table]
+_MOST_KEPT_OPEN = 1 << 13  # partitions, of 65,530 maps that Linux allows: 34 billion lines. More are opened each time
 _RUNS = {"line": LINE_RUN, "anchor": ANCHOR_RUN, "window": WINDOW_RUN}
 
 
@@ -99,7 +100,8 @@ def find_repeats(context: RunContext, dedup: DedupContext, alive: dict[str, str]
             continue
         used = content_key(DEDUP_VERSION, kind, settings.model_dump())
         units = [
-            WorkUnit(signed.label, n, content_key(used, alive[signed.label])) for n, signed in enumerate(own.units)
+            WorkUnit(group.label, n, content_key(used, [alive[signed.label] for signed in group.units]))
+            for n, group in enumerate(own.groups())
         ]
         reads: Reads = (SURVIVORS, *if_made("dedup-anchor-repeats", "work/anchor-repeats", kind == "window"))
         runs = context.run_job(STAGE, Job(given.job, _graph_runs, given, reads), units)
@@ -114,13 +116,17 @@ def find_repeats(context: RunContext, dedup: DedupContext, alive: dict[str, str]
 
 
 def _write_run(unit: WorkUnit, context: SpanContext) -> None:
-    dedup, signed = context.dedup, context.dedup.named(unit.name)
+    dedup, group = context.dedup, context.dedup.group(unit.name)
     table = f"work/{context.kind}s"
     writer = UnitWriter(dedup.out, context.job, unit)
     run = RunWriter(writer, table, _RUNS[context.kind], SEGMENT)
-    repeated_R = _repeated(dedup, signed) if context.kind == "window" else np.empty(0, np.uint64)
-    for row_N, texts in _surviving_texts(dedup, signed):
-        run.write(_spans(context, texts, row_N, repeated_R))
+    for signed in group.units:
+        first = np.uint32(signed.first_dense - group.first_dense)
+        repeated_R = _repeated(dedup, signed) if context.kind == "window" else np.empty(0, np.uint64)
+        for row_N, texts in _surviving_texts(dedup, signed):
+            spans = _spans(context, texts, row_N, repeated_R)
+            rows = pc.add(spans.column("row"), pa.scalar(first, pa.uint32()))
+            run.write(spans.set_column(spans.schema.get_field_index("row"), spans.schema.field("row"), rows))
     run.flush()
     writer.commit({"spans": run.num_entries})
 
@@ -141,7 +147,8 @@ def _spans(
 
 def _repeated(context: DedupContext, signed: Signed) -> NDArray[np.uint64]:
     """Return the repeated anchors of a unit: row << 32 | start, ascending."""
-    parts = _between(_mapped(context, "anchor"), ANCHOR, signed.first_dense, signed.first_dense + signed.num_documents)
+    stop = signed.first_dense + signed.num_documents
+    parts = _between(_repeats_of(context, "anchor"), ANCHOR, signed.first_dense, stop)
     row_R = parts.column("dense").to_numpy().astype(np.uint64) - np.uint64(signed.first_dense)
     return np.sort(row_R << np.uint64(32) | parts.column("start").to_numpy())
 
@@ -215,18 +222,21 @@ def _commit_shuffled(unit: WorkUnit, context: SpanContext, batches: list[pa.Reco
     _commit_repeats(unit, context, [_repeats(context, dedup_shuffle.columns_of(batches, names))])
 
 
-def _mapped(context: DedupContext, kind: Kind) -> list[pa.Table]:
-    records = load_records(context.out, f"dedup-{kind}-repeats")
-    return [map_table(context.out, record, f"work/{kind}-repeats") for record in records.values()]
+def _repeats_of(context: DedupContext, kind: Kind) -> list[Opened]:
+    """Return what opens each partition, and keeps it open unless there are too many for a process."""
+    records = load_records(context.out, f"dedup-{kind}-repeats").values()
+    opened = [functools.partial(map_table, context.out, record, f"work/{kind}-repeats") for record in records]
+    return [functools.cache(opens) for opens in opened] if len(opened) <= _MOST_KEPT_OPEN else list(opened)
 
 
-def _between(tables: Sequence[pa.Table], schema: pa.Schema, first: int, stop: int) -> pa.Table:
+def _between(partitions: Sequence[Opened], schema: pa.Schema, first: int, stop: int) -> pa.Table:
     """Return the rows of the documents from dense index `first` to `stop` of all partitions, ascending."""
     parts = []
-    for table in tables:
-        for batch in table.to_batches():
+    for opens in partitions:
+        for batch in opens().to_batches():
             start, end = np.searchsorted(batch.column("dense").to_numpy(), [first, stop])
-            parts.append(batch.slice(start, end - start))
+            if start < end:  # taken, not sliced: that would hold the file open
+                parts.append(batch.take(pa.array(np.arange(start, end))))
     found = pa.Table.from_batches(parts, schema).combine_chunks()
     dense, start = (found.column(name).to_numpy().astype(np.uint64) for name in ("dense", "start"))
     return found.take(pa.array(np.argsort(dense << np.uint64(32) | start, kind="stable")))
@@ -239,8 +249,8 @@ def cuts_of_unit(
 
     Nothing is cut from the documents `deleted_D`.
     """
-    lines = _mapped(context, "line") if context.lines else []
-    windows = _mapped(context, "window") if context.substrings else []
+    lines = _repeats_of(context, "line") if context.lines else []
+    windows = _repeats_of(context, "window") if context.substrings else []
     row = 0
     for batch in read_batches(signed.out, signed.record(), "documents", columns=("doc_id", "text")):
         first, texts = signed.first_dense + row, batch.column("text")

@@ -17,7 +17,8 @@ from publicsuffixlist import PublicSuffixList
 
 from pipeline.context import RunContext, upstream_key
 from pipeline.dedup_clusters import SURVIVORS
-from pipeline.dedup_units import DEDUP_VERSION, STAGE, SURVIVOR_TABLE, DedupContext, Signed, signatures_of
+from pipeline.dedup_context import DedupContext, Signed
+from pipeline.dedup_units import DEDUP_VERSION, STAGE, SURVIVOR_TABLE, signatures_of
 from pipeline.job import Job, Units, content_key, each_unit
 from transforms import storage
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table

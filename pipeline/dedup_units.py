@@ -1,17 +1,16 @@
 """What each job of the dedup stage does with one unit: read committed tables, call `transforms.dedup`, commit."""
 
-import dataclasses
 import functools
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.job import Units, content_key, each_unit
-from pipeline.sections import Lines, Substrings
+from pipeline.dedup_context import DedupContext, Group
+from pipeline.job import Units, each_unit
 from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
 from transforms.dedup import (
     EDGES,
@@ -26,86 +25,21 @@ from transforms.dedup import (
     split_clusters,
 )
 from transforms.evidence import SHINGLES, Evidence, ShingleRows, SignatureRows, shingle_rows
-from transforms.fingerprint import MinHashParameters
 from transforms.page_url import newest
 from transforms.runs import prefix_slice
 from transforms.unit import WorkUnit
 
 SURVIVOR_TABLE = "work/survivors"
 STAGE = "dedup"
-DEDUP_VERSION = 3  # of every job: raised when deletions or ledger change for the same signatures and configuration
+DEDUP_VERSION = 4  # of every job: raised when deletions, ledger or tables of work/ change for the same configuration
 
 _ORIGINS = pa.schema(
     [pa.field("origin", pa.uint32(), nullable=False), pa.field("replaced", pa.bool_(), nullable=False)]
 )
+_CANDIDATES = pa.schema([pa.field("dense", pa.uint32(), nullable=False)])  # ascending: a group finds its own
 _SURVIVORS = pa.schema(
     [pa.field("survivor", pa.uint32(), nullable=False), pa.field("size", pa.uint32(), nullable=False)]
 )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Signed:
-    """One unit of signatures, of this run or of an earlier one."""
-
-    out: str
-    run: str | None  # None = this one
-    unit: str
-    label: str  # unique over all runs
-    first_dense: int  # dense index of its first document
-    num_documents: int
-    level: int  # rank of run and source priority: of two pages of a URL the one of the smaller level is kept
-    contents: str  # hash of its signatures
-    documents: str  # hash of its documents
-
-    def record(self) -> Record:
-        """The commit record of the clean stage."""
-        return load_record(self.out, "clean", self.unit)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DedupContext:
-    """What the functions of all jobs need; pickled to the workers.
-
-    Two are equal if their `units_key` is, whatever the number of units: what a process keeps mapped is found by it, and
-    hashing 2,000 units for each slice of each run was 99% of the time of a partition.
-    """
-
-    out: str
-    exact: bool
-    url: bool
-    shuffle: bool  # pairs and clusters are found by GroupByKey (`dedup_shuffle.py`)
-    parameters: MinHashParameters | None
-    threshold: float
-    verify: Literal["none", "signature", "jaccard"]
-    units: tuple[Signed, ...] = dataclasses.field(compare=False)  # in the order of dense indices
-    num_documents: int
-    contents_key: str  # of all signatures and their order
-    num_partitions: int = 1
-    drop_contaminated: bool = False
-    takedown: str = ""  # key of the documents that are taken down, see `dedup_takedown.py`
-    lines: Lines | None = None
-    substrings: Substrings | None = None
-    units_key: str = dataclasses.field(init=False)  # of `units`, which it is compared for
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "units_key", content_key([list(vars(signed).values()) for signed in self.units]))
-
-    def named(self, label: str) -> Signed:
-        """Return the unit with this label."""
-        return _by_label(self)[label]
-
-    def runs(self) -> list[tuple[int, str | None]]:
-        """Return the dense index of the first document of each run, and its name."""
-        starts: list[tuple[int, str | None]] = []
-        for signed in self.units:
-            if not starts or starts[-1][1] != signed.run:
-                starts.append((signed.first_dense, signed.run))
-        return starts or [(0, None)]
-
-
-@functools.lru_cache(maxsize=1)
-def _by_label(context: DedupContext) -> dict[str, Signed]:
-    return {signed.label: signed for signed in context.units}
 
 
 def _write_identity(unit: WorkUnit, context: DedupContext) -> None:
@@ -152,11 +86,11 @@ def partition_pieces(
     columns: list[list[NDArray[Any]]] = []
     start = stop = num_entries = 0
     stands = stands_for(context, table)
-    for signed, run in zip(context.units, _mapped_runs(context, job, table), strict=True):
+    for group, run in _mapped_runs(context, job, table):
         columns = columns or [[np.empty(0, field.type.to_pandas_dtype())] for field in run.schema]
-        stop = signed.first_dense + signed.num_documents
+        stop = group.first_dense + group.num_documents
         if run.num_rows:
-            for values, column in zip(columns, partition_of(context, signed, run, part, stands), strict=True):
+            for values, column in zip(columns, partition_of(context, group, run, part, stands), strict=True):
                 values.append(column)
             num_entries += len(columns[-1][-1])
         if num_entries >= most:
@@ -167,14 +101,18 @@ def partition_pieces(
 
 
 @functools.lru_cache(maxsize=2)
-def _mapped_runs(context: DedupContext, job: str, table: str) -> list[pa.Table]:
-    """Return the runs of all units: a process opens them once, not once a partition."""
+def _mapped_runs(context: DedupContext, job: str, table: str) -> list[tuple[Group, pa.Table]]:
+    """Return the runs of all groups: a process opens them once, not once a partition."""
+    return _map_groups(context, job, table)
+
+
+def _map_groups(context: DedupContext, job: str, table: str) -> list[tuple[Group, pa.Table]]:
     records = load_records(context.out, job)
-    return [map_table(context.out, records[signed.label], table) for signed in context.units]
+    return [(group, map_table(context.out, records[group.label], table)) for group in context.groups()]
 
 
 def partition_of(
-    context: DedupContext, signed: Signed, run: pa.Table, part: int, stands: Mapping[str, NDArray[np.uint32]]
+    context: DedupContext, group: Group, run: pa.Table, part: int, stands: Mapping[str, NDArray[np.uint32]]
 ) -> list[NDArray[Any]]:
     """Return the columns of partition `part` of one run that has rows, without the documents for which others stand."""
     values: list[list[NDArray[Any]]] = [[] for _ in run.schema]
@@ -182,19 +120,19 @@ def partition_of(
         try:
             place = prefix_slice(batch.column("key").to_numpy(), context.num_partitions, part)
         except ValueError as error:
-            raise RuntimeError(f"run of {signed.label}: {error}; delete {context.out}/work, then repeat") from None
+            raise RuntimeError(f"run of {group.label}: {error}; delete {context.out}/work, then repeat") from None
         for column, own in zip(values, batch.columns, strict=True):
             column.append(own.to_numpy()[place])
     *values_e, row_e = (column[0] if len(column) == 1 else np.concatenate(column) for column in values)
-    values_e.append(row_e + np.uint32(signed.first_dense))
+    values_e.append(row_e + np.uint32(group.first_dense))
     if stands:
-        alone_e = stands[signed.label][row_e] == values_e[-1]
+        alone_e = stands[group.label][row_e] == values_e[-1]
         values_e = [column[alone_e] for column in values_e]
     return values_e
 
 
 def stands_for(context: DedupContext, table: str) -> Mapping[str, NDArray[np.uint32]]:
-    """Return by label which documents stand for those of a unit, for runs of `table`: nothing but for bands."""
+    """Return by label which documents stand for those of a group, for runs of `table`: nothing but for bands."""
     return _origins(context) if table == "work/bands" else {}
 
 
@@ -220,10 +158,10 @@ def tables_of(context: DedupContext, job: str, table: str) -> Iterator[pa.Table]
 def _write_arrays(
     writer: UnitWriter, context: DedupContext, table: str, schema: pa.Schema, *arrays_N: NDArray[Any]
 ) -> None:
-    """Write one record batch a unit, so that a unit's rows are read back without copying."""
+    """Write one record batch a group, so that a group's rows are read back without copying."""
     writer.open(table, schema)
-    for signed in context.units:
-        place = slice(signed.first_dense, signed.first_dense + signed.num_documents)
+    for group in context.groups():
+        place = slice(group.first_dense, group.first_dense + group.num_documents)
         parts = [pa.array(array_N[place]) for array_N in arrays_N]
         writer.write(table, pa.RecordBatch.from_arrays(parts, schema=schema))
 
@@ -234,18 +172,19 @@ def graph_origins(units: Units, context: DedupContext) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _origins(context: DedupContext) -> dict[str, NDArray[np.uint32]]:
-    """Return the unit's slice of `origin_N` by label, mapped."""
+    """Return the group's slice of `origin_N` by label, mapped."""
     record = load_record(context.out, "dedup-origins", "all")
     chunks = map_table(context.out, record, "work/origins").column("origin").chunks
-    written = [signed.label for signed in context.units if signed.num_documents]
+    written = [group.label for group in context.groups() if group.num_documents]
     return {label: chunk.to_numpy() for label, chunk in zip(written, chunks, strict=True)}
 
 
 def _write_candidates(unit: WorkUnit, context: DedupContext) -> None:
-    candidates = link_minhash(*partition(context, unit.number, "work/bands"), threshold=0.0, evidence=None)
+    edges = link_minhash(*partition(context, unit.number, "work/bands"), threshold=0.0, evidence=None)
+    dense_D = np.unique(np.concatenate([edges.column(name).to_numpy() for name in ("a", "b")]))
     writer = UnitWriter(context.out, "dedup-candidates", unit)
-    writer.open("work/candidates", candidates.schema)
-    writer.write("work/candidates", candidates)
+    writer.open("work/candidates", _CANDIDATES)
+    writer.write("work/candidates", pa.table([dense_D], schema=_CANDIDATES))
     writer.commit({})
 
 
@@ -255,21 +194,30 @@ def graph_candidates(units: Units, context: DedupContext) -> None:
 
 def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
     assert context.parameters is not None
-    signed = context.named(unit.name)
-    wanted_n = np.zeros(signed.num_documents, np.bool_)
-    for table in tables_of(context, "dedup-candidates", "work/candidates"):
-        for name in ("a", "b"):
-            row_L = table.column(name).to_numpy().astype(np.int64) - signed.first_dense
-            wanted_n[row_L[(row_L >= 0) & (row_L < signed.num_documents)]] = True
+    group = context.group(unit.name)
+    wanted_n = np.zeros(group.num_documents, np.bool_)
+    for record in load_records(context.out, "dedup-candidates").values():
+        wanted_n[_candidates(context, record, group)] = True
     writer = UnitWriter(context.out, "dedup-shingles", unit)
     writer.open("work/shingles", SHINGLES)
     row = 0
-    for batch in read_batches(signed.out, signed.record(), "documents", columns=("text",)):
-        row_d = np.flatnonzero(wanted_n[row : row + batch.num_rows])
-        texts = batch.column("text").take(pa.array(row_d))
-        writer.write("work/shingles", shingle_rows(texts, (row_d + row).astype(np.uint32), context.parameters.ngram))
-        row += batch.num_rows
+    for signed in group.units:
+        for batch in read_batches(signed.out, signed.record(), "documents", columns=("text",)):
+            row_d = np.flatnonzero(wanted_n[row : row + batch.num_rows])
+            texts, own_d = batch.column("text").take(pa.array(row_d)), (row_d + row).astype(np.uint32)
+            writer.write("work/shingles", shingle_rows(texts, own_d, context.parameters.ngram))
+            row += batch.num_rows
     writer.commit({})
+
+
+def _candidates(context: DedupContext, record: Record, group: Group) -> NDArray[np.int64]:
+    """Return the rows of a group that are in one partition: only their part of the file is read."""
+    found = [np.empty(0, np.int64)]
+    for batch in map_table(context.out, record, "work/candidates").to_batches():
+        dense_D = batch.column("dense").to_numpy()
+        start, stop = np.searchsorted(dense_D, [group.first_dense, group.first_dense + group.num_documents])
+        found.append(dense_D[start:stop].astype(np.int64) - group.first_dense)
+    return np.concatenate(found)
 
 
 def graph_shingles(units: Units, context: DedupContext) -> None:
@@ -279,6 +227,9 @@ def graph_shingles(units: Units, context: DedupContext) -> None:
 @functools.lru_cache(maxsize=1)
 def signatures_of(context: DedupContext) -> SignatureRows:
     """Return the signatures of all documents, mapped."""
+    if context.is_packed:
+        groups = _map_groups(context, "dedup-runs", "work/signatures")
+        return SignatureRows([table for _, table in groups], [group.first_dense for group, _ in groups])
     tables = [map_table(signed.out, signed.record(), "signatures") for signed in context.units]
     return SignatureRows(tables, [signed.first_dense for signed in context.units])
 
@@ -288,9 +239,8 @@ def evidence(context: DedupContext) -> Evidence:
     """Return what pairs are verified by; signatures also tell similarities where nothing is verified."""
     if context.verify != "jaccard":
         return signatures_of(context)
-    records = load_records(context.out, "dedup-shingles")
-    tables = [map_table(context.out, records[signed.label], "work/shingles") for signed in context.units]
-    return ShingleRows(tables, [signed.first_dense for signed in context.units])
+    groups = _map_groups(context, "dedup-shingles", "work/shingles")
+    return ShingleRows([table for _, table in groups], [group.first_dense for group, _ in groups])
 
 
 def _write_links(unit: WorkUnit, context: DedupContext) -> None:
@@ -327,10 +277,10 @@ def _write_clusters(unit: WorkUnit, context: DedupContext) -> None:
         split_clusters(survivor_N, pair_F, evidence(context), threshold=context.threshold)
         del pair_F
     origin = _origins(context)
-    for signed in context.units:  # a copy's survivor is that of its origin
-        if signed.num_documents:
-            part = slice(signed.first_dense, signed.first_dense + signed.num_documents)
-            survivor_N[part] = survivor_N[origin[signed.label]]
+    for group in context.groups():  # a copy's survivor is that of its origin
+        if group.num_documents:
+            part = slice(group.first_dense, group.first_dense + group.num_documents)
+            survivor_N[part] = survivor_N[origin[group.label]]
     size_N = cluster_size(survivor_N)
     writer = UnitWriter(context.out, "dedup-clusters", unit)
     _write_arrays(writer, context, SURVIVOR_TABLE, _SURVIVORS, survivor_N, size_N)

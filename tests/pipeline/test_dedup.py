@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dedup_clusters, dedup_runs, dedup_shuffle
+from pipeline import dedup, dedup_clusters, dedup_runs, dedup_shuffle
 from pipeline.errors import UserError
 from pipeline.gates.contamination import contamination
 from pipeline.output import Output
@@ -222,6 +222,20 @@ def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path, monkeypatch)
     run_stages(configure(tmp_path, "second", {"minhash": SMALL, "against": both}, new=new), last="dedup")
 
 
+def test_more_documents_than_can_be_numbered_are_refused(crawls, tmp_path, monkeypatch):
+    """One line before any job, those of earlier runs counted: in a job it was an OverflowError."""
+    for name in ("old", "new"):
+        run_stages(configure(tmp_path, name, {}, source=crawls / f"{name}.jsonl"), last="clean")
+    run_stages(configure(tmp_path, "old", {}, source=crawls / "old.jsonl"), last="dedup")
+    against = configure(tmp_path, "new", {"against": [str(tmp_path / "old")]}, source=crawls / "new.jsonl")
+    monkeypatch.setattr(dedup, "MAX_DOCUMENTS", 499)
+    with pytest.raises(UserError, match=r"dedup: 500 documents in 2 runs, those of dedup.against included, and .* 499"):
+        run_stages(against, last="dedup")
+    assert not load_records(str(tmp_path / "new"), "dedup-runs")
+    monkeypatch.setattr(dedup, "MAX_DOCUMENTS", 500)
+    run_stages(against, last="dedup")
+
+
 def test_one_page_of_a_url_is_kept(tmp_path):
     """The source of the highest priority, then the newest, then the first; what has no URL is left alone."""
     rng = random.Random(0)
@@ -280,6 +294,9 @@ def test_runs_in_segments_give_the_same(crawls, tmp_path, monkeypatch):
     record = next(iter(load_records(str(tmp_path / "segments"), "dedup-runs").values()))
     assert map_table(str(tmp_path / "segments"), record, "work/bands").column("key").num_chunks > 5
     assert column_hashes(tmp_path / "segments") == column_hashes(tmp_path / "whole")
+    one, many = (counts(tmp_path / name)["dedup"] for name in ("whole", "segments"))
+    assert many.pop("minhash_edges") > one.pop("minhash_edges")  # a pair counts in each partition where a band finds it
+    assert many == one
 
 
 def test_jaccard_reads_the_text_of_candidates_only(crawls, tmp_path):

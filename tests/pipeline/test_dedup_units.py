@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import dedup_units
-from pipeline.dedup_units import DedupContext, Signed, partition
-from transforms.commit import UnitWriter
+from pipeline import dedup_context, dedup_units
+from pipeline.dedup_context import DedupContext, Signed
+from pipeline.dedup_units import partition
+from transforms.commit import UnitWriter, load_records
 from transforms.fingerprint import MinHashParameters
 from transforms.runs import BAND_RUN, by_prefix
 from transforms.unit import WorkUnit
@@ -90,3 +91,27 @@ def test_contexts_of_other_units_are_not_equal(tmp_path, field):
     units[1] = dataclasses.replace(units[1], **{field: other})
     assert dataclasses.replace(before, units=tuple(units)) != before
     assert dataclasses.replace(before, num_partitions=8) != before
+
+
+def test_a_group_reads_its_own_candidates_only(many, monkeypatch):
+    """They are found by search: whole tables of all partitions, read for each unit, were units times edges."""
+
+    def whole(*_):
+        raise AssertionError("a table was read whole")
+
+    monkeypatch.setattr(dedup_context, "MOST_FILES", 5)
+    monkeypatch.setattr(dedup_units, "read_table", whole)
+    random, wanted = np.random.default_rng(1), np.zeros(many.num_documents, np.bool_)
+    for part in range(3):
+        dense_D = np.flatnonzero(random.random(many.num_documents) < 0.2).astype(np.uint32)
+        wanted[dense_D] = True
+        writer = UnitWriter(many.out, "dedup-candidates", WorkUnit(f"part-{part:05d}", part, "key"))
+        writer.write("work/candidates", pa.table([dense_D], schema=dedup_units._CANDIDATES))
+        writer.commit({})
+    records = load_records(many.out, "dedup-candidates").values()
+    found = []
+    for group in many.groups():
+        rows = np.concatenate([dedup_units._candidates(many, record, group) for record in records])
+        found.append(np.unique(rows) + group.first_dense)
+    assert len(found) == 4
+    assert np.concatenate(found).tolist() == np.flatnonzero(wanted).tolist()
