@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from pipeline.clean import check_names, minhash_parameters
 from pipeline.config import STAGES, Config
+from pipeline.dedup_context import MOST_MAPPED
 from pipeline.inputs import check_inputs
+from pipeline.leakage import KEY_BYTES
 from pipeline.machines import find_machine, rent
 from pipeline.plan import Plan, PlannedUnit, make_plan
 from pipeline.pretrain.architecture import PRESETS
 from transforms.fingerprint import probability
+from transforms.shards import SHARD_TOKENS, choose_num_shards
 
 # Measured on the shared corpora (tests/bench/RESULTS.md); good to a factor of two, which is what a plan is for.
 _MEAN_DOCUMENT_BYTES = 4_000
@@ -22,6 +25,7 @@ _PAGES_RATE = 6e6
 _DEDUP_RATE = 600_000  # documents a core and second
 _TOKENIZE_RATE = 40e6  # bytes of text a core and second, encoding, packing and writing
 _PARENT_BYTES, _WORKER_BYTES, _INDEX_BYTES = 450 << 20, 420 << 20, 16  # the index of dedup, a document
+_PACKED_BYTES = 5  # of memory a token of a shard, while it is packed: 4,096 shards grow with the corpus
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _TABLES = 6  # documents, signatures, two of rejected, deletions, tokens; with each the record of its unit
 _LINE_SHARE, _SUBSTRING_SHARE = 0.25, 2.0  # bytes of hashes a byte of text, for dedup.lines and dedup.substrings
@@ -38,20 +42,27 @@ class Estimate:
     disk_bytes: dict[str, float]
     objects: int
     shuffle_bytes: float  # 0 where dedup passes over run files instead
+    worker_bytes: int  # memory of each worker
+    validation_bytes: float  # and of one of them, while it looks for documents like those of the validation split
 
 
 def estimate(config: Config, plan: Plan) -> Estimate:
     """Return what a plan needs, from its stored bytes and measured rates."""
     formats = {source.name: source.format for source in config.sources}
-    text_bytes = clean_seconds = 0.0
+    weights = {source.name: source.weight for source in config.sources}
+    text_bytes = clean_seconds = num_packed = 0.0
     for unit in plan.units:
         kind = formats[unit.slices[0].source]
         text = unit.bytes * _text_ratio(kind, unit)
         text_bytes += text
+        num_packed += text / _BYTES_PER_TOKEN * weights[unit.slices[0].source]
         clean_seconds += text / (_PAGES_RATE if kind == "warc" else _CLEAN_RATE)
     documents = text_bytes / _MEAN_DOCUMENT_BYTES
     parameters = minhash_parameters(config)
     bands = parameters.bands if parameters else 0
+    signatures = documents * (24 + (4 * parameters.num_perm if parameters else 0))
+    copied = signatures if len(plan.units) > MOST_MAPPED else 0.0
+    shard_bytes = _PACKED_BYTES * num_packed / choose_num_shards(int(num_packed))
     spans = _LINE_SHARE * (config.dedup.lines is not None) + _SUBSTRING_SHARE * (config.dedup.substrings is not None)
     core_seconds = {
         "clean": clean_seconds,
@@ -64,12 +75,15 @@ def estimate(config: Config, plan: Plan) -> Estimate:
         core_hours={stage: seconds / 3600 for stage, seconds in core_seconds.items()},
         disk_bytes={
             "documents/": text_bytes / _ZSTD_RATIO,
-            "signatures/": documents * (24 + (4 * parameters.num_perm if parameters else 0)),
-            "work for dedup": documents * 12 * max(1, bands) + text_bytes * spans,
+            "signatures/": signatures,
+            "work for dedup": documents * 12 * max(1, bands) + text_bytes * spans + copied,
             "tokens/ + shards/": (1 + len(config.tokenize.seq_lengths)) * text_bytes / _BYTES_PER_TOKEN * 2,
         },
         objects=2 * _TABLES * len(plan.units),
         shuffle_bytes=documents * (bands * _BAND_BYTES + _EXACT_BYTES) if config.dedup.shuffle else 0.0,
+        # What it was measured with had shards of SHARD_TOKENS.
+        worker_bytes=_WORKER_BYTES + max(0, int(shard_bytes) - _PACKED_BYTES * SHARD_TOKENS),
+        validation_bytes=config.tokenize.validation * documents * bands * KEY_BYTES,
     )
 
 
@@ -119,9 +133,11 @@ def _needs(config: Config, needs: Estimate) -> Iterator[str]:
     for name, num_bytes in needs.disk_bytes.items():
         yield f"  {name:<20} {num_bytes / 1e6:>12,.0f} MB"
     yield f"  in about {needs.objects:,} files"
-    memory = _PARENT_BYTES + workers * _WORKER_BYTES
-    yield f"memory: about {memory / 1e9:.1f} GB for {workers} workers, whatever the corpus;"
+    memory = _PARENT_BYTES + workers * needs.worker_bytes
+    yield f"memory: about {memory / 1e9:.1f} GB for {workers} workers, {needs.worker_bytes / 1e9:.1f} GB each;"
     yield f"  dedup: {needs.documents * _INDEX_BYTES / 1e6:,.0f} MB for its index"
+    if needs.validation_bytes:
+        yield f"  one worker: {needs.validation_bytes / 1e6:,.0f} MB to keep near-duplicates of validation out of train"
     if needs.shuffle_bytes:
         yield f"shuffled by dedup: {needs.shuffle_bytes / 1e6:,.0f} MB of hashes, no text"
     total = sum(needs.core_hours.values())
@@ -143,7 +159,7 @@ def _cost_on(name: str, engine: str, needs: Estimate, price: float | None) -> It
         core_hours=sum(needs.core_hours.values()),
         shuffle_bytes=needs.shuffle_bytes,
         parent_bytes=_PARENT_BYTES,
-        worker_bytes=_WORKER_BYTES,
+        worker_bytes=needs.worker_bytes,
         price=price,
     )
     shape = f"{machine.vcpus} vCPUs, {machine.memory_gib} GiB"

@@ -21,6 +21,7 @@ from transforms.unit import WorkUnit
 LEAKAGE_VERSION = 1  # raised when other documents are found for the same signatures and configuration
 NEAR_JOB, NEAR_TABLE = "validation-near", "work/validation-near"
 _BANDS_JOB, _BANDS_TABLE = "validation-bands", "work/validation-bands"
+KEY_BYTES = 16  # of memory a band of a validation document, in the one worker that brings them together
 PLENTY = 200  # expected validation documents from which on 20 are certain (below that: 13 standard deviations)
 
 
@@ -84,7 +85,12 @@ def _write_bands(unit: WorkUnit, context: _LeakageContext) -> None:
             doc_id_V = tokens.column("doc_id").to_numpy()[chosen_N]
             signatures = read_batches(context.out, load_record(context.out, "clean", name), "signatures")
             keys.append(bands_of(signatures, doc_id_V, context.parameters))
-    key_E = np.unique(np.concatenate(keys))
+    key_E = np.concatenate(keys)
+    keys.clear()  # KEY_BYTES hold two copies: while these are joined, and while the distinct ones are taken
+    key_E.sort()
+    new_E = np.ones(len(key_E), np.bool_)
+    new_E[1:] = key_E[1:] != key_E[:-1]
+    key_E = key_E[new_E]
     writer = UnitWriter(context.out, _BANDS_JOB, unit)
     writer.open(_BANDS_TABLE, BANDS)
     writer.write(_BANDS_TABLE, pa.record_batch([key_E], schema=BANDS))

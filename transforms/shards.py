@@ -19,7 +19,7 @@ from transforms.tokenizer import SpecialIds, sample_mask
 
 MAX_SHARDS = 4096  # 66,000 memory maps are refused by Linux
 MIN_VALIDATION_DOCUMENTS = 20
-_SHARD_TOKENS = 1 << 25  # 64 MB of uint16: small enough to pack in memory, and 4096 of them hold 137 billion tokens
+SHARD_TOKENS = 1 << 25  # 64 MB of uint16: small enough to pack in memory, and 4096 of them hold 137 billion tokens
 _MIXED_UNITS = 32  # a shard takes documents from at least about this many units, if there are so many
 _HASHES = 1 << 64
 
@@ -150,7 +150,7 @@ def choose_num_shards(num_tokens: int) -> int:
 
     It depends on nothing else, so it is the same for any number of workers.
     """
-    return max(1, min(MAX_SHARDS, -(-num_tokens // _SHARD_TOKENS)))
+    return max(1, min(MAX_SHARDS, -(-num_tokens // SHARD_TOKENS)))
 
 
 class Share(NamedTuple):

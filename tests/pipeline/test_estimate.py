@@ -127,3 +127,26 @@ def test_files_that_one_worker_reads(tmp_path, source):
     assert "cannot be split" not in plain + alone
     stream = describe_plan(load_config(str(write_config(tmp_path, sources=[packed], unit_bytes=1_000_000))))
     assert "1 long files cannot be split, each is read by one worker; the longest has 40.0 MB" in stream
+
+
+def test_memory_grows_with_the_shards_and_with_validation(tmp_path, source, monkeypatch):
+    """4,096 shards hold 137 billion tokens; above it each grows, and its worker by 5 bytes a token."""
+    _, needs = needs_of(tmp_path, source)
+    assert needs.validation_bytes == pytest.approx(0.05 * 10_000 * 14 * 16)
+    monkeypatch.setattr("pipeline.estimate._UNPACKED", {".jsonl": 10_000.0})  # 95 billion tokens
+    _, below = needs_of(tmp_path, source)
+    assert below.worker_bytes == needs.worker_bytes
+    config, above = needs_of(tmp_path, {**source, "weight": 3.0}, tokenize={"validation": 0.0})
+    tokens = 3 * 40e6 * 10_000 / 4.2 / 4096
+    assert above.worker_bytes - needs.worker_bytes == pytest.approx(5 * (tokens - (1 << 25)))
+    assert f"{above.worker_bytes / 1e9:.1f} GB each;" in describe_plan(config)
+    assert "near-duplicates of validation" not in describe_plan(config)
+
+
+def test_many_units_have_their_signatures_twice(tmp_path, source, monkeypatch):
+    """More files than a process can map are copied into few."""
+    _, needs = needs_of(tmp_path, source, unit_bytes=1_000_000)
+    monkeypatch.setattr("pipeline.estimate.MOST_MAPPED", 39)
+    _, copied = needs_of(tmp_path, source, unit_bytes=1_000_000)
+    more = copied.disk_bytes["work for dedup"] - needs.disk_bytes["work for dedup"]
+    assert more == needs.disk_bytes["signatures/"]

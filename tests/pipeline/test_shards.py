@@ -77,7 +77,7 @@ def test_a_length_that_is_configured_no_longer_is_removed(directory):
 
 def test_shards_are_of_one_size(directory, monkeypatch):
     """Many shards of units with unequal weights: tokens of any two differ by less than 10%."""
-    monkeypatch.setattr(shards_module, "_SHARD_TOKENS", 100_000)
+    monkeypatch.setattr(shards_module, "SHARD_TOKENS", 100_000)
     other = directory / "corpus" / "other.jsonl"
     other.write_text("".join(json.dumps(record) + "\n" for record in records(2000, seed=9)))
     sources = [
