@@ -2,10 +2,12 @@
 
 Nothing of the dedup stage is used but the deletions: keys are hashed and sorted here by numpy, band by band.
 
-Shapes: N surviving documents, C candidates.
+Shapes: N documents, C keys of one pass, L pairs, M documents of them, K permutations, U units, W words of a key.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,15 @@ from transforms.evidence import SignatureRows, least_equal, shingle_rows
 from transforms.fingerprint import exact_words, signature_rows
 
 GATE = "duplicates_left"
-_MOST_ENTRIES = 1 << 24  # keys in memory; of more documents only those of a share of all keys are compared
-_CHUNK = 1 << 12  # pairs, whose texts are in memory with verify: jaccard
+_MOST_KEYS = 1 << 24  # in memory at once; of more documents each pass looks at a share of all keys
+_MOST_MAPS = 1 << 14  # units mapped at once: Linux refuses the 65,530th map of a process
+_CHUNK = 1 << 17  # pairs whose signatures are in memory: 117 MB with 112 permutations
 _NEIGHBOURS = 4  # before a document in its bucket that it is compared with, and the first
+_MOST_DRAWN = 1 << 14  # documents whose texts are read with verify: jaccard; of a share of one half it is 0.4% off
+_MOST_PAIRS = 1 << 22
+_MOST_SHINGLES = 1 << 25  # of those texts: 256 MiB
+
+_Keys = Callable[[pa.RecordBatch], tuple[NDArray[np.uint64], NDArray[np.bool_]]]
 
 
 def duplicates_left(output: Output, limit: float) -> Iterator[Verdict]:
@@ -29,137 +37,240 @@ def duplicates_left(output: Output, limit: float) -> Iterator[Verdict]:
     if not output.has("dedup"):
         yield Verdict.not_measured(GATE, "dedup has not run")
         return
-    records = output.records("clean")
-    tables = [map_table(output.out, record, "signatures") for record in records.values()]
-    first_dense = np.cumsum([0, *(table.num_rows for table in tables)])
-    alive_N = np.ones(int(first_dense[-1]), np.bool_)
-    for unit, table, first in zip(records, tables, first_dense.tolist(), strict=False):
-        ids_n = table.column("doc_id").to_numpy()
-        alive_N[first : first + len(ids_n)] = ~np.isin(ids_n, output.deleted(unit), assume_unique=True)
-    num_alive = int(alive_N.sum())
+    signed = _Signatures(output)
+    num_alive = int(np.count_nonzero(signed.alive_N))
     if not num_alive:
         yield Verdict.not_measured(GATE, "no document survived")
         return
-    parts = -(-num_alive // _MOST_ENTRIES)
-    rows = SignatureRows(tables, first_dense[:-1].tolist())
-    chunks = [(chunk, start) for table, first in zip(tables, first_dense.tolist(), strict=False)
-              for chunk, start in _batches(table, first)]  # fmt: skip
-    twin_N = np.full(len(alive_N), -1, np.int64)  # of a repeated document: the one before it
-    _exact(chunks, alive_N, parts, twin_N)
-    minhash = output.config["dedup"]["minhash"]
+    repeats_N = np.zeros(len(signed.alive_N), np.bool_)
+    for dense_C, same_C in _buckets(signed, _exact_keys):
+        repeats_N[dense_C[same_C]] = True
+    minhash, found, estimated = output.config["dedup"]["minhash"], 0, ""
     if minhash is not None:
-        _near(chunks, alive_N, parts, minhash, _Comparison(output, rows, minhash), twin_N)
-    found = np.flatnonzero(twin_N >= 0)
-    value = len(found) / num_alive
-    shown = _examples(output, rows, found) if value > limit else ()
-    what = f"{len(found):,} of {num_alive:,} surviving documents repeat another"
+        likely = _Likely(len(repeats_N))
+        _near(signed, minhash, repeats_N, likely)
+        found, estimated = likely.verified(output, signed, minhash, repeats_N)
+    found += int(np.count_nonzero(repeats_N))
+    value = found / num_alive
+    shown = _examples(output, signed, np.flatnonzero(repeats_N)[:3]) if value > limit else ()
+    what = f"{found:,} of {num_alive:,} surviving documents repeat another"
     what += "" if minhash is not None else " exactly (dedup.minhash is off)"
-    what += "" if parts == 1 else f"; only one in {parts} keys was compared"
-    yield Verdict.at_most(GATE, value, limit, what, examples=shown)
+    yield Verdict.at_most(GATE, value, limit, what + estimated, examples=shown)
 
 
-def _batches(table: pa.Table, first: int) -> Iterator[tuple[pa.RecordBatch, int]]:
-    for batch in table.to_batches():
-        yield batch, first
-        first += batch.num_rows
+class _Signatures:
+    """The signatures of all units by dense index, mapped as far as a process may."""
+
+    def __init__(self, output: Output) -> None:
+        self._out, self._records = output.out, list(output.records("clean").values())
+        self._first_U1 = np.cumsum([0, *(record.rows("signatures") for record in self._records)])
+        self._mapped: dict[int, tuple[pa.Table, SignatureRows]] = {}
+        self.alive_N = np.zeros(int(self._first_U1[-1]), np.bool_)
+        for number, record in enumerate(self._records):
+            ids_n = self._of(number)[0].column("doc_id").to_numpy()
+            own = slice(*self._first_U1[number : number + 2])
+            self.alive_N[own] = ~np.isin(ids_n, output.deleted(record.unit), assume_unique=True)
+
+    def _of(self, number: int) -> tuple[pa.Table, SignatureRows]:
+        if number in self._mapped:
+            return self._mapped[number]
+        table = map_table(self._out, self._records[number], "signatures")
+        found = table, SignatureRows([table], [0])
+        if len(self._mapped) < _MOST_MAPS:  # 42 KB each; the others are mapped whenever they are read, in 0.4 ms
+            self._mapped[number] = found
+        return found
+
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """Yield all signatures with the dense index of the first of each batch."""
+        for number, first in enumerate(self._first_U1[:-1].tolist()):
+            start = first
+            for batch in self._of(number)[0].to_batches():
+                yield batch, start
+                start += batch.num_rows
+
+    def _by_unit(self, dense_M: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint32], NDArray[np.int64]]]:
+        """Yield each unit with rows of it and their places in `dense_M`."""
+        order_M = np.argsort(dense_M, kind="stable")
+        unit_M = np.searchsorted(self._first_U1, dense_M[order_M], side="right") - 1
+        for start, stop in pairwise([*np.flatnonzero(np.diff(unit_M, prepend=-1)).tolist(), len(dense_M)]):
+            number, places_m = int(unit_M[start]), order_M[start:stop]
+            yield number, (dense_M[places_m] - self._first_U1[number]).astype(np.uint32), places_m
+
+    def minhash(self, dense_M: NDArray[np.int64], num_perm: int) -> NDArray[np.uint32]:
+        """Return uint32 [M, K]."""
+        sig_MK = np.empty((len(dense_M), num_perm), np.uint32)
+        for number, row_m, places_m in self._by_unit(dense_M):
+            sig_MK[places_m] = self._of(number)[1].minhash(row_m)
+        return sig_MK
+
+    def ids(self, dense_M: NDArray[np.int64]) -> Iterator[tuple[str, dict[int, int]]]:
+        """Yield each unit that holds some of the documents, and the dense index of each by its id."""
+        for number, row_m, places_m in self._by_unit(dense_M):
+            ids_m = self._of(number)[1].doc_id(row_m)
+            yield self._records[number].unit, dict(zip(ids_m.tolist(), dense_M[places_m].tolist(), strict=True))
 
 
-def _exact(chunks: list[tuple[pa.RecordBatch, int]], alive_N: Any, parts: int, twin_N: NDArray[np.int64]) -> None:
-    hashes, dense = [np.zeros((0, 2), np.uint64)], [np.zeros(0, np.int64)]
-    for batch, first in chunks:
-        words_n2 = exact_words(batch.column("exact"))
-        chosen_n = alive_N[first : first + batch.num_rows] & (words_n2[:, 0] % np.uint64(parts) == 0)
-        hashes.append(words_n2[chosen_n])
-        dense.append(np.flatnonzero(chosen_n) + first)
-    words_C2, dense_C = np.concatenate(hashes), np.concatenate(dense)
-    order_C = np.lexsort((dense_C, words_C2[:, 1], words_C2[:, 0]))
-    words_C2, dense_C = words_C2[order_C], dense_C[order_C]
-    same = np.flatnonzero((words_C2[1:] == words_C2[:-1]).all(axis=1))
-    twin_N[dense_C[same + 1]] = dense_C[same]
+def _buckets(signed: _Signatures, keys_of: _Keys) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Yield survivors (dense indices) ordered by their keys, and whether each has the key of the one before it.
+
+    Documents of one key are in one pass, in their order, so the passes do not change what is found.
+    """
+    parts = -(-int(np.count_nonzero(signed.alive_N)) // _MOST_KEYS)
+    for part in range(parts):
+        keys, dense = [], []
+        for batch, first in signed.batches():
+            key_nW, valid_n = keys_of(batch)
+            valid_n &= signed.alive_N[first : first + batch.num_rows] & (key_nW[:, 0] % np.uint64(parts) == part)
+            keys.append(key_nW[valid_n])
+            dense.append(np.flatnonzero(valid_n) + first)
+        key_CW, dense_C = np.concatenate(keys), np.concatenate(dense)
+        order_C = np.lexsort(key_CW.T)
+        key_CW, dense_C = key_CW[order_C], dense_C[order_C]
+        same_C = np.zeros(len(key_CW), np.bool_)
+        same_C[1:] = (key_CW[1:] == key_CW[:-1]).all(axis=1)
+        yield dense_C, same_C
 
 
-def _near(
-    chunks: list[tuple[pa.RecordBatch, int]],
-    alive_N: Any,
-    parts: int,
+def _exact_keys(batch: pa.RecordBatch) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    return exact_words(batch.column("exact")), np.ones(batch.num_rows, np.bool_)
+
+
+def _band_keys(batch: pa.RecordBatch, *, columns: slice) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    sig_nK, signed_n = signature_rows(batch.column("minhash"))
+    band_nR = sig_nK[:, columns].astype(np.uint64)
+    factors = (np.arange(band_nR.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    key_n = (band_nR * factors).sum(axis=1, dtype=np.uint64)
+    mixed_n = (key_n ^ (key_n >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return mixed_n[:, None], signed_n.copy()
+
+
+def _near(signed: _Signatures, minhash: dict[str, Any], repeats_N: NDArray[np.bool_], likely: "_Likely") -> None:
+    """Note the survivors whose signature is like one of their bucket, before them, in any band.
+
+    They repeat it if the stage was configured to believe signatures; with verify: jaccard that is likely.
+    """
+    width = minhash["rows"]
+    for band in range(minhash["bands"]):
+        for dense_C, same_C in _buckets(signed, partial(_band_keys, columns=slice(band * width, (band + 1) * width))):
+            start_C = np.maximum.accumulate(np.where(same_C, 0, np.arange(len(same_C))))  # first of the bucket
+            place_L = np.flatnonzero(same_C)
+            for back in range(1, _NEIGHBOURS + 1):
+                near_L = place_L[place_L - back > start_C[place_L]]
+                _compare(signed, minhash, dense_C[near_L], dense_C[near_L - back], repeats_N, likely)
+            _compare(signed, minhash, dense_C[place_L], dense_C[start_C[place_L]], repeats_N, likely)
+
+
+def _compare(
+    signed: _Signatures,
     minhash: dict[str, Any],
-    comparison: "_Comparison",
-    twin_N: NDArray[np.int64],
+    a_L: NDArray[np.int64],
+    b_L: NDArray[np.int64],
+    repeats_N: NDArray[np.bool_],
+    likely: "_Likely",
 ) -> None:
-    bands, width = minhash["bands"], minhash["rows"]
-    factors = (np.arange(width, dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    for band in range(bands):
-        keys, dense = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-        for batch, first in chunks:
-            sig_nK, signed_n = signature_rows(batch.column("minhash"))
-            key_n = (sig_nK[:, band * width : (band + 1) * width].astype(np.uint64) * factors).sum(
-                axis=1, dtype=np.uint64
-            )
-            mixed_n = (key_n ^ (key_n >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-            chosen_n = alive_N[first : first + batch.num_rows] & signed_n & (mixed_n % np.uint64(parts) == 0)
-            keys.append(mixed_n[chosen_n])
-            dense.append(np.flatnonzero(chosen_n) + first)
-        key_C, dense_C = np.concatenate(keys), np.concatenate(dense)
-        order_C = np.argsort(key_C, kind="stable")
-        key_C, dense_C = key_C[order_C], dense_C[order_C]
-        same_C = np.zeros(len(key_C), np.bool_)
-        same_C[1:] = key_C[1:] == key_C[:-1]
-        start_C = np.maximum.accumulate(np.where(same_C, 0, np.arange(len(key_C))))  # first of the bucket
-        place = np.flatnonzero(same_C)
-        for back in range(1, _NEIGHBOURS + 1):
-            near = place[place - back > start_C[place]]
-            comparison.note(dense_C[near], dense_C[near - back], twin_N)
-        comparison.note(dense_C[place], dense_C[start_C[place]], twin_N)
+    num_perm = minhash["bands"] * minhash["rows"]
+    for start in range(0, len(a_L), _CHUNK):
+        a_l, b_l = a_L[start : start + _CHUNK], b_L[start : start + _CHUNK]
+        new_l = ~repeats_N[a_l]
+        a_l, b_l = a_l[new_l], b_l[new_l]
+        sig_mK = signed.minhash(np.concatenate([a_l, b_l]), num_perm)
+        near_l = (sig_mK[: len(a_l)] == sig_mK[len(a_l) :]).sum(axis=1) >= least_equal(minhash["threshold"], num_perm)
+        if minhash["verify"] == "jaccard":
+            likely.add(a_l[near_l], b_l[near_l])
+        else:
+            repeats_N[a_l[near_l]] = True
 
 
-class _Comparison:
-    """Compares candidates as the stage is configured to: by their signatures, and by their texts if it verified so."""
+class _Likely:
+    """Documents that are likely to repeat another one, and the pairs of as many of them as texts are read of.
 
-    def __init__(self, output: Output, rows: SignatureRows, minhash: dict[str, Any]) -> None:
-        self._output, self._rows, self._minhash = output, rows, minhash
-        self._least = least_equal(minhash["threshold"], minhash["bands"] * minhash["rows"])
-        self._refused: set[tuple[int, int]] = set()  # several bands find the same pair
+    They are drawn by a hash of their dense index: those with the smallest lots.
+    """
 
-    def note(self, a_L: NDArray[np.int64], b_L: NDArray[np.int64], twin_N: NDArray[np.int64]) -> None:
-        """Note the smaller document as the twin of the larger one wherever they are near-duplicates.
+    def __init__(self, num_documents: int) -> None:
+        self._is_likely_N = np.zeros(num_documents, np.bool_)
+        self._most_lot = np.uint64(2**64 - 1)
+        self._pairs = [np.zeros(0, np.uint64)]  # both dense indices, which have 32 bits: the later document's first
+        self._num_pairs = 0
 
-        A pair that is none leaves the document to its other candidates.
+    def add(self, a_L: NDArray[np.int64], b_L: NDArray[np.int64]) -> None:
+        """Add pairs of a document and one before it; several bands find the same pair."""
+        self._is_likely_N[a_L] = True
+        drawn_L = _lots(a_L.astype(np.uint64)) <= self._most_lot
+        self._pairs.append((a_L[drawn_L].astype(np.uint64) << np.uint64(32)) | b_L[drawn_L].astype(np.uint64))
+        self._num_pairs += len(self._pairs[-1])
+        if self._num_pairs > _MOST_PAIRS:
+            self._draw(_MOST_DRAWN)
+
+    def _draw(self, most: int) -> int:
+        """Keep the pairs of at most so many documents; return of how many."""
+        pair_L = np.unique(np.concatenate(self._pairs))
+        lots_L = _lots(pair_L >> np.uint64(32))
+        lots_M = np.unique(lots_L)  # no two documents have the same: the factor is odd
+        if len(lots_M) > most:
+            self._most_lot = lots_M[most - 1]
+            pair_L = pair_L[lots_L <= self._most_lot]
+        self._pairs, self._num_pairs = [pair_L], len(pair_L)
+        return min(len(lots_M), most)
+
+    def _drawn(self) -> NDArray[np.int64]:
+        """Return int64 [L, 2]: the pairs, after `_draw`."""
+        (pair_L,) = self._pairs
+        return np.stack([pair_L >> np.uint64(32), pair_L & np.uint64(2**32 - 1)], axis=1).astype(np.int64)
+
+    def verified(
+        self, output: Output, signed: _Signatures, minhash: dict[str, Any], repeats_N: NDArray[np.bool_]
+    ) -> tuple[int, str]:
+        """Note in `repeats_N` the drawn documents whose text is as similar as the threshold asks.
+
+        Return how many more there are likely to be among those that were not drawn, and words that say so.
         """
-        for start in range(0, len(a_L), _CHUNK):
-            a_l, b_l = a_L[start : start + _CHUNK], b_L[start : start + _CHUNK]
-            new = twin_N[a_l] < 0
-            a_l, b_l = a_l[new], b_l[new]
-            sig_a, sig_b = (self._rows.minhash(dense_l.astype(np.uint32)) for dense_l in (a_l, b_l))
-            near = (sig_a == sig_b).sum(axis=1) >= self._least
-            a_l, b_l = a_l[near], b_l[near]
-            if self._minhash["verify"] == "jaccard":
-                true = self._have_similar_texts(a_l, b_l)
-                a_l, b_l = a_l[true], b_l[true]
-            twin_N[a_l] = b_l
-
-    def _have_similar_texts(self, a_L: NDArray[np.int64], b_L: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the Jaccard similarity of each pair reaches the threshold: the estimate is often above it."""
-        pairs = list(zip(a_L.tolist(), b_L.tolist(), strict=True))
-        true = np.array([pair not in self._refused for pair in pairs], np.bool_)
-        dense = sorted({dense for pair, asked in zip(pairs, true, strict=True) if asked for dense in pair})
-        if not dense:
-            return true
-        ids = self._rows.doc_id(np.array(dense, np.uint32)).tolist()
-        found = self._output.find(ids)
-        texts = pa.array([found[doc_id]["text"] for doc_id in ids], pa.string())
-        lists = shingle_rows(texts, np.arange(len(ids), dtype=np.uint32), self._minhash["ngram"]).column("shingles")
-        at = {number: place for place, number in enumerate(dense)}
-        for place, (a, b) in enumerate(pairs):
-            if true[place]:
-                one, other = (set(lists[at[number]].as_py()) for number in (a, b))
-                equal = texts[at[a]] == texts[at[b]]
-                true[place] = equal or len(one & other) >= self._minhash["threshold"] * len(one | other)
-                if not true[place]:
-                    self._refused.add((a, b))
-        return true
+        num_drawn, ngram = self._draw(_MOST_DRAWN), minhash["ngram"]
+        shingles: dict[int, NDArray[np.uint64]] = {}
+        needed = set(self._drawn().ravel().tolist())
+        num_shingles = 0
+        for unit, dense_of in signed.ids(np.array(sorted(needed), np.int64)):
+            ids_M = np.array(list(dense_of), np.int64)
+            for batch in output.documents(unit, ("doc_id", "text")):
+                wanted_N = np.isin(batch.column("doc_id").to_numpy(), ids_M)
+                if not wanted_N.any():
+                    continue
+                chosen = batch.filter(pa.array(wanted_N))
+                for doc_id, own in zip(chosen.column("doc_id").to_pylist(), _shingles(chosen, ngram), strict=True):
+                    if dense_of[doc_id] in needed:
+                        shingles[dense_of[doc_id]] = own.copy()
+                        num_shingles += len(own)
+                while num_shingles > _MOST_SHINGLES and num_drawn > 1:
+                    num_drawn = self._draw(num_drawn // 2)
+                    needed = set(self._drawn().ravel().tolist())
+                    shingles = {dense: own for dense, own in shingles.items() if dense in needed}
+                    num_shingles = sum(map(len, shingles.values()))
+        true = {a for a, b in self._drawn().tolist() if _jaccard(shingles[a], shingles[b]) >= minhash["threshold"]}
+        repeats_N[sorted(true)] = True
+        num_likely = int(np.count_nonzero(self._is_likely_N))
+        if num_drawn == num_likely:
+            return 0, ""
+        told = f"; an estimate: of {num_likely:,} that are likely to the texts of {num_drawn:,} were compared"
+        return round(len(true) / num_drawn * (num_likely - num_drawn)), told
 
 
-def _examples(output: Output, rows: SignatureRows, found: NDArray[np.int64]) -> tuple[Example, ...]:
-    ids = rows.doc_id(found[:3].astype(np.uint32)).tolist()
+def _lots(dense_M: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return dense_M * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _shingles(batch: pa.RecordBatch, ngram: int) -> list[NDArray[np.uint64]]:
+    lists = shingle_rows(batch.column("text"), np.arange(batch.num_rows, dtype=np.uint32), ngram).column("shingles")
+    return np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1])
+
+
+def _jaccard(a_S: NDArray[np.uint64], b_S: NDArray[np.uint64]) -> float:
+    common = len(np.intersect1d(a_S, b_S, assume_unique=True))
+    return common / max(1, len(a_S) + len(b_S) - common)
+
+
+def _examples(output: Output, signed: _Signatures, dense_M: NDArray[np.int64]) -> tuple[Example, ...]:
+    ids = [doc_id for _, own in signed.ids(dense_M) for doc_id in own]
     documents = output.find(ids)
     return tuple(Example(doc_id, documents[doc_id]["url"]) for doc_id in ids)

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -206,37 +207,93 @@ def test_duplicates_left(run, monkeypatch, verify):
     assert "exactly" in exact.message
 
 
-class _Signatures:
-    def __init__(self, minhash_NK):
-        self.minhash_NK = minhash_NK
+@pytest.mark.parametrize("verify", ["signature", "jaccard"])
+def test_duplicates_left_in_passes(run, monkeypatch, verify):
+    """However many keys fit into memory and units are mapped, the same documents are found: no share of them."""
+    run.config["dedup"]["minhash"]["verify"] = verify
+    monkeypatch.setattr(Output, "deleted", lambda *_: np.zeros(0, np.int64))
+    whole = only(duplicates_left(run, 0.001))
+    tables, mapped, most = [], duplicates.map_table, [0]
 
-    def minhash(self, dense):
-        return self.minhash_NK[dense]
+    def counted(*place):
+        most[0] = max(most[0], sum(table() is not None for table in tables))
+        table = mapped(*place)
+        tables.append(weakref.ref(table))
+        return table
 
-    def doc_id(self, dense):
-        return dense.astype(np.int64)
+    monkeypatch.setattr(duplicates, "map_table", counted)
+    for most_keys, most_maps in ((1 << 24, 1 << 14), (100, 2), (40, 1)):
+        tables.clear()
+        most[0] = 0
+        monkeypatch.setattr(duplicates, "_MOST_KEYS", most_keys)
+        monkeypatch.setattr(duplicates, "_MOST_MAPS", most_maps)
+        assert only(duplicates_left(run, 0.001)) == whole
+        assert most[0] <= most_maps + 1  # and the one that is being read
 
 
-class _Texts:
+def test_texts_are_compared_in_one_pass(run, monkeypatch):
+    """With verify: jaccard each unit is read once at most, however many pairs there are."""
+    run.config["dedup"]["minhash"]["verify"] = "jaccard"
+    monkeypatch.setattr(Output, "deleted", lambda *_: np.zeros(0, np.int64))
+    monkeypatch.setattr(duplicates, "_CHUNK", 8)
+    read, documents = [], Output.documents
+    monkeypatch.setattr(Output, "documents", lambda self, *words: read.append(words[0]) or documents(self, *words))
+    assert only(duplicates_left(run, 1.0)).value > 0.1
+    assert len(read) == len(set(read)) > 1
+
+
+@pytest.mark.parametrize(("name", "most"), [("_MOST_DRAWN", 8), ("_MOST_SHINGLES", 3000), ("_MOST_PAIRS", 4)])
+def test_texts_are_compared_of_so_many(run, monkeypatch, name, most):
+    """Of more candidates some are drawn: the verdict says that it is an estimate, and of how many."""
+    run.config["dedup"]["minhash"]["verify"] = "jaccard"
+    monkeypatch.setattr(Output, "deleted", lambda *_: np.zeros(0, np.int64))
+    exact = only(duplicates_left(run, 1.0))
+    assert "estimate" not in exact.what
+    if name == "_MOST_PAIRS":  # drawn while they are collected
+        monkeypatch.setattr(duplicates, "_MOST_DRAWN", 8)
+    monkeypatch.setattr(duplicates, name, most)
+    verdict = only(duplicates_left(run, 1.0))
+    told = re.search(r"an estimate: of ([0-9]+) that are likely to the texts of ([0-9]+) were compared", verdict.what)
+    likely, drawn = map(int, told.groups())
+    assert 1 <= drawn < likely
+    if name != "_MOST_SHINGLES":
+        assert drawn == 8
+    assert abs(verdict.value - exact.value) <= 0.5 * likely / run.stages["clean"]["counts"]["kept"]
+    assert verdict == only(duplicates_left(run, 1.0))
+
+
+class _Four:
+    """Four documents whose signatures are equal, in one unit: as much of an output as texts are read of."""
+
     def __init__(self, texts):
-        self.texts = texts
+        self._texts = texts
+        self.alive_N = np.ones(4, np.bool_)
 
-    def find(self, ids):
-        return {doc_id: {"text": self.texts[doc_id], "url": None} for doc_id in ids}
+    def batches(self):
+        columns = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(4 * 112, np.uint32)), 112)
+        yield pa.RecordBatch.from_arrays([columns], ["minhash"]), 0
+
+    def minhash(self, dense, num_perm):
+        return np.zeros((len(dense), num_perm), np.uint32)
+
+    def ids(self, dense):
+        yield "all", {place + 100: place for place in dense.tolist()}
+
+    def documents(self, unit, columns):
+        yield pa.RecordBatch.from_pydict({"doc_id": [100, 101, 102, 103], "text": self._texts})
 
 
 def test_a_false_candidate_does_not_hide_a_true_one():
     """With verify: jaccard each document goes on to its other candidates when the texts of one differ."""
     one = " ".join("abcdefghijklmnop")
-    texts = [one, "q r s t u v w x y z aa bb cc", f"{one} q", "q r s t u v w x y z aa bb cc dd"]
-    sig_NK = np.zeros((4, 112), np.uint32)  # the estimate calls all of them equal
-    columns = pa.FixedSizeListArray.from_arrays(pa.array(sig_NK.ravel()), 112)
+    other = " ".join("qrstuvwxyzabcdef")
+    four = _Four([one, other, f"{one} z", f"{other} z"])
     minhash = {"bands": 14, "rows": 8, "threshold": 0.75, "ngram": 5, "verify": "jaccard"}
-    twin_N = np.full(4, -1, np.int64)
-    comparison = duplicates._Comparison(_Texts(texts), _Signatures(sig_NK), minhash)
-    batch = pa.RecordBatch.from_arrays([columns], ["minhash"])
-    duplicates._near([(batch, 0)], np.ones(4, np.bool_), 1, minhash, comparison, twin_N)
-    assert twin_N.tolist() == [-1, -1, 0, 1]
+    repeats_N = np.zeros(4, np.bool_)
+    likely = duplicates._Likely(4)
+    duplicates._near(four, minhash, repeats_N, likely)
+    assert likely.verified(four, four, minhash, repeats_N) == (0, "")
+    assert repeats_N.tolist() == [False, False, True, True]
 
 
 def test_pii_left(run, sample):
