@@ -103,7 +103,7 @@ def run(context: RunContext) -> None:
             entry["counts"] |= summarise(found.values())["counts"]
         if job.startswith("dedup-"):
             entry["seconds"] += summarise(found.values())["seconds"]
-    context.set_stage(STAGE, entry | {"seconds": round(entry["seconds"], 3)})
+    context.set_stage(STAGE, entry | {"earlier_units": len(units), "seconds": round(entry["seconds"], 3)})
 
 
 def _number(context: RunContext, records: dict[str, Record], earlier: Sequence[EarlierRun]) -> DedupContext:

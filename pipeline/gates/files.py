@@ -60,10 +60,9 @@ def _num_records(output: Output, stage: str) -> int:
     """Return how many commit records a stage must have; a job of dedup has none where nobody asked for it."""
     if stage not in _JOBS:
         return output.num_units(stage)
-    dedup = output.config["dedup"]
     if stage == "dedup-superseded":
-        return len(output.committed(stage)) if dedup["policy"] == "new" else 0  # a unit of earlier runs each
-    asked = dedup.get("decontaminate") is not None
+        return int(output.stages["dedup"].get("earlier_units", len(output.committed(stage))))
+    asked = output.config["dedup"].get("decontaminate") is not None
     return asked * (output.num_units("dedup") if stage == "dedup-contaminated" else 1)
 
 

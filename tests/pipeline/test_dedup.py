@@ -12,6 +12,7 @@ import pytest
 from pipeline import dedup, dedup_clusters, dedup_runs, dedup_shuffle
 from pipeline.errors import UserError
 from pipeline.gates.contamination import contamination
+from pipeline.gates.files import files
 from pipeline.output import Output
 from tests.pipeline.corpus import WORDS, column_hashes, counts, run_stages
 from transforms.commit import load_records, map_table, read_batches, read_table
@@ -166,7 +167,7 @@ def test_twins_follow_when_another_file_changes(tmp_path):
 
 
 def test_superseded_follows_the_earlier_run(tmp_path):
-    """What the earlier run deletes later is not superseded there any more."""
+    """What the earlier run deletes later is not superseded there any more; a lost record of it is damage."""
     rng = random.Random(4)
     records = [{"text": long_text(rng), "url": f"https://e.org/{number}"} for number in range(6)]
     write(tmp_path / "a.jsonl", records)
@@ -180,6 +181,10 @@ def test_superseded_follows_the_earlier_run(tmp_path):
     run_stages(first, last="dedup", overrides=[f"dedup.takedown={tmp_path / 'takedown.txt'}"])
     run_stages(second, last="dedup")
     assert len(read(tmp_path / "second", "dedup-superseded", "superseded")) == 5
+    assert [verdict.status for verdict in files(Output(str(tmp_path / "second")))] == ["passed"]
+    next((tmp_path / "second" / "units" / "dedup-superseded").glob("*.json")).unlink()
+    [damage] = files(Output(str(tmp_path / "second")))
+    assert (damage.value, "units/dedup-superseded: holds 0 commit records" in damage.message) == (1, True)
 
 
 def test_earlier_runs_that_do_not_fit_are_refused(crawls, tmp_path, monkeypatch):
