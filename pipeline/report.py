@@ -30,7 +30,7 @@ from transforms import storage
 from transforms.shards import SPLITS
 from transforms.unit import Slice
 
-_SAMPLE, _SAMPLED_UNITS = 2000, 16  # a page is a look, not a measurement: 4 GB of text at most are read for it
+_SAMPLE, _SAMPLED_UNITS = 2000, 16  # a page is a look, not a measurement: of 4 GB of text, or a unit of each source
 _MOST_RULES = 15  # whose values are drawn
 _HERE = Path(__file__).parent
 

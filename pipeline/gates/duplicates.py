@@ -123,12 +123,19 @@ def _buckets(signed: _Signatures, keys_of: _Keys) -> Iterator[tuple[NDArray[np.i
             valid_n &= signed.alive_N[first : first + batch.num_rows] & (key_nW[:, 0] % np.uint64(parts) == part)
             keys.append(key_nW[valid_n])
             dense.append(np.flatnonzero(valid_n) + first)
-        key_CW, dense_C = np.concatenate(keys), np.concatenate(dense)
+        key_CW, dense_C = _joined(keys), _joined(dense)
         order_C = np.lexsort(key_CW.T)
         key_CW, dense_C = key_CW[order_C], dense_C[order_C]
         same_C = np.zeros(len(key_CW), np.bool_)
         same_C[1:] = (key_CW[1:] == key_CW[:-1]).all(axis=1)
         yield dense_C, same_C
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the parts as one array and let go of them, so that no pass holds its keys twice while it sorts them."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined
 
 
 def _exact_keys(batch: pa.RecordBatch) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
