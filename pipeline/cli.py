@@ -1,14 +1,12 @@
-"""The command line. Every import that costs time is inside its command, so that --help answers at once.
+"""The command line: arguments in, one line for each mistake, exit codes out. What a command does is in `commands`.
 
 Exit codes: 0 done, 1 a gate failed, 2 a mistake of the user's (one line), 3 the run failed, the same command resumes.
 """
 
 import argparse
 import atexit
-import contextlib
 import difflib
 import gc
-import json
 import os
 import re
 import signal
@@ -17,9 +15,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-EXIT_DONE, EXIT_GATE, EXIT_USER, EXIT_FAILED = 0, 1, 2, 3
+from pipeline.commands import COMMANDS, STAGES
 
-_STAGES = ("clean", "dedup", "tokenize", "pretrain")
+EXIT_DONE, EXIT_GATE, EXIT_USER, EXIT_FAILED = 0, 1, 2, 3
 
 # Modules are a million objects that stay. Collections while they are imported, and the one at the end
 # of the process, were 0.15 of 0.64 s.
@@ -59,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     run = add("run", "run all stages; what is already done is left alone (Beam's own options after --)")
-    run.add_argument("--from", choices=_STAGES, default="clean", dest="first", metavar="STAGE")
-    run.add_argument("--to", choices=_STAGES, default="pretrain", dest="last", metavar="STAGE")
+    run.add_argument("--from", choices=STAGES, default="clean", dest="first", metavar="STAGE")
+    run.add_argument("--to", choices=STAGES, default="pretrain", dest="last", metavar="STAGE")
     add("clean", "read, normalise, filter, sign: documents/, signatures/, rejected/")
     add("dedup", "find exact and near-duplicates: deletions/")
     add("tokenize", "train or load a tokenizer, encode, pack: tokenizer/, tokens/, shards/")
@@ -92,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--shards", metavar="OUT", help="a run: masked loss on its validation rows, and what it means")
     evaluate.add_argument("--mask-rate", type=float, default=0.3)
     shown: dict[str, Any] = {"choices": ("auto", "plain", "json", "quiet"), "default": "auto"}
-    for name in ("run", *_STAGES):
+    for name in ("run", *STAGES):
         commands.choices[name].add_argument("--progress", help="auto: bars on a terminal, else lines", **shown)
         commands.choices[name].add_argument("--quiet", action="store_const", const="quiet", dest="progress")
     for command in (finetune, evaluate):
@@ -136,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         argv, beam_options = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
     options = _parser().parse_args(argv)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # documents hold anything
-    if beam_options and options.command not in ("run", *_STAGES):
+    if beam_options and options.command not in ("run", *STAGES):
         return _complain(f"{options.command} runs no Beam; leave out {' '.join(beam_options)}", EXIT_USER)
 
     from pipeline.errors import RunFailed, UserError, quiet_beam  # noqa: PLC0415
@@ -144,12 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_beam()
     if arguments is None:  # this is the program: what a batch system sends before it kills stops a run like Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
-        if options.command in ("run", *_STAGES):
+        if options.command in ("run", *STAGES):
             gc.set_threshold(_COLLECT_AFTER)
             atexit.register(gc.freeze)
 
     try:
-        return _dispatch(options, beam_options)
+        options.beam_options = beam_options
+        return EXIT_DONE if COMMANDS[options.command](options) else EXIT_GATE
     except UserError as error:
         return _complain(str(error), EXIT_USER)
     except RunFailed as error:
@@ -183,143 +182,3 @@ def _stop(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a hand
 def _complain(message: str, code: int) -> int:
     print(f"gristmill: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def say(message: str) -> None:
-    """Print one line of progress where it does not mix with results."""
-    print(message, file=sys.stderr, flush=True)
-
-
-def _dispatch(options: argparse.Namespace, beam_options: list[str]) -> int:
-    command = options.command
-    if command == "schema" and options.markdown:
-        from pipeline.reference import reference  # noqa: PLC0415
-
-        print(reference(), end="")
-        return EXIT_DONE
-    if command == "schema":
-        from pipeline.config import json_schema  # noqa: PLC0415
-
-        print(json.dumps(json_schema(), indent=1))
-        return EXIT_DONE
-    if command == "warm":
-        from pipeline.warm import warm  # noqa: PLC0415
-
-        warm(say)
-        return EXIT_DONE
-    if command == "report":
-        from pipeline.report import write_report  # noqa: PLC0415
-
-        print(write_report(options.out))
-        return EXIT_DONE
-
-    if command == "export":
-        return _export(options)
-
-    if command == "check":
-        from pipeline.check import check  # noqa: PLC0415
-
-        verdicts = check(
-            options.out,
-            config=options.config,
-            overrides=options.overrides,
-            baseline=options.baseline,
-            tell=lambda found: print(f"{found.status:<12}  {found.message}", flush=True),
-        )
-        return EXIT_GATE if any(found.status == "failed" for found in verdicts) else EXIT_DONE
-
-    if command == "status":
-        from pipeline.status import read_status, status_lines  # noqa: PLC0415
-
-        status = read_status(options.out)
-        print(json.dumps(status) if options.json else "\n".join(status_lines(status)))
-        return EXIT_DONE
-
-    if command == "explain":
-        from pipeline.escape import printable  # noqa: PLC0415
-        from pipeline.explain import explain, search  # noqa: PLC0415
-
-        ids = [options.doc_id]
-        if options.doc_id is None:
-            matches = search(options.out, url=options.url, text=options.text)
-            ids = [match.doc_id for match in matches] if len(matches) == 1 else []
-            for match in matches if not ids else ():
-                print(f"{match.doc_id:<20}  {match.what:<28}  {printable(match.url or '')}")
-        for doc_id in ids:
-            print("\n".join(explain(options.out, doc_id)))
-        return EXIT_DONE
-
-    if command in ("finetune", "evaluate"):
-        from pipeline.classify import evaluate, finetune  # noqa: PLC0415
-
-        report = (finetune if command == "finetune" else evaluate)(options, say)
-        print(json.dumps(report, indent=1))
-        return EXIT_DONE
-
-    if getattr(options, "first", command) in _STAGES[:3]:  # the longest way to the first unit, so begun first
-        from pipeline.server import begin_server  # noqa: PLC0415
-
-        begin_server()
-
-    from pipeline.config import load_config  # noqa: PLC0415
-
-    init_from = getattr(options, "init_from", None)
-    overrides = [*options.overrides, *([f"pretrain.init_from={json.dumps(init_from)}"] if init_from else [])]
-    config = load_config(options.config, overrides)
-    if getattr(options, "suggest", False):
-        from pipeline.classify import suggest  # noqa: PLC0415
-
-        print("\n".join(suggest(config, options.gpu_hours)))
-        return EXIT_DONE
-    if command == "plan":
-        from pipeline.errors import UserError  # noqa: PLC0415
-        from pipeline.estimate import describe_plan  # noqa: PLC0415
-
-        if options.price is not None and not 0 <= options.price < float("inf"):
-            raise UserError(f"--price {options.price:g}: give what a core costs for an hour, 0 or more")
-
-        print(describe_plan(config, options.machine, options.price))
-        return EXIT_DONE
-    if command == "try":
-        from pipeline.escape import printable_json  # noqa: PLC0415
-        from pipeline.trial import try_documents  # noqa: PLC0415
-
-        for verdict in try_documents(config, options.input, say):
-            print(printable_json(verdict))
-        return EXIT_DONE
-
-    if config.runner.engine != "local":
-        from pipeline.server import end_server  # noqa: PLC0415
-
-        end_server()
-
-    from pipeline.displays import chosen_display  # noqa: PLC0415
-    from pipeline.progress import Progress  # noqa: PLC0415
-    from pipeline.run import run  # noqa: PLC0415
-    from pipeline.summary import print_summary  # noqa: PLC0415
-
-    first, last = (options.first, options.last) if command == "run" else (command, command)
-    progress = Progress(chosen_display(options.progress, say))
-    outcome = run(config, first=first, last=last, beam_options=beam_options, say=progress.say, progress=progress)
-    if options.progress not in ("json", "quiet"):
-        print_summary(outcome)
-    return EXIT_DONE
-
-
-def _export(options: argparse.Namespace) -> int:
-    from pipeline.displays import chosen_display  # noqa: PLC0415
-    from pipeline.errors import UserError  # noqa: PLC0415
-    from pipeline.export import export  # noqa: PLC0415
-    from pipeline.local import LocalEngine  # noqa: PLC0415
-    from pipeline.progress import Progress  # noqa: PLC0415
-
-    if options.workers < 1:
-        raise UserError(f"--workers {options.workers}: at least 1")
-    progress = Progress(chosen_display("auto", say))
-    with contextlib.closing(progress.display), LocalEngine(options.workers, [], progress.say, progress) as engine:
-        done = export(options.out, options.to, file_format=options.file_format, engine=engine, say=progress.say)
-    if done.written:
-        print(f"{done.documents:,} documents in {done.files:,} files in {options.to}")
-    else:
-        print(f"{options.to} holds the {done.documents:,} documents of {options.out} already; nothing to do.")
-    return EXIT_DONE
