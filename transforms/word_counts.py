@@ -51,7 +51,7 @@ class Words(NamedTuple):
 
 
 class WordTable:
-    """Words with their counts: 29 to 58 bytes a word beside its own."""
+    """Words with their counts: 27 to 54 bytes a word beside up to two for each of its own."""
 
     def __init__(self) -> None:
         self._bytes_A = np.empty(1 << 18, np.uint8)
