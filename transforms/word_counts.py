@@ -55,7 +55,7 @@ class WordTable:
 
     def __init__(self) -> None:
         self._bytes_A = np.empty(1 << 18, np.uint8)
-        self._make_rows(14)
+        self._make_rows(4)  # few, so that `warm` sees it grow
         self.num_words = 0
 
     def _make_rows(self, bits: int) -> None:
