@@ -64,7 +64,7 @@ def test_the_tokenizer_is_that_of_the_sampled_texts(directory, monkeypatch, mode
     monkeypatch.setattr(pipeline.word_counts, "_MOST_WORDS", 10)
     # Languages are detected in a corpus of random words, so there are several.
     clean = {"language": {"threshold": 0.0}}
-    path = write_config(directory, clean=clean, tokenize=choose(train=model, **sampled), unit_bytes=9000)
+    path = write_config(directory, clean=clean, tokenize=choose(train=model, **sampled), unit_bytes=30_000)
     run_stages(path)
     out = str(directory / "out")
     assert len(load_records(out, "tokenizer-words")) > 2
@@ -79,7 +79,7 @@ def test_the_tokenizer_is_that_of_the_sampled_texts(directory, monkeypatch, mode
 
 def test_words_are_counted_once(directory, monkeypatch):
     """Another vocabulary reads no text; another sample, model or language balance does; a new file only itself."""
-    path = write_config(directory, tokenize=choose(), unit_bytes=9000)
+    path = write_config(directory, tokenize=choose(), unit_bytes=30_000)
     run_stages(path)
     num_units = len(load_records(str(directory / "out"), "clean"))
     made = []
@@ -93,7 +93,7 @@ def test_words_are_counted_once(directory, monkeypatch):
 
     def pending(**choice):
         made.clear()
-        write_config(directory, tokenize=choose(**choice), unit_bytes=9000)
+        write_config(directory, tokenize=choose(**choice), unit_bytes=30_000)
         run_stages(path)
         return [dict(made)[job] for job in ("tokenizer-sizes", "tokenizer-words", "tokenizer")]
 
