@@ -83,7 +83,7 @@ def test_only_line_feeds_end_a_line(tmp_path, separator):
         ("a.jsonl", b'{"text": "x", "label": 1}\n\n{"text": \n', "row 2 is not JSON"),
         ("a.csv", b"text,label\nx,1\ncaf\xe9,2\n", "line 3 is not UTF-8 (byte 0xe9)"),
         ("a.jsonl.gz", b"no gzip at all", "cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x", "label": 1}\n' * 99)[:-20], "cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x", "label": 1}\n' * 99, mtime=0)[:-20], "cannot be read"),
         ("a.parquet", b"PAR1", "cannot be read"),
         ("a.csv", None, "a directory"),
         ("a.parquet", None, "a directory"),

@@ -6,6 +6,7 @@ import types
 
 import datasets
 import pytest
+from tqdm import tqdm
 
 from tests.transforms.readers.reading import read, source_of, texts_and_rules
 from transforms.readers.dispatch import read_slice
@@ -138,4 +139,4 @@ def test_changed_number_of_shards_is_an_error(tmp_path):
 
 def test_bars_leave_no_semaphore():
     """A lock of the system would outlive a worker that is killed, and be complained of at the end of each run."""
-    assert isinstance(datasets.utils.tqdm.get_lock(), type(threading.RLock()))
+    assert isinstance(tqdm.get_lock(), type(threading.RLock()))
