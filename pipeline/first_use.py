@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.job import Say
+from pipeline.job import Say, content_key
 from pipeline.server import CONTEXT, begin_server, starting
 from transforms.kernels.machine_code import is_cold, note_filled
 
@@ -27,9 +27,10 @@ def write_texts(path: Path) -> None:
 def compile_kernels(config: Config, say: Say) -> None:
     """Compile what the clean stage of `config` calls, and say so, unless a run on this machine has done it before.
 
-    What it does not find (the kernels of another configuration, of other stages) is compiled when it is called.
+    What it does not find (the kernels of other stages) is compiled when it is called.
     """
-    if not is_cold():
+    chosen = _chosen(config)
+    if not is_cold(chosen):
         return
     say("kernels are compiled, once for this machine")
     begin_server()
@@ -48,7 +49,16 @@ def compile_kernels(config: Config, say: Say) -> None:
                 if process.is_alive():
                     process.kill()
     if not any(process.exitcode for process in processes):
-        note_filled()
+        note_filled(chosen)
+
+
+def _chosen(config: Config) -> str:
+    """Return a key of what decides which kernels the clean stage calls: the steps, and the rules by name."""
+    clean = config.clean
+    steps = [name for name, value in clean.model_dump(mode="json").items() if value]
+    rules = [chosen if isinstance(chosen, str) else chosen.preset for chosen in clean.quality]
+    detector = None if clean.language is None else clean.language.detector
+    return content_key(steps, rules, detector, list(clean.pii), config.dedup.minhash is None)
 
 
 def _call(config: Config, path: str, rules: int) -> None:

@@ -89,11 +89,14 @@ def run(
 def _report(out: str, say: Say, engine: "LocalEngine | BeamEngine") -> None:
     """Write the report; a fault in it is told and not raised, since everything that was asked for is done."""
     try:
-        engine.call(_write_report, out)
+        try:
+            engine.call(_write_report, out)
+        except RunFailed:  # a worker that was killed, or has its limit of memory; a fault of the page comes again
+            _write_report(out)
     except OSError:  # a full disk ends every stage alike
         raise
     except Exception as error:  # noqa: BLE001 - whatever a strange document did to the page, the run is complete
-        reason = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {error}"
         say(f"the report could not be written ({reason}); gristmill report {out} tries again")
 
 

@@ -9,6 +9,7 @@ from pipeline.first_use import compile_kernels, write_texts
 from pipeline.job import Say
 from pipeline.run import run
 from pipeline.sections import Clean, Dedup, Lines, MinHash, Substrings, Tokenize, TokenizerChoice
+from transforms.kernels.machine_code import ALL, note_filled
 from transforms.presets import PRESETS
 from transforms.readers.source import Source
 
@@ -50,4 +51,5 @@ def warm(say: Say) -> None:
             tokenize = config.tokenize.model_copy(update={"tokenizer": choice})
             with_model = config.model_copy(update={"tokenize": tokenize})
             run(with_model, first="clean", last="tokenize", beam_options=[], say=lambda _: None)
+    note_filled(ALL)
     say(f"kernels compiled in {time.monotonic() - started:.0f} s")

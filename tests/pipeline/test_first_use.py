@@ -74,18 +74,32 @@ def test_a_first_use_that_is_stopped_is_begun_again(tmp_path):
     _, said = first.communicate()
     assert first.returncode == 3
     assert said == "gristmill: stopped. The same command resumes.\n"
-    assert list(tmp_path.rglob("filled")) == []
-    assert begin(["-m", "pipeline", *arguments], tmp_path).communicate()[1] == LINE
-    assert len(list(tmp_path.rglob("filled"))) == 1
+    assert list(tmp_path.rglob("filled-*")) == []
+    for said in (LINE, ""):
+        assert begin(["-m", "pipeline", *arguments], tmp_path).communicate()[1] == said
+    assert len(list(tmp_path.rglob("filled-*"))) == 1
+
+
+def test_other_kernels_are_another_first_use(tmp_path, monkeypatch):
+    """What a configuration chooses is compiled and told once, whatever another chose before; values are no choice."""
+    monkeypatch.setattr(machine_code, "CACHE_DIRECTORY", str(tmp_path))
+    source = {"name": "texts", "format": "jsonl", "path": "absent"}
+    said: list[str] = []
+    for clean, told in (({}, 1), ({}, 1), ({"language": {"keep": ["en"]}}, 2), ({"language": {"keep": ["de"]}}, 2)):
+        compile_kernels(Config(name="x", output=str(tmp_path), sources=[source], clean=clean), said.append)
+        assert len(said) == told
+    machine_code.note_filled(machine_code.ALL)
+    compile_kernels(Config(name="x", output=str(tmp_path), sources=[source], clean={"pii": ["email"]}), said.append)
+    assert len(said) == 2
 
 
 def test_a_mistake_in_the_configuration_is_left_to_the_command(tmp_path, monkeypatch):
     """The processes end without a traceback, and the next run begins again."""
-    monkeypatch.setattr(machine_code, "_FILLED", tmp_path / "filled")
+    monkeypatch.setattr(machine_code, "CACHE_DIRECTORY", str(tmp_path))
     source = {"name": "texts", "format": "jsonl", "path": "absent"}
     clean = {"quality": ["gopher-quality"], "bad_words": {"path": str(tmp_path / "absent")}}
     config = Config.model_validate({"name": "x", "output": str(tmp_path), "sources": [source], "clean": clean})
     said: list[str] = []
     compile_kernels(config, said.append)
     assert said == [LINE.strip()]
-    assert not (tmp_path / "filled").exists()
+    assert list(tmp_path.glob("filled-*")) == []

@@ -12,7 +12,7 @@ from typing import IO, Any, ParamSpec, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache
 
-from transforms.kernels.machine_code import CACHE_DIRECTORY, locked
+from transforms.kernels.machine_code import CACHE_DIRECTORY, MAY_KEEP, locked
 from transforms.kernels.parts import Kernel, Part, generalise
 
 _P = ParamSpec("_P")
@@ -82,10 +82,12 @@ def inlined(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _compiled(function: Callable[_P, _R], pipeline: type, **options: bool) -> Callable[_P, _R]:
+    if numba.config.DISABLE_JIT:  # for a debugger, with NUMBA_DISABLE_JIT=1
+        return function
     compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=pipeline, **options)(function)
     if pipeline is Part:
         generalise(compiled)
-    else:
+    elif MAY_KEEP:
         compiled._cache = _Cache(function)  # noqa: SLF001 - numba's own is chosen in the same way by `cache=True`
     return cast("Callable[_P, _R]", compiled)
 

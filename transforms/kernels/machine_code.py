@@ -18,6 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
+ALL = "all"  # kernels, as `gristmill warm` compiles them
 _PREFIX = "kernels-"
 _UNUSED_S = 30 * 86_400
 
@@ -36,16 +37,21 @@ def _cache_directory() -> str:
     return str(Path(chosen) / f"{_PREFIX}{digest.hexdigest()}")
 
 
-def open_cache(directory: Path, now_s: float) -> None:
-    """Note that `directory` is in use, or make it and delete the ones beside it that nobody has used for a month."""
+def open_cache(directory: Path, now_s: float) -> bool:
+    """Note that `directory` is in use, or make it and delete the ones beside it that nobody has used for a month.
+
+    Return whether this process may write there. Where not, numba would not read it either, but find another place, in
+    which it compares the kernel's own file alone.
+    """
     with suppress(OSError):  # another process does the same, or it is kept by somebody else: baked into an image
         if directory.is_dir():
             os.utime(directory, (now_s, now_s))
-            return
-        directory.mkdir(parents=True)
-        for other in directory.parent.glob(f"{_PREFIX}*"):
-            if other.stat().st_mtime < now_s - _UNUSED_S:
-                shutil.rmtree(other, ignore_errors=True)
+        else:
+            directory.mkdir(parents=True)
+            for other in directory.parent.glob(f"{_PREFIX}*"):
+                if other.stat().st_mtime < now_s - _UNUSED_S:
+                    shutil.rmtree(other, ignore_errors=True)
+    return directory.is_dir() and os.access(directory, os.W_OK)
 
 
 def locked(path: Path) -> IO[bytes] | None:
@@ -66,19 +72,19 @@ def locked(path: Path) -> IO[bytes] | None:
 
 
 CACHE_DIRECTORY = _cache_directory()
-open_cache(Path(CACHE_DIRECTORY), time.time())
-_FILLED = Path(CACHE_DIRECTORY) / "filled"
+MAY_KEEP = open_cache(Path(CACHE_DIRECTORY), time.time())
 
 
-def is_cold() -> bool:
-    """Whether nobody has filled the cache yet, and this process may.
-
-    What one configuration did not need is compiled when another does.
-    """
-    return not _FILLED.exists() and os.access(_FILLED.parent, os.W_OK)
+def is_cold(chosen: str) -> bool:
+    """Whether nobody has compiled what `chosen` stands for, or all there is, and this process may keep it."""
+    return MAY_KEEP and not any(_mark(name).exists() for name in (chosen, ALL))
 
 
-def note_filled() -> None:
-    """Write down that the kernels of some run, or all, have been compiled."""
+def note_filled(chosen: str) -> None:
+    """Write down that the kernels of `chosen` have been compiled."""
     with suppress(OSError):
-        _FILLED.touch()
+        _mark(chosen).touch()
+
+
+def _mark(chosen: str) -> Path:
+    return Path(CACHE_DIRECTORY) / f"filled-{chosen}"

@@ -21,8 +21,9 @@ def pieces(batch: pa.RecordBatch, source: Source) -> Iterator[tuple[int, pa.Reco
     By text, not by rows alone: 8192 books are more than a column of ours holds.
     """
     offsets_N1 = np.zeros(batch.num_rows + 1, np.int64)
-    if source.text in batch.schema.names and _is_text((text := batch.column(source.text)).type):
-        if not any(test(text.type) for test in _HAS_LENGTHS):  # repeated by a dictionary, or a view
+    index = batch.schema.get_field_index(source.text)  # -1 also where there are two
+    if index >= 0 and _is_text((text := _repeated(batch.column(index))).type):
+        if not any(test(text.type) for test in _HAS_LENGTHS):  # a view
             text = text.cast(pa.large_binary())
         np.cumsum(pc.fill_null(pc.binary_length(text), 0).to_numpy(), out=offsets_N1[1:])
     for start, stop in row_ranges(offsets_N1):
@@ -53,8 +54,7 @@ def rows_of_columns(batch: pa.RecordBatch, source: Source, locations: list[str])
 def _text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return text (null as empty), rule and value of N records."""
     num_rows = len(column)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = _repeated(column)
     no_rule, no_value = pa.scalar(None, pa.string()), pa.scalar(None, pa.float64())
     rule = pc.if_else(pc.is_null(column), "missing_text", no_rule)
     value = pa.nulls(num_rows, pa.float64())
@@ -73,6 +73,15 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
         rule = pc.if_else(pa.array(bad), "bad_utf8", rule)
         value = pc.if_else(pa.array(bad), length.cast(pa.float64()), value)
     return pc.fill_null(text, ""), rule, value
+
+
+def _repeated(column: pa.Array) -> pa.Array:
+    if not pa.types.is_dictionary(column.type):
+        return column
+    values = column.dictionary
+    if _is_text(values.type) and not any(test(values.type) for test in _HAS_LENGTHS):
+        values = values.cast(pa.large_binary())  # Arrow cannot repeat views
+    return pa.DictionaryArray.from_arrays(column.indices, values).dictionary_decode()
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -33,9 +33,10 @@ def read_jsonl(
     Blank lines are no records. Fields other than text and url become the JSON in `metadata`. Locations are
     `path#place` of the line, as `ByteRange` tells places.
 
-    Rules of broken records: `bad_json` (no JSON, or no object), `bad_utf8` (also for a text with half a surrogate pair,
-    which no UTF-8 can hold), `missing_text` (no such field, or null), `text_not_string`, `record_too_large` (value: its
-    bytes), `truncated_gzip`, `corrupt_zstd` and their like (value: offset in the file as stored), `empty_file`.
+    Rules of broken records: `bad_json` (no JSON, no object, or nested deeper than MAX_NESTING), `bad_utf8` (also for a
+    text with half a surrogate pair, which no UTF-8 can hold), `missing_text` (no such field, or null),
+    `text_not_string`, `record_too_large` (value: its bytes), `truncated_gzip`, `corrupt_zstd` and their like (value:
+    offset in the file as stored), `empty_file`.
 
     Raises:
         OSError: the file is gone or unreadable.
@@ -117,7 +118,11 @@ def _add(rows: JsonRows, line: bytes, *, offset: int, source: Source) -> None:
     if url is not None and type(url) is not str:
         fields[source.url] = url
         url = None
-    metadata = json_bytes(fields) if fields else None
+    try:
+        metadata = json_bytes(fields) if fields else None
+    except ValueError:
+        rows.add_broken("bad_json", offset=offset, value=len(line), excerpt=line)
+        return
     rows.add(text, url=url, metadata=metadata, offset=offset, num_bytes=len(line))
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 MAX_BATCH_ROWS = 8192
+MAX_NESTING = 512  # of lists and objects within each other; orjson reads 1024, Python's own writer about 900
 # Six copies of a batch are alive at once (lines, records, columns, and text before and after a kernel): 16 MiB took
 # 80 MB more a worker and saved nothing measurable, 1 MiB is 2% slower.
 MAX_BATCH_BYTES = 4 << 20
@@ -148,12 +149,26 @@ def json_bytes(value: object) -> bytes:
     """Return `value` as JSON in UTF-8; what JSON has no word for (dates, decimals) becomes its string.
 
     Half a surrogate pair becomes a question mark.
+
+    Raises:
+        ValueError: nested deeper than MAX_NESTING.
     """
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # nested deeper than 254, an integer above 64 bits, half a surrogate pair
+        _check_nesting(value)
         # Half a pair as \ud83d would be JSON too, but orjson and others refuse to read it back.
         return json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _check_nesting(value: object) -> None:
+    """Raise ValueError for what `json` can write or not, depending on how deep in calls it is called: at most 1000."""
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_NESTING:
+            raise ValueError(f"nested deeper than {MAX_NESTING}")
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level, depth = [child for items in inner for child in items], depth + 1
 
 
 def readable_path(path: str) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from transforms.kernels import machine_code
 from transforms.kernels.machine_code import open_cache
 
@@ -21,11 +23,13 @@ def test_old_machine_code_is_deleted_when_a_new_state_comes(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "code.nbc").write_bytes(b"")
         os.utime(tmp_path / name, (used, used))
-    open_cache(tmp_path / "kernels-c", now)  # of this state: from now on it is in use
+    assert open_cache(tmp_path / "kernels-c", now)  # of this state: from now on it is in use
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-a", "kernels-b", "kernels-c", "numba"}
     open_cache(tmp_path / "kernels-d", now)
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-b", "kernels-c", "kernels-d", "numba"}
-    open_cache(tmp_path / "numba" / "code.nbc" / "kernels-e", now)  # a place that cannot be: nothing is raised
+    assert not open_cache(
+        tmp_path / "numba" / "code.nbc" / "kernels-e", now
+    )  # a place that cannot be
 
 
 def test_an_installation_that_cannot_be_written_keeps_its_code_with_the_user(tmp_path, monkeypatch):
@@ -113,10 +117,30 @@ def test_a_cache_that_cannot_be_written_has_no_lock(tmp_path):
 
 def test_only_a_cache_that_can_be_filled_is_cold(tmp_path, monkeypatch):
     """Else every command would begin with compiling what nobody can keep."""
-    monkeypatch.setattr(machine_code, "_FILLED", tmp_path / "filled")
-    assert machine_code.is_cold()
-    machine_code.note_filled()
-    assert not machine_code.is_cold()
-    monkeypatch.setattr(machine_code, "_FILLED", tmp_path / "absent" / "filled")
-    assert not machine_code.is_cold()
-    machine_code.note_filled()  # nothing is raised
+    monkeypatch.setattr(machine_code, "CACHE_DIRECTORY", str(tmp_path))
+    assert machine_code.is_cold("some")
+    machine_code.note_filled("some")
+    assert not machine_code.is_cold("some")
+    assert machine_code.is_cold("others")
+    machine_code.note_filled(machine_code.ALL)
+    assert not machine_code.is_cold("others")
+    monkeypatch.setattr(machine_code, "CACHE_DIRECTORY", str(tmp_path / "absent"))
+    machine_code.note_filled("some")  # nothing is raised
+    monkeypatch.setattr(machine_code, "MAY_KEEP", False)
+    assert not machine_code.is_cold("some")
+
+
+@pytest.mark.parametrize(
+    ("environment", "printed"),
+    [
+        ({"NUMBA_CACHE_DIR": "/proc/nowhere"}, "0 NullCache"),  # numba's own way out forgets the files of parts
+        ({"NUMBA_DISABLE_JIT": "1"}, "0 None"),
+    ],
+    ids=["no place for it", "not compiled"],
+)
+def test_a_kernel_runs_without_machine_code_on_disk(environment, printed):
+    """Where nothing can be kept, and in a debugger."""
+    code = "from transforms.kernels.jit import ready; print(ready(), type(getattr(ready, '_cache', None)).__name__)"
+    given = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], check=False, env=given, cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout.strip().replace("NoneType", "None"), done.stderr) == (printed, "")

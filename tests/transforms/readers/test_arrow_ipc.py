@@ -103,6 +103,13 @@ def test_long_texts_are_cut_by_their_bytes(tmp_path, monkeypatch, kind):
     assert batches[2].column("location").to_pylist() == [f"{path}#0.4", f"{path}#0.5"]
 
 
+def test_two_columns_of_one_name(tmp_path):
+    """The last is taken, as by whoever makes a dictionary of the columns."""
+    path = tmp_path / "x.arrow"
+    path.write_bytes(stored(pa.table([["a"], ["b"]], names=["text", "text"])))
+    assert texts_and_rules(read(path, "arrow")) == ["b"]
+
+
 def test_cells_that_are_not_utf8(tmp_path):
     """A bad cell costs one row, not its batch."""
     raw = pa.array([b"a", b"b\xff", b"c"])

@@ -363,3 +363,16 @@ def test_real_corpus(shared_data):
     assert [json.loads(row["metadata"]) for row in rows] == [
         {key: value for key, value in record.items() if key != "url"} for record in expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("depth", "rule"), [(255, None), (510, None), (513, "bad_json"), (1000, "bad_json"), (1022, "bad_json")]
+)
+def test_deep_nesting(tmp_path, depth, rule):
+    """There is a fixed depth: what Python's writer can do depends on how deep in calls it is, and would end the run."""
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"text": "one", "deep": ' + "[" * depth + "]" * depth + '}\n{"text": "two"}\n')
+    first, second = read(path, "jsonl")
+    assert (first["rule"], second["text"]) == (rule, "two")
+    if rule is None:
+        assert first["metadata"] == '{"deep": ' + "[" * depth + "]" * depth + "}"
