@@ -142,5 +142,6 @@ def test_a_kernel_runs_without_machine_code_on_disk(environment, printed):
     """Where nothing can be kept, and in a debugger."""
     code = "from transforms.kernels.jit import ready; print(ready(), type(getattr(ready, '_cache', None)).__name__)"
     given = {**os.environ, **environment}
-    done = subprocess.run([sys.executable, "-c", code], check=False, env=given, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, env=given, cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip().replace("NoneType", "None"), done.stderr) == (printed, "")
