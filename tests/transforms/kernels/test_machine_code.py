@@ -27,9 +27,7 @@ def test_old_machine_code_is_deleted_when_a_new_state_comes(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-a", "kernels-b", "kernels-c", "numba"}
     open_cache(tmp_path / "kernels-d", now)
     assert {path.name for path in tmp_path.iterdir()} == {"kernels-b", "kernels-c", "kernels-d", "numba"}
-    assert not open_cache(
-        tmp_path / "numba" / "code.nbc" / "kernels-e", now
-    )  # a place that cannot be
+    assert not open_cache(tmp_path / "numba" / "code.nbc" / "kernels-e", now)  # a place that cannot be
 
 
 def test_an_installation_that_cannot_be_written_keeps_its_code_with_the_user(tmp_path, monkeypatch):
