@@ -25,6 +25,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from transforms.dedup import (
     cluster_size,
     components,

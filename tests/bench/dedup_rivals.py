@@ -34,6 +34,8 @@ from types import SimpleNamespace
 import numpy as np
 import zstandard
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from tests.bench import dedup as passes
 
 ENGLISH = ("python-docs/en", "perl-doc/en", "libreoffice-help/en-us", "nltk-public-domain/en")

@@ -15,6 +15,7 @@ import argparse
 import json
 import re
 import statistics
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -24,6 +25,8 @@ from typing import Any
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.corpora import read_jsonl
 from transforms.html import decode, resiliparse_text, trafilatura_text

@@ -16,6 +16,7 @@ says of them. `wrong share` is the mean distance of the second language's score 
 import argparse
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -24,6 +25,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from langdetect import DetectorFactory, detect_langs
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.corpora import read_jsonl
 from transforms.detector import open_detector

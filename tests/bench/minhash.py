@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ import pyarrow as pa
 import xxhash
 import zstandard
 from datasketch import MinHash
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from transforms.fingerprint import SCHEME, MinHashParameters, fingerprint, signature_rows
 from transforms.kernels.minhash import shingles

@@ -15,6 +15,7 @@ import argparse
 import random
 import re
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.corpora import read_jsonl
 from transforms import repair

@@ -18,6 +18,7 @@ import io
 import itertools
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,8 @@ from pathlib import Path
 import orjson
 import pyarrow.compute as pc
 import zstandard
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from transforms.readers.dispatch import read_parts, read_slice
 from transforms.readers.jsonl import read_jsonl

@@ -9,6 +9,7 @@ above the start while one partition of SEGMENT entries is grouped, a third of th
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.dedup_spans import SEGMENT
 from tests.bench.dedup import mix, peak_anonymous

@@ -14,6 +14,7 @@ reader and its sandbox overlap where a second core is idle.
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 import zipfile
@@ -27,6 +28,8 @@ from fastwarc import ArchiveIterator, WarcRecordType
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 from zlib_ng import gzip_ng
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from transforms.html import resiliparse_text
 from transforms.readers.dispatch import read_slice
