@@ -22,7 +22,7 @@ def pieces(batch: pa.RecordBatch, source: Source) -> Iterator[tuple[int, pa.Reco
     """
     offsets_N1 = np.zeros(batch.num_rows + 1, np.int64)
     index = batch.schema.get_field_index(source.text)  # -1 also where there are two
-    if index >= 0 and _is_text((text := _repeated(batch.column(index))).type):
+    if index >= 0 and _is_text((text := _without_dictionary(batch.column(index))).type):
         if not any(test(text.type) for test in _HAS_LENGTHS):  # a view
             text = text.cast(pa.large_binary())
         np.cumsum(pc.fill_null(pc.binary_length(text), 0).to_numpy(), out=offsets_N1[1:])
@@ -54,7 +54,7 @@ def rows_of_columns(batch: pa.RecordBatch, source: Source, locations: list[str])
 def _text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Return text (null as empty), rule and value of N records."""
     num_rows = len(column)
-    column = _repeated(column)
+    column = _without_dictionary(column)
     no_rule, no_value = pa.scalar(None, pa.string()), pa.scalar(None, pa.float64())
     rule = pc.if_else(pc.is_null(column), "missing_text", no_rule)
     value = pa.nulls(num_rows, pa.float64())
@@ -75,7 +75,7 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
     return pc.fill_null(text, ""), rule, value
 
 
-def _repeated(column: pa.Array) -> pa.Array:
+def _without_dictionary(column: pa.Array) -> pa.Array:
     if not pa.types.is_dictionary(column.type):
         return column
     values = column.dictionary
