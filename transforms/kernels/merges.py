@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import allocating_part, kernel, part
+from transforms.kernels.merge_queue import pop, rise
 from transforms.kernels.word_table import FULL, enter, place
 
 END = -1  # of a chain
@@ -58,51 +59,6 @@ def _place_pairs(pair_Q: NDArray[np.int64], num_pairs: int, slots_S: NDArray[np.
     """Enter all pairs into empty slots."""
     for q in range(num_pairs):
         slots_S[_slot(pair_Q[q], slots_S, pair_Q)] = q
-
-
-@part
-def _before(
-    i: int,
-    j: int,
-    count_J: NDArray[np.int64],
-    entry_J3: NDArray[np.int32],
-    pair_Q: NDArray[np.int64],
-) -> bool:
-    """Return whether place i of the queue comes before j: the larger count, the smaller pair, the older chain."""
-    if count_J[i] != count_J[j]:
-        return count_J[i] > count_J[j]
-    if entry_J3[i, 0] != entry_J3[j, 0]:
-        return pair_Q[entry_J3[i, 0]] < pair_Q[entry_J3[j, 0]]
-    return entry_J3[i, 2] < entry_J3[j, 2]
-
-
-@part
-def _swap(i: int, j: int, count_J: NDArray[np.int64], entry_J3: NDArray[np.int32]) -> None:
-    count_J[i], count_J[j] = count_J[j], count_J[i]
-    for k in range(3):
-        entry_J3[i, k], entry_J3[j, k] = entry_J3[j, k], entry_J3[i, k]
-
-
-@part
-def _rise(j: int, count_J: NDArray[np.int64], entry_J3: NDArray[np.int32], pair_Q: NDArray[np.int64]) -> None:
-    """Move the last entry of the queue, a binary heap, to its place."""
-    while j > 0 and _before(j, (j - 1) >> 1, count_J, entry_J3, pair_Q):
-        _swap(j, (j - 1) >> 1, count_J, entry_J3)
-        j = (j - 1) >> 1
-
-
-@part
-def _sink(num_queued: int, count_J: NDArray[np.int64], entry_J3: NDArray[np.int32], pair_Q: NDArray[np.int64]) -> None:
-    """Move the first entry of the queue to its place."""
-    j = 0
-    while 2 * j + 1 < num_queued:
-        child = 2 * j + 1
-        if child + 1 < num_queued and _before(child + 1, child, count_J, entry_J3, pair_Q):
-            child += 1
-        if not _before(child, j, count_J, entry_J3, pair_Q):
-            return
-        _swap(j, child, count_J, entry_J3)
-        j = child
 
 
 @part
@@ -266,7 +222,7 @@ def _queue(
         if count_Q[q] > 0:
             count_J[num_queued] = count_Q[q]
             entry_J3[num_queued, 0], entry_J3[num_queued, 1], entry_J3[num_queued, 2] = q, head, turn
-            _rise(num_queued, count_J, entry_J3, pair_Q)
+            rise(num_queued, count_J, entry_J3, pair_Q)
             num_queued += 1
         else:
             while head != END:
@@ -275,24 +231,6 @@ def _queue(
                 used[FREE_NODE] = head
                 head = following
     return num_queued
-
-
-@part
-def _pop(
-    num_queued: int,
-    count_J: NDArray[np.int64],
-    entry_J3: NDArray[np.int32],
-    pair_Q: NDArray[np.int64],
-    count_Q: NDArray[np.int64],
-) -> int:
-    """Move the first entry behind the others; return their number, -1 if there was none."""
-    while num_queued > 0 and count_J[0] != count_Q[entry_J3[0, 0]]:  # the count of before others were merged
-        count_J[0] = count_Q[entry_J3[0, 0]]
-        _sink(num_queued, count_J, entry_J3, pair_Q)
-    if num_queued > 0:
-        _swap(0, num_queued - 1, count_J, entry_J3)
-        _sink(num_queued - 1, count_J, entry_J3, pair_Q)
-    return num_queued - 1
 
 
 @kernel
@@ -407,7 +345,7 @@ def learn_merges(
         num_queued = _queue(
             num_merges, num_queued, count_J, entry_J3, pair_Q, count_Q, chain_Q2, node_E2, touched_Q, used
         )
-        num_queued = _pop(num_queued, count_J, entry_J3, pair_Q, count_Q)
+        num_queued = pop(num_queued, count_J, entry_J3, pair_Q, count_Q)
         if num_tokens >= num_wanted or num_queued < 0 or count_J[num_queued] < min_count:
             return merge_R3[:num_merges].copy()
         left, right = int(pair_Q[entry_J3[num_queued, 0]] >> 32), int(pair_Q[entry_J3[num_queued, 0]] & 0xFFFFFFFF)
