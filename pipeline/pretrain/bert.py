@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import Layout, attend, can_gather, take_rows
-from pipeline.pretrain.layers import LayerNorm, Linear
+from pipeline.pretrain.layers import Decoder, LayerNorm, Linear
 from pipeline.pretrain.prediction import Prediction
 
 EPS = 1e-12
@@ -164,7 +164,7 @@ class Predictions(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(a.vocab_size))
         self.transform = Transform(a)
-        self.decoder = Linear(a.width, a.vocab_size)
+        self.decoder = Decoder(a.width, a.vocab_size)
         self.decoder.weight = embedding
         self.decoder.bias = self.bias
 

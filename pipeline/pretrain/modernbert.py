@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import Layout, attend, can_gather, take_rows
-from pipeline.pretrain.layers import LayerNorm, Linear
+from pipeline.pretrain.layers import Decoder, LayerNorm, Linear
 from pipeline.pretrain.prediction import Prediction
 
 
@@ -145,7 +145,7 @@ class ModernBert(nn.Module):
         self.architecture = a
         self.model = Encoder(a)
         self.head = Head(a)
-        self.decoder = Linear(a.width, a.vocab_size, bias=True)
+        self.decoder = Decoder(a.width, a.vocab_size)
         self.decoder.weight = self.model.embeddings.tok_embeddings.weight
 
     def forward(

@@ -7,8 +7,10 @@ that do not overlap: matrix products at `--gemm` FLOP/s (768-wide ones have few 
 at `--attention` FLOP/s (its exponentials bound it at heads of 64), passes over the stream at `--bytes` a second. Every
 row of the ladder of `pretrain_gpu.py` is told apart by what it computes and moves.
 
-Bytes are those that must move where each pass is one kernel: what torch.compile makes of the model. Without it each
-elementwise operation is a pass of its own. Shapes: D width, F inner width of the MLP, V vocabulary, all a token.
+Bytes are those of the passes that torch.compile makes of the model, as `pretrain_passes.py` counts them; what products
+and attention read and write is in their rates. Without compiling each elementwise operation is a pass of its own.
+
+Shapes: D width, F inner width of the MLP, V vocabulary, all a token.
 """
 
 import argparse
@@ -76,16 +78,21 @@ def layer_cost(a: Architecture, *, pairs: float, share: float, fused: bool) -> C
     inner = a.feed_forward * (3 if gated else 2)
     products = 6 * (2 * a.width**2 + share * (2 * a.width**2 + inner * a.width))
     stream, wide = 2 * a.width, 2 * a.feed_forward  # bytes of bfloat16
-    # Residual and norm, twice a layer. Forward: two in, one out; backward: gradient and sum in, gradient out, and the
-    # gradient of the other branch. Each operation for itself: the sum apart, and gradients of the weights once more.
-    norms = 2 * stream * (3 + 4 if fused else 5 + 5)
+    # Residual and norm, twice a layer. Forward: two in, their sum and its norm out; backward: two gradients and the sum
+    # in, one out. Each operation for itself: the sum apart, and gradients of the weights once more.
+    norms = 2 * stream * (4 + 4 if fused else 5 + 5)
     # Activation. GELU: in and out, then gradient and input in, gradient out. Gated: two in and one out, three in and
     # two out; each for itself, the product is a pass more both ways.
     activation = wide * ((3 + 5) if gated else (2 + 3)) * (1 if fused else 1.6 if gated else 1)
-    # Rotation of queries and keys (two in, two out, both ways); not fused: halves, products and sums for themselves.
-    rotation = 2 * 4 * stream * (1 if fused else 4) if gated else 0.0
-    bias = 0.0 if gated or fused else 4 * stream
-    return Cost(products, 12 * a.width * pairs * share, share * (norms + activation) + rotation + bias)
+    # Gradients of queries, keys and values are put side by side: three in, three out. Where they are rotated it is the
+    # same pass, and forward one of two in and two out; cosines and sines are float32 and read five times. Not fused:
+    # halves, products and sums for themselves.
+    joined = 6 * stream
+    if gated:
+        joined = joined + 4 * stream + 5 * 8 * a.head_width if fused else 2 * 4 * stream * 4
+    # Gradients of the biases are read once more: of queries, keys and values, of both outputs, of the inner width.
+    bias = 0.0 if gated else 5 * stream + wide
+    return Cost(products, 12 * a.width * pairs * share, share * (norms + activation) + joined + bias)
 
 
 def step_cost(a: Architecture, way: Way, *, length: int, rate: float, micro_tokens: int = 65_536) -> Cost:
@@ -102,8 +109,8 @@ def step_cost(a: Architecture, way: Way, *, length: int, rate: float, micro_toke
     head = Cost(
         6 * predicted * (a.width**2 + a.width * a.vocab_size),
         0.0,
-        # Logits: written, read by the loss, gradient written and read twice by the products; plain loss in float32.
-        predicted * a.vocab_size * (2 * 5 if way.fused else 2 + 4 * 6),
+        # Logits: read by the loss, read again and their gradient written, which the bias reads; plain loss in float32.
+        predicted * a.vocab_size * (2 * 4 if way.fused else 2 + 4 * 6),
     )
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in build_model(a, seed=0).parameters())

@@ -10,7 +10,8 @@ import torch
 
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.flops import Work, training_flops
-from tests.bench import pretrain_corpus, pretrain_gpu, pretrain_roofline
+from pipeline.pretrain.model import build_model
+from tests.bench import pretrain_corpus, pretrain_gpu, pretrain_passes, pretrain_roofline
 from tests.pretrain.shards import make_rows, write_split
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,23 @@ def test_the_calculation_counts_what_the_meter_counts(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["pretrain_roofline.py"])
     pretrain_roofline.main()
     assert capsys.readouterr().out.count("modernbert-base") == 2 + len(pretrain_roofline.LADDER)
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="needs PyTorch's CUDA build, though no GPU")
+@pytest.mark.parametrize("model", ["bert-base", "modernbert-base"])
+def test_the_compiler_makes_the_passes_of_the_calculation(model):
+    """One layer more are the bytes of one layer as calculated, to 1%, and attention once in each direction."""
+    tokens, counted, weights = 65_536, [], []
+    for layers in (5, 6):  # of ModernBERT the last one is local both times
+        a = architecture_of(model, vocab_size=1000, positions=512, pad_id=0, layers=layers)
+        passes = pretrain_passes.count_passes(a, length=512, rate=0.15, tokens=tokens)
+        counted.append(sum(one.bytes for one in passes if not one.extern))
+        weights.append(sum(parameter.numel() for parameter in build_model(a, seed=0).parameters()))
+        attention = [one.backward for one in passes if "_varlen_attn" in one.name]
+        assert attention == [False] * layers + [True] * layers
+    cost = pretrain_roofline.layer_cost(a, pairs=1.0, share=1.0, fused=True)
+    cast = 12 * (weights[1] - weights[0])  # to bfloat16 and gradients back
+    assert counted[1] - counted[0] == pytest.approx(cost.bytes * tokens + cast, rel=0.01)
 
 
 def test_clean_and_raw_text_are_compared(out, tmp_path_factory, monkeypatch, capsys):

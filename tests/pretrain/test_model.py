@@ -8,6 +8,7 @@ from torch.nn.attention import varlen
 
 from pipeline.pretrain.architecture import architecture_of, hugging_face_config
 from pipeline.pretrain.attention import layout_of, take_rows
+from pipeline.pretrain.layers import Decoder
 from pipeline.pretrain.masking import Masked
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.objective import Microbatch, layout_for, loss_sums, predict, token_loss_sum
@@ -176,6 +177,31 @@ def test_bfloat16_stays_near(name):
     assert results[1][0] != results[0][0]
     assert results[1][0] == pytest.approx(results[0][0], rel=0.02)
     assert torch.cosine_similarity(results[0][1], results[1][1], dim=0) > 0.97
+
+
+@pytest.mark.parametrize("vocab", [64, 97, 128])
+def test_decoder_has_rows_that_tensor_cores_take(vocab):
+    """In bfloat16 rows of logits begin at multiples of 64; values and gradients are those of the plain product."""
+    generator = torch.Generator().manual_seed(0)
+    decoder = Decoder(32, vocab)
+    results = []
+    for plain in (False, True):
+        x_ND = torch.randn((10, 32), generator=generator.manual_seed(1)).bfloat16().requires_grad_()
+        decoder.zero_grad()
+        if plain:
+            logits_NV = x_ND.double() @ decoder.weight.bfloat16().double().T + decoder.bias.bfloat16().double()
+        else:
+            logits_NV = decoder(x_ND)
+            assert logits_NV.shape == (10, vocab)
+            assert logits_NV.dtype == torch.bfloat16
+            assert logits_NV.stride(0) == -(-vocab // 64) * 64
+        logits_NV.double().logsumexp(1).sum().backward()
+        results.append([logits_NV.detach().double(), x_ND.grad.double(), decoder.weight.grad, decoder.bias.grad])
+    for own, twin in zip(*results, strict=True):
+        assert torch.allclose(own.double(), twin.double(), rtol=0.02, atol=0.02 * float(twin.abs().max()))
+    single = decoder(torch.ones(3, 32))
+    assert single.dtype == torch.float32
+    assert single.is_contiguous()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
