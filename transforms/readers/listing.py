@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from transforms.readers.codec import suffix_codec
 from transforms.readers.ranges import MEMBERED, has_member
-from transforms.readers.remote import answer, filesystem_of, is_url
+from transforms.readers.remote import WEB, answer, filesystem_of, is_url
 from transforms.readers.source import Source
 from transforms.readers.warc_records import VERSION
 from transforms.schema import MAX_PARTS
@@ -28,7 +28,6 @@ _RATIO = 4  # of text and pages, roughly, so that a range of a compressed file m
 # How far a member is looked for; without one a file is a stream. 100 long articles, a page of a crawl that cuts none, a
 # frame of `pzstd -19`; but a 32nd of a short file, which a server may have to send.
 _LEAST_LOOK, _MOST_LOOK, _LOOK_SHARE = 1 << 20, 8 << 20, 32
-_WEB = ("http://", "https://")
 
 
 class FileEntry(NamedTuple):
@@ -71,7 +70,7 @@ def is_splittable(source: Source, path: str) -> bool:
     if _has_codec_with_members(source, path):
         return True
     if source.format in ("jsonl", "mediawiki"):
-        return suffix_codec(path) is None and not path.startswith(_WEB)
+        return suffix_codec(path) is None and not path.startswith(WEB)
     return source.format in ("parquet", "arrow")
 
 
@@ -184,7 +183,7 @@ def _remote(pattern: str) -> list[FileEntry]:
     filesystem, name = filesystem_of(pattern)
     try:
         found: dict[str, dict[str, Any]]
-        if glob.has_magic(name) and not pattern.startswith(_WEB):
+        if glob.has_magic(name) and not pattern.startswith(WEB):
             found = answer(pattern, lambda: filesystem.glob(name, detail=True))
         else:
             found = {name: answer(pattern, lambda: filesystem.info(name))}

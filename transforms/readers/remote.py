@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 # What to install for a protocol, where it is one of our extras.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 
+WEB = ("http://", "https://")
+
 # Before the second and the third try: what passes is a connection that is reset, a server that has too much to do. The
 # clients of S3, GCS and the hub wait longer of their own accord; that of the web does not.
 WAITS_S = (0.5, 2.0)
@@ -49,23 +51,27 @@ def open_remote(path: str, block_bytes: int | None = None) -> BinaryIO:
 
     Raises:
         OSError: the file is gone or unreadable, or the server does not answer; so do reading and seeking, with ESPIPE
-            where the server sends whole files only.
+            where a web server sends whole files only and this one is not read from its beginning on.
         ValueError: nobody knows the protocol, or the package that does is not installed.
     """
     filesystem, name = filesystem_of(path)
+    if path.startswith(WEB):
+        from transforms.readers.web import BLOCK_BYTES, WebFile  # noqa: PLC0415  # aiohttp is an extra
+
+        return buffered(path, answer(path, lambda: WebFile(filesystem, name, block_bytes or BLOCK_BYTES)))
     return buffered(path, answer(path, lambda: filesystem.open(name, "rb", block_size=block_bytes)))
 
 
 def buffered(path: str, file: Any) -> BinaryIO:
-    """Return a file that fsspec opened as one whose errors are those of the system."""
+    """Return a file of fsspec, or a WebFile, as one whose errors are those of the system."""
     return cast("BinaryIO", io.BufferedReader(_RemoteFile(path, file), _BUFFER_BYTES))
 
 
-_BUFFER_BYTES = 1 << 16  # fsspec holds 5 MB blocks; this only saves calls
+_BUFFER_BYTES = 1 << 16  # blocks of 5 MB are held below; this only saves calls
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of fsspec whose errors are OSErrors with a number: one without would be taken for damage of the file."""
+    """Such a file whose errors are OSErrors with a number: one without would be taken for damage of the file."""
 
     def __init__(self, path: str, file: Any) -> None:
         super().__init__()
@@ -79,12 +85,12 @@ class _RemoteFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = answer(self._path, lambda: _told_as_no_ranges(self._file.read, len(buffer)))
+        data = answer(self._path, lambda: self._file.read(len(buffer)))
         buffer[: len(data)] = data
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return answer(self._path, lambda: int(_told_as_no_ranges(self._file.seek, offset, whence)))
+        return answer(self._path, lambda: int(self._file.seek(offset, whence)))
 
     def tell(self) -> int:
         return int(self._file.tell())
@@ -110,14 +116,6 @@ def answer(path: str, ask: Callable[[], T]) -> T:
             if error.errno != errno.EIO or wait_s is None:
                 raise
         time.sleep(wait_s)
-
-
-def _told_as_no_ranges(call: Callable[..., Any], *arguments: int) -> Any:
-    """Raise as ESPIPE what fsspec raises of a web server that sends whole files only: a bare ValueError."""
-    try:
-        return call(*arguments)
-    except ValueError as error:
-        raise OSError(errno.ESPIPE, _line(error)) from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
-"""Web servers on loopback: one that serves ranges of files, one that says no, and one that answers as the hub does."""
+"""Web servers on loopback: one that serves ranges of files, some that do not, and one that answers as the hub does."""
 
 import contextlib
+import gzip
 import http.server
 import io
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 @contextlib.contextmanager
 def served(handler):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # s until it sees that it shall end
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -53,6 +54,96 @@ class Ranges(Quiet):
             self.wfile.write(data[start:stop])
 
     do_HEAD = do_GET
+
+
+class Odd(Ranges):
+    """Answers a request for a range in one of the ways in which servers get it wrong, and one for the file rightly."""
+
+    odd = ""
+
+    def do_GET(self):
+        data = (Path(self.directory) / self.path[1:]).read_bytes()
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        start, stop = (int(asked[1]), min(int(asked[2]) + 1, len(data))) if asked else (0, len(data))
+        told, body, length = f"bytes {start}-{stop - 1}/{len(data)}", data[start:stop], True
+        if self.odd == "from the beginning":
+            told, body = f"bytes 0-{stop - start - 1}/{len(data)}", data[: stop - start]
+        elif self.odd == "unlabelled":
+            told, body = "", data[: stop - start]
+        elif self.odd == "in other units":
+            told = told.replace("bytes", "lines")
+        elif self.odd == "compressed":
+            body = gzip.compress(body)
+        elif self.odd == "whole, of no length":
+            asked, length = None, False
+        self.send_response(206 if asked else 200)
+        if asked and told:
+            self.send_header("Content-Range", told)
+        if asked and self.odd == "compressed":
+            self.send_header("Content-Encoding", "gzip")
+        if length:
+            self.send_header("Content-Length", str(len(body if asked else data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body if asked else data)
+
+    do_HEAD = do_GET
+
+
+def odd(way):
+    return type("OddInOneWay", (Odd,), {"odd": way})
+
+
+def sending(num_bytes):
+    """A handler that sends so many bytes of the file, whatever range from there on it is asked for."""
+
+    class Handler(Ranges):
+        def do_GET(self):
+            if asked := self.headers.get("Range"):
+                start = int(asked.removeprefix("bytes=").partition("-")[0])
+                stop = min(start + num_bytes, (Path(self.directory) / self.path[1:]).stat().st_size)
+                self.headers.replace_header("Range", f"bytes={start}-{stop - 1}")
+            super().do_GET()
+
+    return Handler
+
+
+def forgetful(asked, *, remembers):
+    """A handler that appends to `asked` what range each request names, and looks at it in some of them, by number."""
+
+    class Handler(Ranges):
+        def do_GET(self):
+            asked.append(self.headers["Range"])
+            if len(asked) not in remembers:
+                del self.headers["Range"]
+            super().do_GET()
+
+        do_HEAD = Quiet.do_HEAD
+
+    return Handler
+
+
+def breaking(asked, failing, *, tells_length=True, waits_for=None):
+    """A handler without ranges that closes the connection after `failing[number of the request]` bytes of the file.
+
+    It does so when the event that it waits for has come.
+    """
+
+    class Handler(Quiet):
+        def do_GET(self):
+            asked.append(self.headers.get("Range"))
+            path = Path(self.directory) / self.path[1:]
+            data, number = path.read_bytes(), len(asked)
+            self.send_response(200)
+            self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+            if tells_length:
+                self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: failing.get(number)])
+            if number in failing and waits_for is not None:
+                waits_for.wait()
+
+    return Handler
 
 
 def answering(status, body=b"", *, after=None):
