@@ -18,6 +18,9 @@ from pipeline.pretrain.vocabulary import Vocabulary
 # Of the chosen tokens 80% become [MASK], 10% a random token, 10% stay (Devlin et al. 2019, section 3.1).
 MASKED_FRAC, RANDOM_FRAC = 0.8, 0.1
 _UNIT = 1 << 24
+# Tokens of a word; of a longer one (an address, a number, a script that no mark parts) each so many are one, or it
+# would fit into few quotas, and a row that is all one word would have no prediction.
+_LONGEST_WORD = 16
 _POSITION_BITS = (LONGEST_ROW - 1).bit_length()
 
 
@@ -106,7 +109,11 @@ def mask_rows(
 
 
 def _word_starts(ids_BS: Tensor, eligible_BS: Tensor, position_BS: Tensor, vocabulary: Vocabulary) -> Tensor:
-    """Return int64 [B, S]: the position at which the word of each token starts; special tokens stand alone."""
+    """Return int64 [B, S]: the position at which the word of each token starts; special tokens stand alone.
+
+    A word of more than `_LONGEST_WORD` tokens is several.
+    """
     after_special_BS = torch.nn.functional.pad(~eligible_BS[:, :-1], (1, 0), value=True)
     starts_BS = vocabulary.starts_word_V[ids_BS] | ~eligible_BS | after_special_BS
-    return torch.where(starts_BS, position_BS, 0).cummax(1).values
+    start_BS = torch.where(starts_BS, position_BS, 0).cummax(1).values
+    return start_BS + (position_BS - start_BS) // _LONGEST_WORD * _LONGEST_WORD

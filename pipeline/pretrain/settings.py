@@ -40,7 +40,8 @@ class Settings:
             second phase on long rows.
         objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.
         mask_rate: share of a row's maskable tokens to predict. BERT took 0.15; MosaicBERT and ModernBERT take 0.3.
-        whole_word: mask all tokens of a word or none.
+        whole_word: mask all tokens of a word or none; one of more than 16 tokens counts as several, and each piece of a
+            script without spaces as one.
         steps: number of optimizer steps.
         batch_rows: rows in one step, over all processes and microbatches.
         batch_warmup: share of the steps during which the batch grows from an eighth to its full size.

@@ -1,6 +1,7 @@
 """What the trainer must know about the ids of a vocabulary."""
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,13 @@ from pipeline.pretrain.rows import ShardMetadata
 # How pieces that begin a word begin themselves, by the pre-tokenizer that writes them: byte-level BPE turns a space
 # into U+0120 and a line feed into U+010A, metaspace (SentencePiece) turns a space into U+2581.
 _BYTE_LEVEL, _METASPACE = ("\u0120", "\u010a"), ("\u2581",)
+# Scripts without spaces: Thai and Lao, Burmese, Khmer, Chinese and Japanese with their wide forms. There each piece is
+# a word, as BERT's tokenizer has it for Chinese characters; or else a whole document would be one.
+_UNSPACED = ((0xE00, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0x9FFF), (0xF900, 0xFAFF), (0xFF00, 0xFFEF),
+             (0x20000, 0x3FFFF))  # fmt: skip
+# Byte-level BPE writes bytes as characters: these as they are, the others as U+0100 onwards (GPT-2).
+_PLAIN_BYTES = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_HIDDEN_BYTES = [byte for byte in range(256) if byte not in _PLAIN_BYTES]
 
 
 class Vocabulary(NamedTuple):
@@ -62,7 +70,23 @@ def read_vocabulary(metadata: ShardMetadata, tokenizer_json: Path) -> Vocabulary
 
 
 def _starts_word(piece: str, tokenizer: dict[str, Any]) -> bool:
-    """Whether `piece` begins a word, by the mark of its tokenizer."""
+    """Whether `piece` begins a word, by the mark of its tokenizer, or by its first character where that has none."""
     if tokenizer["model"]["type"] == "WordPiece":
         return not piece.startswith(tokenizer["model"].get("continuing_subword_prefix", "##"))
-    return piece.startswith(_BYTE_LEVEL if "ByteLevel" in json.dumps(tokenizer.get("pre_tokenizer")) else _METASPACE)
+    if "ByteLevel" not in json.dumps(tokenizer.get("pre_tokenizer")):
+        return piece.startswith(_METASPACE) or _is_word(piece[:1])
+    return piece.startswith(_BYTE_LEVEL) or _is_word(_first_character(piece))
+
+
+def _first_character(piece: str) -> str:
+    """Return the first character of a piece of byte-level BPE, of a cut one some character of its script."""
+    first = bytes(_HIDDEN_BYTES[ord(c) - 256] if ord(c) > 255 else ord(c) for c in piece[:4] if ord(c) < 324)
+    return (first + b"\xbf\xbf\xbf").decode(errors="replace")[:1]
+
+
+def _is_word(character: str) -> bool:
+    """Whether a piece is a word for beginning with `character`: punctuation, or of a script without spaces."""
+    if not character or character == "\ufffd":
+        return False
+    kind = unicodedata.category(character)
+    return kind[0] in "PSZ" or (kind[0] != "M" and any(low <= ord(character) <= high for low, high in _UNSPACED))

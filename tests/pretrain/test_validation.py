@@ -52,12 +52,3 @@ def test_unigram_entropy_by_hand(out):
     expected = -np.mean([math.log((counts_V[t] + 1) / (counts_V.sum() + len(IDS))) for t in targets])
     assert unigram_entropy(counts_V, batches) == pytest.approx(expected)
     assert math.isnan(unigram_entropy(counts_V, []))
-
-
-def test_vocabulary(out):
-    """Special tokens are not maskable and never inserted."""
-    vocabulary = read_vocabulary(Rows(out / "shards" / "train").metadata, out / "tokenizer" / "tokenizer.json")
-    assert vocabulary.mask_id == 4
-    assert vocabulary.maskable_V.tolist() == [False] * 5 + [True] * (len(IDS) - 5)
-    assert vocabulary.random_R.tolist() == list(range(5, len(IDS)))
-    assert [token for token, index in IDS.items() if not vocabulary.starts_word_V[index]] == ["##s", "##ed"]
