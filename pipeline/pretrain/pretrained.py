@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.pretrained_config import read_architecture
+from pipeline.pretrain.vocabulary import read_tokenizer_json
 
 _NEXT_SENTENCE = ("bert.pooler.", "cls.seq_relationship.")
 
@@ -77,16 +78,27 @@ def take_weights(model: nn.Module, tensors: dict[str, Tensor], may_lack: tuple[s
 
 
 def refuse_other_tokenizer(directory: Path, tokenizer_json: Path) -> None:
-    """Raise ValueError if the checkpoint in `directory` brings a tokenizer that maps tokens to other ids."""
-    theirs = directory / "tokenizer.json"
-    if theirs.exists() and _ids(theirs) != _ids(tokenizer_json):
+    """Raise ValueError if the checkpoint in `directory` brings a tokenizer that maps tokens to other ids.
+
+    It is in tokenizer.json, or of an older BERT in vocab.txt alone.
+    """
+    ours = read_tokenizer_json(tokenizer_json)
+    theirs, lines = directory / "tokenizer.json", directory / "vocab.txt"
+    if theirs.exists():
+        same = _ids(read_tokenizer_json(theirs)) == _ids(ours)
+    elif lines.exists():
+        theirs = lines
+        pieces = lines.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        same = {piece.rstrip("\r"): index for index, piece in enumerate(pieces)} == ours["model"]["vocab"]
+    else:
+        return
+    if not same:
         raise ValueError(
             f"{theirs} maps tokens to other ids than {tokenizer_json}; "
             "tokenize with {load: ...} of the checkpoint's tokenizer"
         )
 
 
-def _ids(path: Path) -> list[Any]:
-    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+def _ids(tokenizer: dict[str, Any]) -> list[Any]:
     added = sorted((token["id"], token["content"]) for token in tokenizer.get("added_tokens", []))
     return [tokenizer["model"]["vocab"], added]

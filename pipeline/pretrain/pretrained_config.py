@@ -31,7 +31,7 @@ def told_as(option: str) -> Iterator[None]:
         raise ValueError(f"{option}: {error}") from None
 
 
-def find_pretrained(name: str, files: Sequence[str] = ("*.json", "*.safetensors")) -> Path:
+def find_pretrained(name: str, files: Sequence[str] = ("*.json", "vocab.txt", "*.safetensors")) -> Path:
     """Return the directory `name`, or the downloaded `files` of the hub's repository of that name.
 
     Raises:

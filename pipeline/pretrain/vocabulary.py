@@ -47,9 +47,9 @@ def read_vocabulary(metadata: ShardMetadata, tokenizer_json: Path) -> Vocabulary
     """Return the vocabulary of shards and their `tokenizer.json`, whose added special tokens count as special too.
 
     Raises:
-        ValueError: the tokenizer has ids that the shards do not allow for.
+        ValueError: the tokenizer cannot be read, or has ids that the shards do not allow for.
     """
-    tokenizer = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+    tokenizer = read_tokenizer_json(tokenizer_json)
     pieces = tokenizer["model"]["vocab"]
     # Unigram lists pairs of piece and score, all others map piece to id.
     ids = dict(pieces) if isinstance(pieces, dict) else {piece: index for index, (piece, _) in enumerate(pieces)}
@@ -67,6 +67,19 @@ def read_vocabulary(metadata: ShardMetadata, tokenizer_json: Path) -> Vocabulary
     starts_word_V[[number for piece, number in ids.items() if not _starts_word(piece, tokenizer)]] = False
     random_R = torch.tensor(sorted(set(ids.values()) - special))
     return Vocabulary(metadata.special_ids["mask"], maskable_V, starts_word_V, random_R)
+
+
+def read_tokenizer_json(path: Path) -> dict[str, Any]:
+    """Return what a `tokenizer.json` says.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    try:
+        tokenizer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not readable as a tokenizer ({error})") from None
+    return tokenizer
 
 
 def _starts_word(piece: str, tokenizer: dict[str, Any]) -> bool:

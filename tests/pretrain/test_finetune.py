@@ -1,7 +1,5 @@
 """Fine-tuning: the same network as in `transformers`, and it learns."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -14,8 +12,6 @@ from pipeline.pretrain.export import export_model
 from pipeline.pretrain.finetune import _encode, _logits, evaluate_directory, finetune
 from pipeline.pretrain.labelled import Labelled, read_labelled
 from pipeline.pretrain.model import build_model
-from pipeline.pretrain.settings import Settings
-from pipeline.pretrain.train import train
 from tests.pretrain.shards import IDS, SPECIAL_IDS, WORDS
 
 FAMILIES = ["bert-tiny", "modernbert-demo"]
@@ -121,22 +117,6 @@ def test_questions_of_trec(shared_data, tmp_path):
     assert tuned["f1"] > untuned["f1"] + 0.3
 
 
-def test_evaluation_of_a_masked_model(out):
-    """At the run's own rate and seed the loss is the run's, and what it means is said beside it."""
-    settings = Settings(
-        model="modernbert-demo", width=32, heads=2, steps=10, batch_rows=8, optimizer="muon", lr=0.01, threads=1, seed=5
-    )
-    summary = train(settings, out, say=lambda line: None)
-    report = evaluate_masked_lm(out / "model", out, mask_rate=settings.mask_rate, seed=5)
-    assert report["loss"] == pytest.approx(summary["validation_loss"], rel=1e-6)
-    assert report["accuracy"] == pytest.approx(summary["validation_accuracy"], rel=1e-6)
-    assert report["unigram_entropy"] == pytest.approx(summary["unigram_entropy"], rel=1e-9)
-    assert report["nats_below_unigram"] == pytest.approx(report["unigram_entropy"] - report["loss"])
-    assert report["perplexity"] == pytest.approx(np.exp(report["loss"]))
-    assert report["uniform_entropy"] == pytest.approx(np.log(len(IDS) - 5))
-    assert json.dumps(report)
-
-
 @pytest.mark.parametrize(
     ("to", "epochs", "words"),
     [("shards", 1, "something else"), ("shards/train/state.json", 1, "is a file"), ("model", 1, "itself"),
@@ -164,10 +144,3 @@ def test_the_wrong_model_is_told_by_its_option(out):
     ):
         with pytest.raises(ValueError, match=r"^--model: .*model\.safetensors is damaged"):
             call()
-
-
-@pytest.mark.parametrize("rate", [0.0, 1.0, 2.0, float("nan")])
-def test_a_mask_rate_that_is_no_share_is_refused(out, rate):
-    """Nothing can be predicted of no token, nor from none."""
-    with pytest.raises(ValueError, match="must lie between 0 and 1"):
-        evaluate_masked_lm(out / "model", out, mask_rate=rate)
