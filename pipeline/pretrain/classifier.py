@@ -73,9 +73,11 @@ def load_classifier(directory: Path, classes: list[str] | None = None) -> tuple[
     """
     architecture, tensors = read_pretrained(directory, vocab_size=0, seq_length=0, next_sentence=True)
     if classes is None:
-        known = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("id2label", {})
         if "classifier.weight" not in tensors:
             raise ValueError(f"{directory}: has learned no classes; fine-tune it first")
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        # `transformers` leaves names out that nobody gave.
+        known = config.get("id2label") or {row: f"LABEL_{row}" for row in range(len(tensors["classifier.weight"]))}
         classes = [known[key] for key in sorted(known, key=int)]
     kind = BertClassifier if architecture.family == "bert" else ModernBertClassifier
     model = kind(architecture, len(classes))

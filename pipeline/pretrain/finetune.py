@@ -64,8 +64,11 @@ def finetune(
     Returns:
         the report of `classification_report` on `validation`, with `lr`, `epoch` and `classes`.
 
+    A learning rate at which the loss is not finite is given up.
+
     Raises:
-        ValueError: a label of `validation` that `train` has not, a model that cannot be read, or of `check_target`.
+        ValueError: a label of `validation` that `train` has not, one class alone, no learning rate with a finite loss,
+            a model that cannot be read, or of `check_target`.
     """
     if epochs < 1:
         raise ValueError(f"finetune: {epochs} epochs; at least 1")
@@ -77,6 +80,8 @@ def finetune(
     classes = sorted(set(train.labels))
     if unknown := sorted(set(validation.labels) - set(classes)):
         raise ValueError(f"finetune: label {unknown[0]!r} occurs in validation only; {len(classes)} classes in train")
+    if len(classes) < 2:
+        raise ValueError(f"finetune: all examples of train have the label {classes[0]!r}; there is nothing to learn")
     tokenizer = _tokenizer(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     label_N = np.array([classes.index(label) for label in train.labels])
@@ -106,6 +111,11 @@ def finetune(
                     optimizer.zero_grad()
                 total += loss.item() * len(rows_B)
                 step += 1
+                if not math.isfinite(total):
+                    break
+            if not math.isfinite(total):
+                say(f"lr {lr:.0e}  epoch {epoch + 1}/{epochs}  the loss is not finite; given up")
+                break
             report = evaluate_classifier(classifier, classes, tokenizer, validation, batch_rows=batch_rows)
             say(
                 f"lr {lr:.0e}  epoch {epoch + 1}/{epochs}  loss {total / len(label_N):.4f}  "
@@ -114,6 +124,8 @@ def finetune(
             if report["accuracy"] > best["accuracy"]:
                 best = {**report, "lr": lr, "epoch": epoch + 1, "classes": classes}
                 weights = {name: value.detach().cpu().clone() for name, value in classifier.state_dict().items()}
+    if not weights:
+        raise ValueError(f"finetune: the loss is not finite at any of {', '.join(map(str, lrs))}; give a lower --lr")
     classifier.load_state_dict(weights)
     save_classifier(classifier, classes, model, to)
     return best

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,8 +38,8 @@ def read_labelled(path: Path, *, text: str = "text", other: str | None = None, l
         label: column of the label; numbers and strings alike are taken as names.
 
     Raises:
-        ValueError: another suffix, a file that cannot be read, no rows, a row that is none, a missing column, or an
-            empty text or label; the message names file and row.
+        ValueError: another suffix, a file that cannot be read, no rows, a row that is none, a missing column or value,
+            or an empty label; the message names file and row.
     """
     return collect_labelled(_rows(path), str(path), text=text, other=other, label=label)
 
@@ -49,15 +50,18 @@ def collect_labelled(
     """Return the examples of `rows`; `source` is what a mistake is told of, the rest as in `read_labelled`.
 
     Raises:
-        ValueError: no rows, or a row without one of the columns.
+        ValueError: no rows, a row without one of the columns, or with an empty label.
     """
     columns = [text, *([other] if other else []), label]
     values: dict[str, list[str]] = {column: [] for column in columns}
     for number, row in enumerate(rows, 1):
         for column in columns:
-            if row.get(column) is None:
+            value = row.get(column)
+            if value is None or (isinstance(value, float) and math.isnan(value)):  # as pandas writes what is missing
                 raise ValueError(f"{source}: row {number} has no {column!r} (its columns: {', '.join(map(str, row))})")
-            values[column].append(str(row[column]))
+            values[column].append(str(value))
+        if not values[label][-1].strip():  # an empty text is one, and corpora hold some
+            raise ValueError(f"{source}: row {number} has an empty {label!r}")
     if not values[text]:
         raise ValueError(f"{source}: no rows")
     return Labelled(values[text], values[other] if other else [""] * len(values[text]), values[label])

@@ -1,8 +1,12 @@
 """Fine-tuning: the same network as in `transformers`, and it learns."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from pipeline.pretrain.architecture import architecture_of
@@ -115,6 +119,39 @@ def test_questions_of_trec(shared_data, tmp_path):
     tuned = finetune(tmp_path / "model", few, test, tmp_path / "tuned", lrs=(3e-3,), epochs=2, say=print)
     assert tuned["accuracy"] > max(tuned["majority"], untuned["accuracy"]) + 0.3
     assert tuned["f1"] > untuned["f1"] + 0.3
+
+
+def test_a_loss_that_is_not_finite_is_no_result(out):
+    """Such a learning rate is given up and never the best; where no other is left, nothing is written."""
+    model, lines = _pretrained(out, "bert-tiny"), []
+    train_examples, validation = _examples(40, 1), _examples(20, 2)
+    report = finetune(model, train_examples, validation, out / "to", lrs=(1e30, 1e-8), epochs=2, say=lines.append)
+    assert report["lr"] == 1e-8
+    assert [line.endswith("not finite; given up") for line in lines] == [True, False, False]
+    assert all(value.isfinite().all() for value in load_file(out / "to" / "model.safetensors").values())
+    with pytest.raises(ValueError, match="not finite at any of"):
+        finetune(model, train_examples, validation, out / "none", lrs=(1e30,), epochs=2, say=lines.append)
+    assert not (out / "none").exists()
+
+
+def test_classes_without_names(out):
+    """A classifier that `transformers` saved with its own two names says nothing of them; they are LABEL_0 and 1."""
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    theirs = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=len(IDS), **sizes))
+    theirs.save_pretrained(out / "theirs")
+    assert "id2label" not in json.loads((out / "theirs" / "config.json").read_text())
+    shutil.copy(out / "tokenizer" / "tokenizer.json", out / "theirs")
+    examples = Labelled(["kada", "lofe"], ["", ""], ["LABEL_0", "LABEL_1"])
+    assert evaluate_directory(out / "theirs", examples)["examples"] == 2
+
+
+def test_one_class_is_refused(out):
+    """With one label there is nothing to learn, and an accuracy of 100% would say nothing."""
+    alike = Labelled(["kada", "lofe"], ["", ""], ["a", "a"])
+    with pytest.raises(ValueError, match="all examples of train have the label 'a'"):
+        finetune(_pretrained(out, "bert-tiny"), alike, alike, out / "to", say=print)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def test_formats(tmp_path, name):
     [
         ("a.jsonl", [{"text": "x", "label": None}], "row 1 has no 'label'"),
         ("a.jsonl", [{"txt": "x", "label": "1"}], "row 1 has no 'text' (its columns: txt, label)"),
+        ("a.jsonl", [{"text": "x", "label": float("nan")}], "row 1 has no 'label'"),
+        ("a.jsonl", [*ROWS, {"text": "", "label": " "}], "row 3 has an empty 'label'"),
         ("a.jsonl", [], "no rows"),
         ("a.xlsx.jsonl.xlsx", ROWS, "not from '.xlsx'"),
     ],
@@ -107,3 +109,10 @@ def test_a_long_field(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + "x" * (1 << 18) + ",2\n")
     assert len(read_labelled(path).texts[0]) == 1 << 18
+
+
+def test_an_empty_text_is_one(tmp_path):
+    """Corpora of questions hold some; only without a label there is nothing to learn."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n,1\nx,2\n")
+    assert read_labelled(path) == Labelled(["", "x"], ["", ""], ["1", "2"])
