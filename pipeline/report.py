@@ -282,6 +282,6 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 def _series(log: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
     for name, key in (("training", "loss"), ("validation", "validation_loss")):
-        points = [(float(row["step"]), float(row[key])) for row in log if key in row]
+        points = [(float(row["step"]), float(row[key])) for row in log if row.get(key) is not None]
         if points:
             yield name, points

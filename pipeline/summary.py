@@ -108,7 +108,9 @@ def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _training(summary: Mapping[str, Any]) -> Iterator[str]:
-    yield f"pretrain  loss {summary['first_loss']:.2f} -> {summary['last_loss']:.2f} in {summary['steps']:,} steps"
+    first, last = summary["first_loss"], summary["last_loss"]
+    losses = "" if first is None else f"loss {first:.2f} -> {last:.2f} in "
+    yield f"pretrain  {losses}{summary['steps']:,} steps"
     if summary["validation_loss"] is not None:
         yield (
             f"          validation loss {summary['validation_loss']:.2f} nats; "

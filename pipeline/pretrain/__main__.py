@@ -65,7 +65,9 @@ def main(arguments: list[str]) -> int:
 
 def _report(summary: dict[str, Any]) -> list[str]:
     """Return the closing lines: losses beside what they mean, and the examples."""
-    lines = [f"loss {summary['first_loss']:.3f} at the first step, {summary['last_loss']:.3f} at the last"]
+    lines = []
+    if summary["first_loss"] is not None:
+        lines.append(f"loss {summary['first_loss']:.3f} at the first step, {summary['last_loss']:.3f} at the last")
     if summary["validation_loss"] is not None:
         lines.append(
             f"validation loss {summary['validation_loss']:.3f} nats, accuracy {summary['validation_accuracy']:.1%}; "

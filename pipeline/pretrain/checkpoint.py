@@ -10,6 +10,7 @@ file that rotted or was cut later is refused by its checksum, and the checkpoint
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -18,11 +19,13 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pipeline.pretrain.disk import sync, write_tensors
 from pipeline.pretrain.sharding import is_sharded, like, whole
 
+_NAME = re.compile(r"step-\d{8,}")
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"
 
 
@@ -84,16 +87,16 @@ def save_checkpoint(directory: Path, tensors: dict[str, Tensor], record: dict[st
     for stale in directory.glob(".tmp-*"):
         shutil.rmtree(stale)
     draft.mkdir()
-    save_file(tensors, draft / _STATE)
+    write_tensors(draft / _STATE, tensors)
     record = {**record, "bytes": (draft / _STATE).stat().st_size, "sha256": _sha256(draft / _STATE)}
     record["record_sha256"] = _record_sha256(record)
     (draft / _RECORD).write_text(json.dumps(record, indent=1))
     for path in (draft / _STATE, draft / _RECORD, draft):
-        _fsync(path)
+        sync(path)
     if final.exists():
         shutil.rmtree(final)
     draft.rename(final)
-    _fsync(directory)
+    sync(directory)
     kept = [path for path in _newest_first(directory) if path.name <= final.name and _is_whole(path)][:keep]
     for old in _newest_first(directory):
         if old != final and old not in kept:
@@ -145,7 +148,7 @@ class CheckpointWriter:
     def last(self) -> str:
         """Return the name of the newest checkpoint on disk, `none` where there is none."""
         self.wait()
-        return max((path.name for path in self._directory.glob("step-*")), default="none")
+        return next((path.name for path in _newest_first(self._directory)), "none")
 
     def _write(self, tensors: dict[str, Tensor], record: dict[str, Any], copied: torch.cuda.Event | None) -> None:
         try:
@@ -201,7 +204,8 @@ def _verify_length(path: Path, record: dict[str, Any]) -> None:
 
 
 def _newest_first(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step-*"), reverse=True)
+    """Return the checkpoints; a copy that somebody put beside them under another name is none of ours to delete."""
+    return sorted((path for path in directory.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def _sha256(path: Path) -> str:
@@ -211,11 +215,3 @@ def _sha256(path: Path) -> str:
 
 def _record_sha256(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

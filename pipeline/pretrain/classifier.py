@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.pretrain import bert, modernbert
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import Layout
+from pipeline.pretrain.disk import write_tensors
 from pipeline.pretrain.export import replace_directory
 from pipeline.pretrain.pretrained import read_pretrained, take_weights
 
@@ -105,4 +105,4 @@ def save_classifier(model: Classifier, classes: list[str], source: Path, to: Pat
             (draft / path.name).write_bytes(path.read_bytes())
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         tensors = {key: parameter.detach().float().cpu().contiguous() for key, parameter in model.named_parameters()}
-        save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(draft / "model.safetensors", tensors, {"format": "pt"})

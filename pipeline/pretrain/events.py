@@ -49,7 +49,7 @@ class EventFile:
                 # Summary.value: tag, simple_value
                 _bytes_field(1, _bytes_field(1, name.encode()) + b"\x15" + struct.pack("<f", value))
                 for name, value in line.items()
-                if name not in _NOT_CURVES
+                if name not in _NOT_CURVES and value is not None
             )
             self._file.write(_record(_event(line["step"], _bytes_field(5, scalars))))
         self._file.flush()

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from pipeline.pretrain.architecture import hugging_face_config
+from pipeline.pretrain.disk import sync, write_tensors
 from pipeline.pretrain.model import Model
 
 _WEIGHTS = "model.safetensors"
@@ -34,7 +33,7 @@ def export_model(model: Model, tokenizer: Path, to: Path, *, special_ids: dict[s
     with replace_directory(to) as draft:
         shutil.copytree(tokenizer, draft, dirs_exist_ok=True)
         tensors = {name: p.detach().float().cpu().contiguous() for name, p in model.named_parameters()}
-        save_file(tensors, draft / _WEIGHTS, metadata={"format": "pt"})
+        write_tensors(draft / _WEIGHTS, tensors, {"format": "pt"})
         config = hugging_face_config(model.architecture, special_ids)
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         tokenizer_config = draft / "tokenizer_config.json"
@@ -60,11 +59,14 @@ def replace_directory(to: Path) -> Iterator[Path]:
             shutil.rmtree(stale)
     draft.mkdir()
     yield draft
+    for path in (*draft.iterdir(), draft):
+        sync(path)
     if to.exists():
         if _is_ours(old):  # left by a call that died between the next two lines, with `to` written since
             shutil.rmtree(old)
         to.rename(old)
     draft.rename(to)
+    sync(to.parent)
     if _is_ours(old):
         shutil.rmtree(old)
 

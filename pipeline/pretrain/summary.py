@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pipeline.pretrain.disk import replace_text
 from pipeline.pretrain.fill_mask import fill_prompts, fill_rows
 from pipeline.pretrain.log import read_log
 from pipeline.pretrain.model import Model
@@ -50,8 +51,8 @@ def summarise(
         "tokens": tokens,
         "seconds": round(seconds, 3),
         "tokens_per_second": round(tokens / seconds),
-        "first_loss": curve[0],
-        "last_loss": curve[-1],
+        "first_loss": curve[0] if curve else None,  # the log is the user's to delete
+        "last_loss": curve[-1] if curve else None,
         "validation_loss": _or_none(validation.loss),
         "validation_accuracy": _or_none(validation.accuracy),
         "next_sentence_accuracy": _or_none(validation.next_accuracy),
@@ -63,9 +64,7 @@ def summarise(
 
 def write_summary(out: Path, summary: dict[str, Any]) -> None:
     """Write `summary`, by which the run counts as finished."""
-    draft = out / "pretrain" / "summary.tmp"
-    draft.write_text(json.dumps(summary, indent=2) + "\n")
-    draft.replace(out / "pretrain" / "summary.json")
+    replace_text(out / "pretrain" / "summary.json", json.dumps(summary, indent=2) + "\n")
 
 
 def _or_none(value: float) -> float | None:

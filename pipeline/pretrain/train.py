@@ -89,7 +89,7 @@ def train(
     log = None
     if first:
         tracker = Tracker(settings.wandb, out / "pretrain", identity) if settings.wandb else None
-        log = Log(out / "pretrain" / "log.jsonl", last_step=first_step, tracker=tracker)
+        log = Log(out / "pretrain" / "log.jsonl", last_step=first_step, steps=settings.steps, tracker=tracker)
     writer = CheckpointWriter(out / "checkpoints", keep=settings.keep, before=log.sync if log else lambda: None)
     watch = Watch(
         log,

@@ -32,5 +32,7 @@ def test_what_a_model_says_is_shown_as_text():
     """Its tokens and texts come from documents."""
     guess = {"text": f"a {HIDDEN} [MASK]", "predictions": [{"token": "\u202e"}]}
     losses = {"first_loss": 1, "last_loss": 1, "steps": 1, "validation_loss": None}
+    shown = "".join(_training({**losses, "first_loss": None, "last_loss": None, "fill_mask": [guess]}))
+    assert shown.startswith("pretrain  1 steps")
     shown = "".join(_training({**losses, "fill_mask": [guess]}))
     assert not {"\x1b", "\x9b", "\u202e"} & set(shown)

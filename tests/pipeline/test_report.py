@@ -52,7 +52,10 @@ def out(tmp_path_factory):
     )
     run_stages(path)
     (directory / "out" / "pretrain").mkdir()
-    log = [{"step": step, "loss": 5 - step / 10} for step in range(1, 21)] + [{"step": 20, "validation_loss": 3.5}]
+    log = [{"step": step, "loss": 5 - step / 10} for step in range(1, 21)] + [
+        {"step": 20, "validation_loss": 3.5},
+        {"step": 21, "loss": None},
+    ]
     (directory / "out" / "pretrain" / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
     assert main(["check", str(directory / "out"), "--set", "checks.kept_source=1"]) == 1
     write_report(str(directory / "out"))

@@ -1,5 +1,8 @@
 """The output directory of a run up to the tokenize stage."""
 
+import resource
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,24 @@ from tests.pretrain.shards import make_rows, write_split, write_tokenizer
 def _one_thread():
     """Models of tests are small: a second thread waits more than it works, and much more on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def no_room():
+    """Within it no file grows beyond so many bytes: to a program what a full disk is."""
+
+    @contextmanager
+    def limited(num_bytes: int):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, ignored)
+
+    return limited
 
 
 @pytest.fixture

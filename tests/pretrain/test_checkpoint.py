@@ -1,8 +1,8 @@
 """Checkpoints: whole or absent, refused when damaged, kept by number."""
 
-import errno
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def test_crash_between_any_two_calls_leaves_a_whole_checkpoint(tmp_path, monkeyp
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", crashing(checkpoint.save_file))
+        patch.setattr(checkpoint, "write_tensors", crashing(checkpoint.write_tensors))
         patch.setattr(Path, "write_text", crashing(Path.write_text))
         patch.setattr(os, "fsync", crashing(os.fsync))
         patch.setattr(Path, "rename", crashing(Path.rename))
@@ -155,14 +155,14 @@ def test_writing_in_the_background(tmp_path):
 def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     """`save` returns before the file is written; the next one and `wait` do not; the log is on disk before the file."""
     order, go = [], threading.Event()
-    real = checkpoint.save_file
+    real = checkpoint.write_tensors
 
-    def slow(tensors, path):
+    def slow(path, tensors):
         order.append("file")
         assert go.wait(60)
-        real(tensors, path)
+        real(path, tensors)
 
-    monkeypatch.setattr(checkpoint, "save_file", slow)
+    monkeypatch.setattr(checkpoint, "write_tensors", slow)
     writer = CheckpointWriter(tmp_path, keep=2, before=lambda: order.append("log"))
     writer.save(TENSORS, {"step": 1})
     order.append("trained")
@@ -174,20 +174,28 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     assert "trained" in order
 
 
-def test_full_disk_is_told(tmp_path, monkeypatch):
+def test_full_disk_is_told(tmp_path, no_room):
     """A checkpoint that cannot be written raises at the next occasion and leaves the one before it."""
     writer = CheckpointWriter(tmp_path, keep=1)
     writer.save(TENSORS, {"step": 1})
     writer.wait()
-
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    writer.save(TENSORS, {"step": 2})
-    with pytest.raises(OSError, match="No space left"):
-        writer.wait()
+    with no_room(1 << 16):
+        writer.save({"large": torch.zeros(1 << 16)}, {"step": 2})
+        with pytest.raises(OSError, match=r"state\.safetensors could not be written \(.*File too large"):
+            writer.wait()
     assert _steps(tmp_path) == [1]
+    assert writer.last() == "step-00000001"
+
+
+def test_copies_of_others_are_left_alone(tmp_path):
+    """What somebody put beside the checkpoints to keep it is neither deleted nor taken for the newest."""
+    shutil.copytree(_save(tmp_path, 5), tmp_path / "step-00000005-best")
+    (tmp_path / "step-notes").write_text("the good one is 5")
+    for step in (10, 15):
+        _save(tmp_path, step, keep=1)
+    assert _steps(tmp_path) == [15]
+    left = ["step-00000005-best", "step-00000015", "step-notes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
 
 
 @pytest.mark.parametrize("name", ["adamw", "stableadamw", "muon"])

@@ -63,7 +63,7 @@ def test_round_trip(tmp_path):
     path = tmp_path / "a.tfevents"
     file = EventFile(path)
     file.write([{"step": 1, "loss": 2.5, "seconds": 9.0, "tokens": 5}, {"step": 200, "loss": 2.0}])
-    file.write([{"step": 300_000, "validation_loss": 0.25}])
+    file.write([{"step": 300_000, "validation_loss": 0.25, "loss": None}])
     file.close()
     version, *events = _read(path)
     assert version == (0, b"brain.Event:2")
@@ -73,7 +73,7 @@ def test_round_trip(tmp_path):
 def test_resumed_log(tmp_path):
     """After a resume the event file holds what the log holds: nothing of the steps that are trained again."""
     for last_step, steps in ((0, (1, 2, 3)), (2, (3, 4))):
-        log = Log(tmp_path / "log.jsonl", last_step=last_step)
+        log = Log(tmp_path / "log.jsonl", last_step=last_step, steps=4)
         log.write([{"step": step, "loss": float(step + last_step)} for step in steps])
         log.close()
     (path,) = (tmp_path / "tensorboard").iterdir()

@@ -314,6 +314,43 @@ def test_non_finite_loss_stops(out, monkeypatch):
     assert _train(out)[0]["steps"] == 24
 
 
+def test_killed_between_the_model_and_the_summary(out, twin, monkeypatch):
+    """The same command writes what was missing, and the log has no line twice."""
+    from pipeline.pretrain import train as module
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    _train(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_summary", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _train(twin)
+    _train(twin)
+    _same_result(out, twin)
+
+
+def test_a_deleted_log_is_no_end(out, capsys):
+    """A user who deletes `pretrain/` beside the checkpoints gets a summary; what only the log knew is null."""
+    _train(out)
+    shutil.rmtree(out / "pretrain")
+    assert main(_command(out)[3:]) == 0
+    summary = json.loads((out / "pretrain" / "summary.json").read_text())
+    assert summary["first_loss"] is summary["last_loss"] is None
+    assert summary["validation_loss"] > 0
+    assert "validation loss" in capsys.readouterr().err
+
+
+def test_full_disk_stops_with_one_line(out, capsys, no_room):
+    """A checkpoint or a model that finds no room: exit code 3 and the file, and with room the same command goes on."""
+    with no_room(40_000):
+        assert main(_command(out)[3:]) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "step-00000004" in lines[-1]
+    assert "could not be written" in lines[-1]
+    assert main(_command(out)[3:]) == 0
+
+
 def test_no_validation_rows(out):
     """A corpus too small for validation rows still trains; what cannot be measured is null."""
     for path in (out / "shards" / "validation").iterdir():

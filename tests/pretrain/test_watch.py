@@ -39,7 +39,7 @@ def _watch(log, progress, **changed):
 def test_rates_between_two_readings(tmp_path, clock, monkeypatch):
     """Tokens, operations a process by both peaks, and the share of reading are those since the reading before."""
     monkeypatch.setattr(module, "peaks_of", lambda device: (989e12, 790e12))
-    log = Log(tmp_path / "log.jsonl", last_step=0)
+    log = Log(tmp_path / "log.jsonl", last_step=0, steps=8)
     watch = _watch(log, lambda line: None)
     for done, seconds in ((1, 4.0), (2, 6.0)):
         clock[0] += seconds
