@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import re
 from typing import Any, ClassVar, Self
 
@@ -16,11 +17,12 @@ COMPILES = ("auto", "model", "block", "no")
 
 LONGEST_ROW = 1 << 14  # tokens; a position has 14 bits in the hash that draws the masks
 
-# Changing one of these changes no weight, so a run may be resumed with another value.
+# Changing one of these changes no weight, or only its last bits by the order of additions, so a run may be resumed with
+# another value: on a smaller GPU, for instance, which must take fewer rows at a time.
 WATCHING = frozenset(
     (
         "checkpoint_every", "keep", "eval_every", "validation_rows", "prompts", "threads", "attention", "compile",
-        "shard", "wandb",
+        "shard", "wandb", "micro_rows",
     )
 )  # fmt: skip
 
@@ -133,6 +135,9 @@ class Settings:
         for name in ("micro_rows", "threads", "validation_rows", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)} must not be negative")
+        for name in ("lr", "weight_decay"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be a number")
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"pretrain.{name}: {getattr(self, name)} must be above 0")
@@ -155,9 +160,11 @@ class Settings:
             raise ValueError("pretrain.init_from: the checkpoint has its own layers, width and heads; leave them out")
         if self.objective == "mlm+nsp" and not self.init_from and not self.model.startswith("bert-"):
             raise ValueError(f"pretrain.objective: mlm+nsp needs a model of the bert family, not {self.model}")
-        if self.micro_rows and self.batch_rows % self.micro_rows:
+        smallest = self.batch_rows // 8 if self.batch_warmup else self.batch_rows
+        if self.micro_rows and smallest % self.micro_rows:
+            first = f", of which batch_warmup takes {smallest} at first," if self.batch_warmup else ""
             raise ValueError(
-                f"pretrain.batch_rows: {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
+                f"pretrain.batch_rows: {self.batch_rows}{first} is not a multiple of micro_rows {self.micro_rows}"
             )
         for prompt in self.prompts:
             if prompt.count("[MASK]") != 1:
@@ -169,13 +176,16 @@ class Settings:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in WATCHING}
 
 
-def settings_from_dict(values: dict[str, Any]) -> Settings:
+def settings_from_dict(values: Any) -> Settings:
     """Return checked settings from the values of a JSON or YAML object.
 
     Raises:
-        ValueError: an unknown key (the nearest valid one is named), a value of the wrong type, or one out of range.
+        ValueError: no object, an unknown key (the nearest valid one is named), a value of the wrong type or out of
+            range.
     """
     fields = {field.name: field.type for field in dataclasses.fields(Settings)}
+    if not isinstance(values, dict):
+        raise ValueError(f"pretrain: the settings are no JSON object, but {str(values)[:40]}")  # noqa: TRY004 - a file's
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
@@ -189,6 +199,7 @@ def settings_from_dict(values: dict[str, Any]) -> Settings:
             kinds = float | int
         elif key == "prompts":
             kinds = tuple
-        if isinstance(value, bool) != (kinds is bool) or not isinstance(value, kinds):
+        wrong = isinstance(value, bool) != (kinds is bool) or not isinstance(value, kinds)
+        if wrong or (key == "prompts" and not all(isinstance(prompt, str) for prompt in value)):
             raise ValueError(f"pretrain.{key}: {value!r} has the wrong type")
     return Settings(**given).check()

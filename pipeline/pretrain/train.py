@@ -168,6 +168,7 @@ def _take_steps(
             writer.save(tensors, record | trainee.record())
         if stopping and done < settings.steps:
             writer.wait()
+            world.wait()  # the first process that ends takes the others with it
             raise TrainingStoppedError(f"stopped after step {done} of {settings.steps}; the same command resumes there")
     writer.wait()
 

@@ -36,6 +36,15 @@ def test_defaults_are_valid():
         ({"batch_warmup": 0.5, "batch_rows": 12}, "not a multiple of 8"),
         ({"shards": "../shards"}, "pretrain.shards: '../shards' is neither shards nor shards-N"),
         ({"prompts": ["no gap"]}, "must contain"),
+        ({"prompts": [1]}, "pretrain.prompts: (1,) has the wrong type"),
+        ({"lr": float("inf")}, "pretrain.lr: inf must be a number"),
+        ({"weight_decay": float("nan")}, "pretrain.weight_decay: nan must be a number"),
+        (
+            {"batch_rows": 32, "micro_rows": 8, "batch_warmup": 0.5},
+            "32, of which batch_warmup takes 4 at first, is not",
+        ),
+        (None, "pretrain: the settings are no JSON object, but None"),
+        ([1], "pretrain: the settings are no JSON object, but [1]"),
     ],
 )
 def test_mistakes_are_one_line(values, words):
@@ -59,6 +68,6 @@ def test_pydantic_embeds_it():
 
 def test_trajectory_leaves_out_watching():
     """Settings that only watch may change between a run and its resume; all others may not."""
-    assert Settings(keep=5, eval_every=3).trajectory() == Settings().trajectory()
+    assert Settings(keep=5, eval_every=3, micro_rows=2).trajectory() == Settings().trajectory()
     assert Settings(lr=1e-3).trajectory() != Settings().trajectory()
     assert set(Settings.__dataclass_fields__) > WATCHING

@@ -222,6 +222,20 @@ def test_microbatches_change_only_rounding(out, twin):
             assert one["tokens"] == other["tokens"]
 
 
+def test_resumed_with_another_microbatch(out, twin):
+    """A run may go on where fewer rows fit: only rounding changes, and that is said."""
+    _train(out, micro_rows=8)
+    asked = iter([False] * 9 + [True])
+    with pytest.raises(TrainingStoppedError):
+        _train(twin, micro_rows=8, stop=lambda: next(asked))
+    summary, lines = _train(twin, micro_rows=2)
+    assert "resumed with micro_rows 2 (was 8): the last bits" in lines[0]
+    for one, other in zip(_curve(out), _curve(twin), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-3)
+    assert _train(twin, micro_rows=4)[0] == summary
+
+
 def test_stop_and_go_is_bit_equal(out, twin):
     """Stopping on demand at odd steps and going on equals an undisturbed run."""
     _train(out)
