@@ -70,6 +70,10 @@ class Pass(NamedTuple):
     bytes: int
 
 
+def _accept(*tensors: Tensor) -> None:
+    """A plain function, as a mock cannot be traced."""
+
+
 class _TracedError(Exception):
     """Ends the call whose graphs are all that is wanted."""
 
@@ -120,7 +124,7 @@ def _trace(
     )  # fmt: skip
     with (
         mock.patch.object(compile_fx, "partition_fn", keep),
-        mock.patch.object(flex_attention, "_validate_device", return_value=None),  # no backward on a CPU
+        mock.patch.object(flex_attention, "_validate_device", _accept),  # it knows no backward pass on a CPU
     ):
         try:
             step(model, Microbatch(masked, lengths_BP, None, None), layout, torch.bfloat16)
@@ -173,7 +177,8 @@ def _name(node: Any) -> str:
     if node.is_extern() and getattr(node.node, "python_kernel_name", None):
         return str(node.node.python_kernel_name)
     origins = {origin.target for part in node.get_nodes() if part.node for origin in part.node.get_origins()}
-    return ", ".join(sorted({getattr(target, "_overloadpacket", target).__name__ for target in origins}))
+    packets = {getattr(target, "_overloadpacket", target) for target in origins}
+    return ", ".join(sorted({getattr(packet, "__name__", str(packet)) for packet in packets}))
 
 
 @contextlib.contextmanager
