@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from transforms.added_tokens import AddedTokens
+from transforms.added_tokens import added_tokens
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
+from transforms.kernels.added_tokens import AddedTokens
 from transforms.kernels.byte_level import SEEN_BITS, add_pairs, byte_level, last_merges
 from transforms.kernels.pieces import CHANGES, LETTER, MARK, NUMBER, OTHER, SPACE, UNKNOWN
 from transforms.kernels.trie import byte_trie
@@ -47,7 +48,7 @@ class ByteLevel:
         self._pattern = pattern
         self._forms = forms
         self._seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
-        self._key_W4, self._ids_W16 = new_memory()
+        self._memory = new_memory()
         self._class_C = np.full(NUM_CODES, UNKNOWN, np.uint8)
         self._class_C[SURROGATES] = OTHER
         self._added = added
@@ -61,7 +62,7 @@ class ByteLevel:
         known = model["type"] == "BPE" and not any(model[option] for option in _UNKNOWN_OPTIONS)
         if forms is None or pattern is None or not known:
             return None
-        added = AddedTokens.of(tokenizer, description["added_tokens"])
+        added = added_tokens(tokenizer, description["added_tokens"])
         tables = _Tables.of(model["vocab"], model["merges"], whole=model["ignore_merges"])
         return None if added is None or tables is None else cls(tokenizer, tables, added, forms, pattern)
 
@@ -98,17 +99,14 @@ class ByteLevel:
                 normal,
                 self._pattern.most_digits,
                 self._pattern.prefix_blank,
-                self._added.trie,
-                self._added.length,
-                self._added.id,
+                self._added,
                 self._tables.whole,
                 self._tables.trie,
                 self._tables.tokens,
                 self._tables.pairs,
                 self._tables.ids,
                 self._seen_J,
-                self._key_W4,
-                self._ids_W16,
+                self._memory,
                 document,
                 num_ids,
                 ids_T,

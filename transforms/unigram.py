@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from transforms.added_tokens import AddedTokens
+from transforms.added_tokens import added_tokens
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
+from transforms.kernels.added_tokens import AddedTokens
 from transforms.kernels.trie import byte_trie
 from transforms.kernels.unigram import (
     ALWAYS,
@@ -28,6 +29,9 @@ from transforms.kernels.unigram import (
     REMOVED,
     SPACE,
     UNKNOWN,
+    Model,
+    Reading,
+    Room,
     unigram,
 )
 from transforms.kernels.word_memory import new_memory
@@ -45,20 +49,17 @@ class Unigram:
     and digits that it cannot change. In memory: 4 MB for the actions, 3 MB of words seen last, 3 MB for 30,000 pieces.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, model: "_Model", added: AddedTokens, normal: "_Normal", cut: "_Cut"
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, model: Model, added: AddedTokens, normal: "_Normal", cut: "_Cut") -> None:
         self._normalizer, self._pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
         self._model = model
         self._added = added
         self._normal = normal
         self._cut = cut
-        self._key_W4, self._ids_W16 = new_memory()
+        self._memory = new_memory()
         self._action_C = np.full(NUM_CODES, UNKNOWN << KIND_SHIFT, np.int32)
         self._action_C[SURROGATES] = PLAIN
         self._expansion_X = np.zeros(1, np.uint8)
-        self._word_L = np.empty(4096, np.uint8)
-        self._make_nodes(4096)
+        self._room = _room(4096, 4096)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Unigram | None":
@@ -67,12 +68,12 @@ class Unigram:
         if description["model"]["type"] != "Unigram":
             return None
         normal, cut = _Normal.of(description["normalizer"]), _Cut.of(description["pre_tokenizer"])
-        added = AddedTokens.of(tokenizer, description["added_tokens"])
+        added = added_tokens(tokenizer, description["added_tokens"])
         special = {token["content"] for token in description["added_tokens"] if token["special"]}
-        model = _Model.of(description["model"], special)
+        model = _model(description["model"], special)
         if normal is None or cut is None or added is None or model is None:
             return None
-        if normal.folds and (len(added.id) or cut.at_white_space or cut.prepend != ALWAYS):
+        if normal.folds and (len(added.id_A) or cut.at_white_space or cut.prepend != ALWAYS):
             return None  # what is folded is not always what begins a word
         if cut.prepend == FIRST and (normal.by_graphemes or (cut.at_white_space and "NFKC" in normal.forms)):
             return None  # what is removed in front, or becomes several words, moves the first one
@@ -103,45 +104,19 @@ class Unigram:
         num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
         document, num_ids = 0, 0
         while document < len(num_tokens_N):
+            reading = Reading(self._action_C, self._expansion_X, self._cut.prepend)
+            given = (self._added, reading, self._model, self._memory, self._room)
             document, num_ids, code = unigram(
-                offsets_N1,
-                bytes_M,
-                self._action_C,
-                self._expansion_X,
-                normal,
-                self._cut.prepend,
-                self._added.trie,
-                self._added.length,
-                self._added.id,
-                self._model.trie,
-                self._model.scores,
-                self._model.unk_score,
-                self._model.unk,
-                self._model.byte_ids,
-                self._word_L,
-                self._total_P,
-                self._node_P3,
-                self._key_W4,
-                self._ids_W16,
-                document,
-                num_ids,
-                ids_T,
-                num_tokens_N,
+                offsets_N1, bytes_M, normal, *given, document, num_ids, ids_T, num_tokens_N
             )
-            if code < 0 and -code > len(self._word_L):
-                self._word_L = np.empty(-2 * code, np.uint8)
-            elif code < 0:
-                self._make_nodes(-2 * code)
+            num_bytes, num_nodes = len(self._room.word_L), len(self._room.total_P)
+            if code < 0:
+                self._room = _room(-2 * code, num_nodes) if -code > num_bytes else _room(num_bytes, -2 * code)
             elif document < len(num_tokens_N):
                 # All that is new in the document, or each would cost another start of the document.
                 codes = code_points(bytes_M[offsets_N1[document] : offsets_N1[document + 1]])
                 self._ask(np.unique(np.append(codes[self._action_C[codes] == UNKNOWN << KIND_SHIFT], np.uint32(code))))
         return num_tokens_N
-
-    def _make_nodes(self, num_nodes: int) -> None:
-        """Make the arrays for a word of one byte less, normalised: 20 bytes a node."""
-        self._total_P = np.empty(num_nodes, np.float64)
-        self._node_P3 = np.empty((num_nodes, 3), np.int32)
 
     def _ask(self, codes: NDArray[np.uint32]) -> None:
         """Find the actions of code points."""
@@ -164,7 +139,7 @@ class Unigram:
         # Between letters: at an end, white space would go.
         text = self.normalised(f"a{character}a").removeprefix("a").removesuffix("a")
         kinds = [self._cuts(each) for each in text]
-        if text != character and len(self._added.id):
+        if text != character and len(self._added.id_A):
             return FOREIGN, b""  # an added token may be spelled by what comes of characters
         if text == character or (len(text) == 1 and kinds[0] != PLAIN):
             return kinds[0], b""
@@ -241,36 +216,30 @@ class _Cut(NamedTuple):
         return cls(len(steps) == 2, _PREPEND[metaspace["prepend_scheme"]])
 
 
-class _Model(NamedTuple):
-    """The pieces of a model, as the kernel wants them."""
+def _model(model: dict[str, Any], special: set[str]) -> Model | None:
+    """Return the tables without special tokens, which no text may become, or None for a model that is no use.
 
-    trie: NDArray[np.int32]  # [S, 3]
-    scores: NDArray[np.float64]  # [V]
-    unk_score: float
-    unk: int
-    by_bytes: bool
-    byte_ids: NDArray[np.int32]  # [256]
+    Several unknown characters in a row are one token, and `tokenizers` then looks whether the vocabulary has them
+    together. It has not where a score is negative, as a logarithm of a probability is: that piece had been taken.
+    """
+    if model["unk_id"] is None:
+        return None
+    unk: int = model["unk_id"]
+    unk_name = model["vocab"][unk][0]
+    score_V = np.array([score for _, score in model["vocab"]], np.float64)
+    pieces = {name: number for number, (name, _) in enumerate(model["vocab"])}  # of equal ones the last
+    hidden = unk_name in special or not any(unk_name in name for name in pieces if name != unk_name)
+    by_bytes: bool = model["byte_fallback"]
+    if score_V.min() > 0 or not hidden or (by_bytes and _META not in pieces):
+        return None
+    byte_ids = np.array([pieces.get(f"<0x{byte:02X}>", -1) if by_bytes else -1 for byte in range(256)], np.int32)
+    spelled = [(name.encode(), number) for name, number in pieces.items() if name and name not in special]
+    return Model(byte_trie(spelled), score_V, float(score_V.min()) - _UNK_PENALTY, unk, by_bytes, byte_ids)
 
-    @classmethod
-    def of(cls, model: dict[str, Any], special: set[str]) -> "_Model | None":
-        """Return the tables without special tokens, which no text may become, or None for a model that is no use.
 
-        Several unknown characters in a row are one token, and `tokenizers` then looks whether the vocabulary has them
-        together. It has not where a score is negative, as a logarithm of a probability is: that piece had been taken.
-        """
-        if model["unk_id"] is None:
-            return None
-        unk: int = model["unk_id"]
-        unk_name = model["vocab"][unk][0]
-        scores = np.array([score for _, score in model["vocab"]], np.float64)
-        pieces = {name: number for number, (name, _) in enumerate(model["vocab"])}  # of equal ones the last
-        hidden = unk_name in special or not any(unk_name in name for name in pieces if name != unk_name)
-        by_bytes: bool = model["byte_fallback"]
-        if scores.min() > 0 or not hidden or (by_bytes and _META not in pieces):
-            return None
-        byte_ids = np.array([pieces.get(f"<0x{byte:02X}>", -1) if by_bytes else -1 for byte in range(256)], np.int32)
-        spelled = [(name.encode(), number) for name, number in pieces.items() if name and name not in special]
-        return cls(byte_trie(spelled), scores, float(scores.min()) - _UNK_PENALTY, unk, by_bytes, byte_ids)
+def _room(num_bytes: int, num_nodes: int) -> Room:
+    """Return arrays for a word of so many bytes as it may become; 20 bytes a node, one more than it becomes."""
+    return Room(np.empty(num_bytes, np.uint8), np.empty(num_nodes, np.float64), np.empty((num_nodes, 3), np.int32))
 
 
 def unspelled(tokenizer: str) -> str:

@@ -3,6 +3,8 @@
 Shapes: M bytes, S slots of a trie, A added tokens.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,14 @@ from transforms.kernels.jit import inlined, part
 from transforms.kernels.trie import START
 
 _U = np.uint64
+
+
+class AddedTokens(NamedTuple):
+    """The added tokens of a tokenizer."""
+
+    trie_S3: NDArray[np.int32]  # of their bytes, leading to their numbers
+    length_A: NDArray[np.int32]  # bytes of each
+    id_A: NDArray[np.int32]  # -1 for a special token, which is text but hides shorter ones inside
 
 
 @inlined
@@ -28,36 +38,21 @@ def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray
 
 
 @part
-def next_added(
-    bytes_M: NDArray[np.uint8],
-    start: int,
-    stop: int,
-    added_S3: NDArray[np.int32],
-    added_length_A: NDArray[np.int32],
-    added_id_A: NDArray[np.int32],
-) -> tuple[int, int]:
+def next_added(bytes_M: NDArray[np.uint8], start: int, stop: int, added: AddedTokens) -> tuple[int, int]:
     """Return where the next added token of bytes_M[start:stop] begins, and its number; `stop` and -1 without one.
 
     The leftmost, of those the longest. 1 ns a byte that begins none; nothing is allocated.
-
-    Args:
-        bytes_M: uint8.
-        start: where to look from.
-        stop: where the text ends.
-        added_S3: trie of the bytes of added tokens, leading to their numbers.
-        added_length_A: int32 [A], bytes of each.
-        added_id_A: int32 [A], -1 for a special token, which is text but hides shorter ones inside.
     """
-    at = start if len(added_id_A) else stop
-    first = added_S3[START, 0] + 1
+    at = start if len(added.id_A) else stop
+    first = added.trie_S3[START, 0] + 1
     while at < stop:
-        while at < stop and added_S3[_U(first + bytes_M[_U(at)]), 1] != START:
+        while at < stop and added.trie_S3[_U(first + bytes_M[_U(at)]), 1] != START:
             at += 1
-        number = _longest(bytes_M, at, stop, added_S3)
+        number = _longest(bytes_M, at, stop, added.trie_S3)
         if number < 0:
             at += at < stop
-        elif added_id_A[number] < 0:
-            at += added_length_A[number]
+        elif added.id_A[number] < 0:
+            at += added.length_A[number]
         else:
             return at, number
     return stop, -1

@@ -7,10 +7,13 @@ and one that is met again moves to the first. So the memory is bounded, and text
 never wrong.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import inlined
+from transforms.kernels.jit import inlined, part
+from transforms.kernels.loads import eight_bytes
 
 MEMORY_BITS = 15  # rows: 1 MB of keys and 2 MB of ids; 13 was 10 to 20% slower, 17 no faster
 MEMORY_IDS = 15  # most ids of a word that is remembered
@@ -21,12 +24,20 @@ _U = np.uint64
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def new_memory() -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Return the keys, uint64 [W, 4], and the ids, int32 [W, 16], of an empty memory; column 0 of ids is their number.
+class WordMemory(NamedTuple):
+    """Keys and ids by row; column 0 of the ids is their number."""
+
+    key_W4: NDArray[np.uint64]
+    ids_W16: NDArray[np.int32]
+
+
+def new_memory() -> WordMemory:
+    """Return an empty memory.
 
     No word has the key of an empty row: the highest byte, the number of bytes, is at most 31.
     """
-    return np.full((1 << MEMORY_BITS, 4), _ONES), np.zeros((1 << MEMORY_BITS, 1 + MEMORY_IDS), np.int32)
+    rows = 1 << MEMORY_BITS
+    return WordMemory(np.full((rows, 4), _ONES), np.zeros((rows, 1 + MEMORY_IDS), np.int32))
 
 
 @inlined
@@ -38,14 +49,15 @@ def _first(size: int) -> np.uint64:
 
 @inlined
 def word_key(
-    size: int, a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64
+    bytes_M: NDArray[np.uint8], start: int, size: int
 ) -> tuple[int, np.uint64, np.uint64, np.uint64, np.uint64]:
-    """Return the first row of a word of 1 to 31 bytes, and its key, from the 32 bytes that begin with it."""
+    """Return the first row of a word of 1 to 31 bytes, and its key; READ_BYTES are read from `start` on."""
     # Masks, and not a branch for each number of eights: that is mispredicted for every fifth word.
-    a &= _first(size)
-    b &= _first(size - 8)
-    c &= _first(size - 16)
-    d = d & _first(size - 24) | _U(size) << _U(56)
+    at = _U(start)
+    a = eight_bytes(bytes_M, at) & _first(size)
+    b = eight_bytes(bytes_M, at + _U(8)) & _first(size - 8)
+    c = eight_bytes(bytes_M, at + _U(16)) & _first(size - 16)
+    d = eight_bytes(bytes_M, at + _U(24)) & _first(size - 24) | _U(size) << _U(56)
     mixed = (a ^ (b + c) * _U(0x9E3779B97F4A7C15)) + d * _U(0xC2B2AE3D27D4EB4F)
     mixed = (mixed ^ (mixed >> _U(29))) * _U(0xBF58476D1CE4E5B9)
     return int(mixed >> _U(65 - MEMORY_BITS)) << 1, a, b, c, d
@@ -73,3 +85,34 @@ def recall(
                 ids_W16[_U(row - 1), k], ids_W16[_U(row), k] = ids_W16[_U(row), k], ids_W16[_U(row - 1), k]
             row -= 1
     return row, differs == 0
+
+
+@part
+def recalled_ids(row: int, ids_W16: NDArray[np.int32], ids_T: NDArray[np.unsignedinteger], num_ids: int) -> int:
+    """Write the ids of a row behind the first `num_ids`, where there must be room for four; return their number."""
+    count = int(ids_W16[_U(row), 0])
+    for k in range(4):  # nearly all words; what is too much is written over
+        ids_T[_U(num_ids + k)] = ids_W16[_U(row), 1 + k]
+    for k in range(4, count):
+        ids_T[_U(num_ids + k)] = ids_W16[_U(row), _U(1 + k)]
+    return count
+
+
+@part
+def remember(
+    row: int,
+    a: np.uint64,
+    b: np.uint64,
+    c: np.uint64,
+    d: np.uint64,
+    key_W4: NDArray[np.uint64],
+    ids_W16: NDArray[np.int32],
+    ids_T: NDArray[np.unsignedinteger],
+    num_ids: int,
+    count: int,
+) -> None:
+    """Note in the row that a word takes what it became: `count` ids behind the first `num_ids`."""
+    key_W4[_U(row), 0], key_W4[_U(row), 1], key_W4[_U(row), 2], key_W4[_U(row), 3] = a, b, c, d
+    ids_W16[_U(row), 0] = count
+    for k in range(count):
+        ids_W16[_U(row), _U(1 + k)] = ids_T[_U(num_ids + k)]

@@ -322,7 +322,7 @@ def test_a_long_word_needs_less_than_fifty_bytes_a_byte():
     kernel = Unigram.of(TOKENIZERS["lower"])
     word = np.full(1 << 20, ord("a"), np.uint8)
     kernel.encode(np.array([0, len(word)], np.int32), word, np.empty(kernel.room(1, len(word)), np.uint16))
-    assert sum(array.nbytes for array in (kernel._word_L, kernel._total_P, kernel._node_P3)) < 50 * len(word)
+    assert sum(array.nbytes for array in kernel._room) < 50 * len(word)
 
 
 def test_documents_that_normalisation_changes_keep_their_place():

@@ -6,20 +6,12 @@ from hypothesis import strategies as st
 
 from tests.reference import word_memory as twin
 from transforms.kernels.jit import kernel
-from transforms.kernels.loads import eight_bytes
 from transforms.kernels.word_memory import MEMORY_BITS, MEMORY_BYTES, new_memory, word_key
 
 
 @kernel
 def _key_at(bytes_M, position, size):
-    at = np.uint64(position)
-    first = word_key(
-        size,
-        eight_bytes(bytes_M, at),
-        eight_bytes(bytes_M, at + np.uint64(8)),
-        eight_bytes(bytes_M, at + np.uint64(16)),
-        eight_bytes(bytes_M, at + np.uint64(24)),
-    )
+    first = word_key(bytes_M, position, size)
     return first  # noqa: RET504 - a call that is inlined must be assigned
 
 
@@ -49,6 +41,6 @@ def test_words_spread_over_the_rows():
 
 def test_no_word_is_in_an_empty_memory():
     """The empty key has 255 as the number of bytes."""
-    key_W4, ids_W16 = new_memory()
-    assert (key_W4[:, 3] >> np.uint64(56) > MEMORY_BYTES).all()
-    assert len(key_W4) == len(ids_W16) == 1 << MEMORY_BITS
+    memory = new_memory()
+    assert (memory.key_W4[:, 3] >> np.uint64(56) > MEMORY_BYTES).all()
+    assert len(memory.key_W4) == len(memory.ids_W16) == 1 << MEMORY_BITS
