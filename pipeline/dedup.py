@@ -79,6 +79,7 @@ def run(context: RunContext) -> None:
         for signed in dedup.units
         if signed.run is None
     }
+    dedup = dataclasses.replace(dedup, alive_key=content_key(list(alive.items())))
     find_repeats(context, dedup, alive)
     # Twins and similarities are of other units: the ids of their documents and their signatures are stored.
     units = [WorkUnit(name, records[name].number, content_key(key, dedup.contents_key)) for name, key in alive.items()]

@@ -72,6 +72,7 @@ class DedupContext:
     takedown: str = ""  # key of the documents that are taken down, see `dedup_takedown.py`
     lines: Lines | None = None
     substrings: Substrings | None = None
+    alive_key: str = ""  # of the documents whose lines and substrings are compared
     units_key: str = dataclasses.field(init=False)  # of `units`, which it is compared for
 
     def __post_init__(self) -> None:

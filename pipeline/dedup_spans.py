@@ -148,7 +148,7 @@ def _spans(
 def _repeated(context: DedupContext, signed: Signed) -> NDArray[np.uint64]:
     """Return the repeated anchors of a unit: row << 32 | start, ascending."""
     stop = signed.first_dense + signed.num_documents
-    parts = _between(_repeats_of(context, "anchor"), ANCHOR, signed.first_dense, stop)
+    parts = RepeatsInOrder(_repeats_of(context, "anchor"), ANCHOR, stop).between(signed.first_dense, stop)
     row_R = parts.column("dense").to_numpy().astype(np.uint64) - np.uint64(signed.first_dense)
     return np.sort(row_R << np.uint64(32) | parts.column("start").to_numpy())
 
@@ -222,24 +222,61 @@ def _commit_shuffled(unit: WorkUnit, context: SpanContext, batches: list[pa.Reco
     _commit_repeats(unit, context, [_repeats(context, dedup_shuffle.columns_of(batches, names))])
 
 
+@functools.lru_cache(maxsize=2)
 def _repeats_of(context: DedupContext, kind: Kind) -> list[Opened]:
-    """Return what opens each partition, and keeps it open unless there are too many for a process."""
+    """Return what opens each partition, for all units: it stays open unless there are too many for a process."""
     records = load_records(context.out, f"dedup-{kind}-repeats").values()
     opened = [functools.partial(map_table, context.out, record, f"work/{kind}-repeats") for record in records]
     return [functools.cache(opens) for opens in opened] if len(opened) <= _MOST_KEPT_OPEN else list(opened)
 
 
-def _between(partitions: Sequence[Opened], schema: pa.Schema, first: int, stop: int) -> pa.Table:
-    """Return the rows of the documents from dense index `first` to `stop` of all partitions, ascending."""
-    parts = []
-    for opens in partitions:
-        for batch in opens().to_batches():
-            start, end = np.searchsorted(batch.column("dense").to_numpy(), [first, stop])
-            if start < end:  # taken, not sliced: that would hold the file open
-                parts.append(batch.take(pa.array(np.arange(start, end))))
-    found = pa.Table.from_batches(parts, schema).combine_chunks()
-    dense, start = (found.column(name).to_numpy().astype(np.uint64) for name in ("dense", "start"))
-    return found.take(pa.array(np.argsort(dense << np.uint64(32) | start, kind="stable")))
+class RepeatsInOrder:
+    """The rows of all partitions for some documents after the others, gathered for many documents at once.
+
+    A look into a partition costs 10 us whatever it finds, and each partition holds rows of each unit: of 1 TB a unit
+    has 64 batches and looks into 8,192 partitions. So it looks once, if there are SEGMENT rows at most.
+
+    Args:
+        partitions: what opens each of them.
+        schema: of their rows, which ascend by `dense`, `start`.
+        stop: dense index behind the last document that will be asked for.
+    """
+
+    def __init__(self, partitions: Sequence[Opened], schema: pa.Schema, stop: int) -> None:
+        self._partitions, self._schema, self._stop = partitions, schema, stop
+        self._rows, self._dense_R = schema.empty_table(), np.empty(0, np.uint32)
+        self._end = 0  # dense index behind the last document whose rows are at hand
+
+    def between(self, first: int, stop: int) -> pa.Table:
+        """Return the rows of the documents from dense index `first` to `stop`, ascending; `first` never falls."""
+        if stop > self._end:
+            self._gather(first, stop)
+        start, end = np.searchsorted(self._dense_R, np.array([first, stop], np.uint32))
+        return self._rows.slice(start, end - start)
+
+    def _gather(self, first: int, stop: int) -> None:
+        """Take the rows of as many documents from `first` on as hold SEGMENT of them, at least those up to `stop`."""
+        self._rows, self._dense_R = self._schema.empty_table(), np.empty(0, np.uint32)
+        end = self._stop
+        while end > stop and (count := sum(to - at for _, at, to in self._places(first, end))) > SEGMENT:
+            end = max(stop, first + (end - first) * SEGMENT // count)
+        parts = [
+            batch.take(pa.array(np.arange(at, to)))  # not sliced: that would hold the file open
+            for batch, at, to in self._places(first, end)
+        ]
+        found = pa.Table.from_batches(parts, self._schema).combine_chunks()
+        dense_R, start_R = (found.column(name).to_numpy() for name in ("dense", "start"))
+        order_R = np.argsort(dense_R.astype(np.uint64) << np.uint64(32) | start_R, kind="stable")
+        self._rows, self._dense_R, self._end = found.take(pa.array(order_R)), dense_R[order_R], end
+
+    def _places(self, first: int, stop: int) -> Iterator[tuple[pa.RecordBatch, int, int]]:
+        """Yield the batches with rows of the documents from `first` to `stop`, and where those are."""
+        bounds = np.array([first, stop], np.uint32)  # of another type numpy would search a copy of the column
+        for opens in self._partitions:
+            for batch in opens().to_batches():
+                at, to = np.searchsorted(batch.column("dense").to_numpy(), bounds).tolist()
+                if at < to:
+                    yield batch, at, to
 
 
 def cuts_of_unit(
@@ -249,18 +286,19 @@ def cuts_of_unit(
 
     Nothing is cut from the documents `deleted_D`.
     """
-    lines = _repeats_of(context, "line") if context.lines else []
-    windows = _repeats_of(context, "window") if context.substrings else []
+    end = signed.first_dense + signed.num_documents
+    lines = RepeatsInOrder(_repeats_of(context, "line") if context.lines else [], REPEATS, end)
+    windows = RepeatsInOrder(_repeats_of(context, "window") if context.substrings else [], REPEATS, end)
     row = 0
     for batch in read_batches(signed.out, signed.record(), "documents", columns=("doc_id", "text")):
         first, texts = signed.first_dense + row, batch.column("text")
         row += batch.num_rows
-        found = _between(lines, REPEATS, first, first + batch.num_rows)
+        found = lines.between(first, first + batch.num_rows)
         dense_S, start_S, stop_S, twin_S = (column.to_numpy() for column in found.columns[:4])
         row_S = dense_S.astype(np.int64) - first
         num_lines = len(row_S)
         if context.substrings is not None:
-            repeated = _between(windows, REPEATS, first, first + batch.num_rows)
+            repeated = windows.between(first, first + batch.num_rows)
             row_W, start_W, stop_W, twin_W = window_cuts(repeated, texts, first, length=context.substrings.min_length)
             row_S, twin_S = np.concatenate((row_S, row_W)), np.concatenate((twin_S, twin_W))
             start_S, stop_S = np.concatenate((start_S, start_W)), np.concatenate((stop_S, stop_W))

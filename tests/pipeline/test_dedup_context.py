@@ -86,7 +86,8 @@ def test_units_that_share_files_give_the_same(sources, tmp_path, monkeypatch, ve
     rows = [record.rows("work/window-repeats") for record in load_records(str(shared), "dedup-window-repeats").values()]
     for most, num_open in ((2, 0), (len(rows), np.count_nonzero(rows))):
         monkeypatch.setattr(dedup_spans, "_MOST_KEPT_OPEN", most)
+        dedup_spans._repeats_of.cache_clear()
         opened = dedup_spans._repeats_of(context, "window")
-        assert dedup_spans._between(opened, REPEATS, 0, 1 << 31).num_rows == sum(rows)
+        assert dedup_spans.RepeatsInOrder(opened, REPEATS, 1 << 31).between(0, 1 << 31).num_rows == sum(rows)
         assert open_maps(shared)["work/window-repeats"] == num_open
     assert num_open > 4

@@ -1,5 +1,7 @@
 """Lines and substrings over whole runs: what is read back is what brute force leaves, and every cut names its twin."""
 
+import functools
+import json
 import random
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from tests.reference import spans as reference
 from transforms.commit import load_records
 from transforms.documents import surviving_batches
 from transforms.normalise import cleaned
+from transforms.spans import REPEATS
 
 MENU = "home about us contact the authors imprint\nall rights reserved by the authors of this"
 
@@ -135,6 +138,33 @@ def test_both_in_any_form(crawl, tmp_path, monkeypatch):
     assert "cuts" not in column_hashes(tmp_path / "shuffled")["dedup"]
 
 
+@pytest.mark.parametrize(("segment", "most_looks"), [(10, 128), (300, 40), (1 << 20, 2)])
+def test_repeats_are_gathered_for_many_batches(monkeypatch, segment, most_looks):
+    """Each batch gets what lies in all partitions, in order; into each of them is looked twice where memory allows."""
+    monkeypatch.setattr(dedup_spans, "SEGMENT", segment)
+    rng, num_documents, num_partitions = random.Random(segment), 640, 16
+    places = [(rng.randrange(num_documents), rng.randrange(50)) for _ in range(2000)]
+    places += [(333, start) for start in range(400)]  # more than a segment in one batch
+    rows = [(dense, start, start + 9, rng.randrange(dense + 1), number) for number, (dense, start) in enumerate(places)]
+    parts = [sorted(rows[part::num_partitions], key=lambda row: row[:2]) for part in range(num_partitions)]
+    looks = []
+
+    def opens(number):
+        looks.append(number)
+        table = pa.table([list(column) for column in zip(*parts[number], strict=True)], schema=REPEATS)
+        return pa.Table.from_batches(table.to_batches(max_chunksize=40))
+
+    partitions = [functools.partial(opens, number) for number in range(num_partitions)]
+    gathered, most = dedup_spans.RepeatsInOrder(partitions, REPEATS, num_documents), 0
+    for first in range(0, num_documents, 10):
+        found = [tuple(row.values()) for row in gathered.between(first, first + 10).to_pylist()]
+        wanted = [row for part in parts for row in part if first <= row[0] < first + 10]
+        assert found == sorted(wanted, key=lambda row: row[:2])
+        most = max(most, len(gathered._rows))
+    assert most <= max(segment, 500)
+    assert len(looks) <= most_looks * num_partitions
+
+
 def test_tokens_are_those_of_the_text_that_is_left(crawl, tmp_path):
     """Cuts make tokenize stale and leave fewer tokens of the same documents; the validation split follows the text."""
     path = configure(tmp_path, "out", {"minhash": None}, a=crawl / "a.jsonl")
@@ -151,6 +181,20 @@ def test_tokens_are_those_of_the_text_that_is_left(crawl, tmp_path):
         in {d["doc_id"] for d in read(tmp_path / "out", "dedup", "deletions") if d["reason"] != "exact"}
     )
     assert after["tokenize"]["tokens"] < before["tokenize"]["tokens"]
+
+
+def test_what_is_kept_open_is_what_this_run_repeats(crawl, tmp_path):
+    """A process that runs twice cuts what the evaluation set of the second run leaves, and not what the first left."""
+    source, hashes = crawl / "a.jsonl", []
+    bodies = [json.loads(line)["text"].splitlines()[2] for line in source.read_text().splitlines()[1:4:2]]
+    quoted = [" ".join(body.split()[:30]) for body in bodies]  # of the first pages with the menu, theirs alone
+    for out, texts in (("both", quoted[:1]), ("both", quoted[1:]), ("fresh", quoted[1:])):
+        write(tmp_path / "exam.jsonl", [{"text": text} for text in texts])
+        exam = {"sets": [{"name": "exam", "format": "jsonl", "path": str(tmp_path / "exam.jsonl")}], "action": "drop"}
+        dedup = {"minhash": None, "lines": {}, "decontaminate": exam}
+        run_stages(configure(tmp_path, out, dedup, a=source), last="dedup")
+        hashes.append(column_hashes(tmp_path / out)["dedup"])
+    assert hashes[1] == hashes[2] != hashes[0]
 
 
 def test_of_earlier_runs_no_lines_are_known(crawl, tmp_path):

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import pipeline.context
+import pipeline.dedup_spans
 import pipeline.dedup_takedown
 import pipeline.dedup_units
 from pipeline.errors import RunFailed, UserError
@@ -206,7 +207,11 @@ def test_a_dedup_job_reads_what_it_says(directory, monkeypatch, given):
         return read_json(path)
 
     def run_job(engine, out, job, units, say, found):
-        for module in (pipeline.dedup_units, pipeline.dedup_takedown):  # what an earlier job has read already
+        for module in (
+            pipeline.dedup_spans,
+            pipeline.dedup_takedown,
+            pipeline.dedup_units,
+        ):  # what an earlier job has read already
             for value in vars(module).values():
                 getattr(value, "cache_clear", int)()
         read.clear()
