@@ -43,6 +43,22 @@ def test_needs_grow_with_the_bytes(tmp_path, source):
     assert unpacked.core_hours == pytest.approx({stage: 3 * hours for stage, hours in needs.core_hours.items()})
 
 
+def test_words_of_a_trained_tokenizer_take_disk(tmp_path, source):
+    """Of the sample alone, more where words are not parted at blanks, and none where a tokenizer is loaded."""
+    found = {}
+    for chosen in (
+        {"train": "wordpiece"},
+        {"train": "bpe"},
+        {"train": "unigram", "sample_bytes": 1_000_000},
+        {"load": "tokenizer.json"},
+    ):
+        config, needs = needs_of(tmp_path, source, tokenize={"tokenizer": chosen})
+        found[next(iter(chosen.values()))] = needs.disk_bytes.get("work/words")
+        if "train" in chosen:
+            assert f"work/words {'':>9} {found[chosen['train']] / 1e6:>12,.0f} MB" in describe_plan(config)
+    assert found == {"wordpiece": 0.45 * 40e6, "bpe": 40e6, "unigram": 1e6, "tokenizer.json": None}
+
+
 def test_pages_cost_more_and_give_less(tmp_path, source):
     """Of a WARC most bytes are markup, and parsing it takes most of the time."""
     _, text = needs_of(tmp_path, source)
