@@ -9,7 +9,7 @@ from pipeline.context import RunContext
 from pipeline.errors import UserError
 from pipeline.first_use import compile_kernels
 from pipeline.job import Job, Units, content_key
-from pipeline.plan import clean_units, make_plan
+from pipeline.plan import check_outside, clean_units, make_plan
 from pipeline.run_state import library_versions
 from pipeline.sections import QualityPreset
 from transforms import storage
@@ -205,6 +205,7 @@ def run(context: RunContext) -> None:
     config = context.config
     check_names(config)
     plan = make_plan(config.sources, config.unit_bytes, context.state.plan)
+    check_outside(plan, config.output)
     context.state.set_plan(plan)
     units = clean_units(plan, config.sources, stage_key(config))
     job = Job(STAGE, graph, CleanContext(out=context.out, config=config))

@@ -9,7 +9,7 @@ from pipeline.dedup_context import MOST_MAPPED
 from pipeline.inputs import check_inputs
 from pipeline.leakage import KEY_BYTES
 from pipeline.machines import find_machine, rent
-from pipeline.plan import Plan, PlannedUnit, make_plan
+from pipeline.plan import Plan, PlannedUnit, check_outside, make_plan
 from pipeline.pretrain.architecture import PRESETS
 from transforms.fingerprint import probability
 from transforms.shards import SHARD_TOKENS, choose_num_shards
@@ -114,6 +114,7 @@ def describe_plan(config: Config, machine: str | None = None, price: float | Non
     check_inputs(config, STAGES)  # before the names: it tells the key
     check_names(config)
     plan = make_plan(config.sources, config.unit_bytes)
+    check_outside(plan, config.output)
     needs = estimate(config, plan)
     cost = _cost(needs, price) if machine is None else _cost_on(machine, config.runner.engine, needs, price)
     return "\n".join([*_inputs(config, plan), *_needs(config, needs), *cost, *_choices(config)])

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import errno
 import importlib.metadata
+import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,12 +19,19 @@ from typing import Any
 from pipeline.errors import RunFailed, UserError
 from pipeline.job import content_key
 from transforms.readers.listing import FileEntry, fits, list_files, slices
+from transforms.readers.remote import is_url
 from transforms.readers.source import Source
 from transforms.schema import MAX_FILES, MAX_PARTS
 from transforms.unit import Slice, WorkUnit
 
 _SHARE, _LEAST, _MOST = 256, 16 << 20, 256 << 20  # of the corpus, and bytes: a unit where its size is not given
 _LOOKS = 16  # at files at once: 90,000 of a crawl behind a server that takes 50 ms
+# What a run writes to its output, beside rows of further lengths in shards-8192/.
+_WRITTEN = (
+    *("documents", "signatures", "statistics", "rejected", "deletions", "clusters", "cuts", "superseded"),
+    *("contaminated", "evaluation", "tokenizer", "tokens", "shards", "checkpoints", "model", "pretrain", "report"),
+    *("units", "work", "run.json", "progress.json", "README.md", "check.json", "check.md", "check.xml"),
+)
 READ_VERSION = 4  # raised when a reader's output changes for the same bytes
 
 # What else finds or decodes the text of a format; Arrow's version is part of the stage's key.
@@ -184,6 +193,30 @@ def _cut(source: Source, entries: Sequence[FileEntry], unit_bytes: int, first_fi
     if group:
         units.append(group)
     return units
+
+
+def check_outside(plan: Plan, out: str) -> None:
+    """Refuse a plan that reads what the run itself has written: each repetition would read its documents once more.
+
+    Only names that a run writes are refused: an output may lie above its sources, as the current directory does.
+
+    Raises:
+        UserError: the first such file, by its source.
+    """
+    root = os.path.join(_absolute(out), "")  # noqa: PTH118 - Path would make one slash of `s3://`
+    for part in (part for unit in plan.units for part in unit.slices):
+        path = _absolute(part.path)
+        first = path[len(root) :].split("/")[0]
+        if path.startswith(root) and (first in _WRITTEN or re.fullmatch(r"shards-\d+", first)):
+            raise UserError(
+                f"source {part.source}: {part.path} is what a run writes to its output, {out};"
+                " choose another output, or a pattern that leaves it out"
+            )
+
+
+def _absolute(path: str) -> str:
+    path = path.removeprefix("file://")
+    return path.rstrip("/") if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - Path takes ten times as long
 
 
 def clean_units(plan: Plan, sources: Sequence[Source], stage_key: str) -> list[WorkUnit]:

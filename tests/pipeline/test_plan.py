@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import plan as plan_module
 from pipeline.errors import RunFailed, UserError
-from pipeline.plan import EMPTY_PLAN, Plan, clean_units, make_plan
+from pipeline.plan import EMPTY_PLAN, Plan, check_outside, clean_units, make_plan
 from tests.transforms.readers.reading import COMPRESS
 from transforms.readers import ranges
 from transforms.readers.listing import FileEntry
@@ -282,3 +282,26 @@ def test_a_hub_is_asked_again_for_another_format(tmp_path, monkeypatch):
     after = make_plan([Source(name="wiki", format="jsonl", path="hf://datasets/a/b")], KIB, plan)
     assert asked == ["datasets", "jsonl"]
     assert [[part.path for part in unit.slices] for unit in after.units] == [["jsonl-2"]]
+
+
+def test_what_the_run_itself_writes_is_no_source(tmp_path, monkeypatch):
+    """A pattern that reaches into the output would read the documents again, more of them with each repetition."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.jsonl", "documents/x.jsonl", "shards-8192/train/x.jsonl", "documents-2024/mine.jsonl"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(b"\n")
+    for pattern, name in (("out/**/*.jsonl", "out/documents/x.jsonl"), ("out/s*/*/*", "out/shards-8192/train/x.jsonl")):
+        plan = make_plan([Source(name="web", format="jsonl", path=pattern)], KIB)
+        for out in ("out", str(tmp_path / "out/"), f"file://{tmp_path}/out"):
+            with pytest.raises(UserError, match=f"source web: {name} is what a run writes to its output"):
+                check_outside(plan, out)
+        check_outside(plan, "ou")
+        check_outside(plan, "out/documents/run")
+    check_outside(make_plan([Source(name="web", format="jsonl", path="out/*.jsonl")], KIB), "out")
+    check_outside(make_plan([Source(name="web", format="jsonl", path="out/documents-2024/*")], KIB), "out")
+    entry = FileEntry("s3://bucket/run/tokens/x.arrow", 9, "")
+    monkeypatch.setattr(plan_module, "list_files", lambda _: [entry])
+    plan = make_plan([Source(name="web", format="text", path="x")], KIB)
+    with pytest.raises(UserError, match="choose another output"):
+        check_outside(plan, "s3://bucket/run/")
+    check_outside(plan, "s3://bucket/r")
