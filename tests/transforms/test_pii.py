@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.transforms.batches import batch_of
 from tests.transforms.kernels.test_pii import TEXTS
 from transforms.kernels.pii import CARD, EMAIL, IBAN, IPV4, IPV6, PHONE
-from transforms.pii import KINDS, TOKENS, MaskPii, mask_pii
+from transforms.pii import KINDS, TOKENS, MaskPii, mask_pii, personal_data
 from transforms.schema import IN_FLIGHT, edit_columns
 
 EVERYTHING = (
@@ -76,6 +76,16 @@ def test_many_findings():
     [text] = masked(["8.8.8.8 " * 20_000], ("ip",))
     assert "8.8.8.8 8.8.8.8" not in text
     assert text.count(" ") == 20_000
+
+
+def test_what_is_masked_is_no_personal_data_any_more():
+    """Findings are told with their row; a replacement is none, also where a number behind it makes it longer."""
+    found = personal_data(batch_of(["nothing", EVERYTHING]).column("text"), kinds=("phone", "email"))
+    assert found == [(1, "bob@example.org"), (1, "+49 30 1234567")]
+    [text] = masked(["Ross McFluff: 834.345.1254 155 Elm Street"])
+    assert text.endswith(f"{TOKENS[PHONE][0]} 155 Elm Street")
+    texts = batch_of([text, *masked([EVERYTHING]), f"{TOKENS[PHONE][0]} 155, {EVERYTHING}"]).column("text")
+    assert {row for row, _ in personal_data(texts, kinds=tuple(KINDS))} == {2}
 
 
 def test_unknown_kind_is_refused():
