@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -118,12 +119,14 @@ def _train(settings: Path, out: Path, progress: Progress, mode: str = "--relay")
             raise
     if process.returncode == 2:
         raise UserError(last)
+    if process.returncode == -signal.SIGKILL:
+        raise RunFailed("pretrain was killed from outside (out of memory?)")
     if process.returncode:
         raise RunFailed(f"pretrain ended with code {process.returncode}: {last}")
 
 
 def _relay(lines: Iterable[str], progress: Progress) -> str:
-    """Show the lines of the trainer until it ends, and return the last one."""
+    """Show the lines of the trainer until it ends, and return the last one that stays."""
     last = ""
     for line in lines:
         text = line.rstrip("\n")
@@ -131,5 +134,5 @@ def _relay(lines: Iterable[str], progress: Progress) -> str:
             progress.note(text.removeprefix(RELAYED))
         else:
             progress.say(text)
-        last = line.strip() or last
+            last = line.strip() or last
     return last

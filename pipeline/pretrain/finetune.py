@@ -49,6 +49,8 @@ def finetune(
 ) -> dict[str, Any]:
     """Train a classifier on `train`, keep the best epoch of the best learning rate, write it to `to`.
 
+    The best has the highest accuracy on `validation`, of equal ones the highest F1.
+
     Args:
         model: directory of a pretrained model, as `export_model` or `transformers` writes it.
         train: examples to learn from; their labels are the classes.
@@ -85,7 +87,7 @@ def finetune(
     tokenizer = _tokenizer(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     label_N = np.array([classes.index(label) for label in train.labels])
-    best: dict[str, Any] = {"accuracy": -1.0}
+    best: dict[str, Any] = {"accuracy": -1.0, "f1": -1.0}
     weights: dict[str, Tensor] = {}
     for lr in lrs:
         torch.manual_seed(seed)
@@ -121,7 +123,8 @@ def finetune(
                 f"lr {lr:.0e}  epoch {epoch + 1}/{epochs}  loss {total / len(label_N):.4f}  "
                 f"accuracy {report['accuracy']:.2%}  F1 {report['f1']:.4f}  Matthews {report['matthews']:.4f}"
             )
-            if report["accuracy"] > best["accuracy"]:
+            # Where one class is rare many epochs are equally right, and the first of them has learned only the other.
+            if (report["accuracy"], report["f1"]) > (best["accuracy"], best["f1"]):
                 best = {**report, "lr": lr, "epoch": epoch + 1, "classes": classes}
                 weights = {name: value.detach().cpu().clone() for name, value in classifier.state_dict().items()}
     if not weights:

@@ -114,7 +114,7 @@ class Rows:
         """Return the rows `rows_B`, which may repeat.
 
         Raises:
-            ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
+            ValueError: of `read_rows`.
         """
         chunk_B = np.searchsorted(self._starts, rows_B, side="right") - 1
         return read_rows(
@@ -147,7 +147,8 @@ def read_rows(
     """Return row `row_B` of chunk `chunk_B` for each of B rows; each is copied once, into the batch.
 
     Raises:
-        ValueError: a row is longer than its metadata allows, or its piece lengths do not add up to its tokens.
+        ValueError: a row is longer than its metadata allows, its piece lengths do not add up to its tokens, or an id is
+            none of the vocabulary.
     """
     ids_BS = np.full((len(row_B), metadata.seq_length), metadata.special_ids["pad"], np.int32)
     types_BS, next_B = np.zeros(ids_BS.shape, np.uint8), np.zeros(len(row_B), np.int64)
@@ -167,6 +168,12 @@ def read_rows(
             next_B[index] = chunk.labels[row]
         else:
             lengths_BP[index, : len(lengths)] = lengths
+    # A shard that rots on the disk: a GPU would tell of it by an assertion of its device, and of no file.
+    if len(ids_BS) and (ids_BS.min() < 0 or ids_BS.max() >= metadata.vocab_size):
+        outside_B = ((ids_BS < 0) | (ids_BS >= metadata.vocab_size)).any(axis=1)
+        number, row = chunk_B[outside_B][0], row_B[outside_B][0]
+        found = f"an id outside of the {metadata.vocab_size} of its tokenizer"
+        raise ValueError(f"{where}: row {row} of record batch {number} has {found}; run tokenize again")
     return RowBatch(ids_BS, lengths_BP, *((types_BS, next_B) if are_pairs else (None, None)))
 
 
@@ -183,7 +190,11 @@ def _shard_paths(directory: Path) -> list[Path]:
 
 def _json(path: Path) -> dict[str, Any]:
     """Return the object in `path`, empty where there is no such file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as JSON ({error}); run tokenize again") from None
+    return values
 
 
 def metadata_of(path: Path | str, schema: pa.Schema) -> ShardMetadata:

@@ -63,13 +63,15 @@ def suggest(
         flops_per_second: that one GPU reaches; the default is 40% of an H100's or H200's data sheet.
 
     Raises:
-        ValueError: a family that does not exist, or a budget that is not above 0.
+        ValueError: a family that does not exist, a budget that is not above 0, or no rows.
     """
     names = [name for name, numbers in PRESETS.items() if numbers[0] == family and not name.endswith("-demo")]
     if not names:
         raise ValueError(f"pretrain --suggest: family {family!r} is not one of bert, modernbert")
     if not gpu_hours > 0:
         raise ValueError(f"pretrain --suggest: {gpu_hours} GPU hours must be above 0")
+    if not len(rows):
+        raise ValueError(f"{rows.directory}: no rows to train on")
     metadata = rows.metadata
     sample = rows.read(torch.arange(min(len(rows), 1024)).numpy())
     length = float(sample.lengths_BP.sum())

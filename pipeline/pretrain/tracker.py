@@ -26,6 +26,7 @@ class Tracker:
                 f"pretrain.wandb: {project!r} is asked for, but the package wandb is not installed: "
                 "pip install wandb, or leave the key out"
             ) from None
+        directory.mkdir(parents=True, exist_ok=True)  # or the package would keep its files elsewhere
         name = json.dumps([str(directory.resolve()), identity], sort_keys=True)
         self._run = wandb.init(
             project=project,

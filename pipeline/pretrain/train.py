@@ -156,6 +156,7 @@ def _take_steps(
             watch.read(writer.last)
         if looking and corpus.batches:
             validation = trainee.validate(corpus.batches)
+            watch.pause()
             watch.write([_log_line(done, validation)])
             say(
                 f"step {done}/{settings.steps}  validation loss {validation.loss:.3f}  "

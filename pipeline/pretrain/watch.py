@@ -100,6 +100,10 @@ class Watch:
                     "lower pretrain.lr or lengthen pretrain.warmup"
                 )
 
+    def pause(self) -> None:
+        """Leave the time since the last reading out of the rates: nothing was trained then, but validated."""
+        self._last = self._last._replace(clock=time.monotonic())
+
     def _measure(self) -> None:
         """Take the rates since the reading before: tokens, operations (by both peaks of the device), reading rows."""
         now = _Reading(time.monotonic(), self.tokens, self._flops, self._read_s)

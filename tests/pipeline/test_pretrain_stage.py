@@ -3,10 +3,13 @@
 import json
 import signal
 import time
+import types
 
 import pytest
 
+from pipeline import pretrain_stage
 from pipeline.cli import main
+from pipeline.errors import RunFailed
 from pipeline.pretrain.display import RELAYED
 from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.processes import children, is_alive, start
@@ -125,3 +128,21 @@ def test_a_mistake_of_the_settings_is_one_line(directory, tmp_path, capsys):
     assert "'adm' is not one of adamw, stableadamw, muon" in complaint
     assert complaint.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [("os.kill(os.getpid(), 9)", "killed from outside"), ("sys.exit(3)", "ended with code 3: stopped at 3")],
+)
+def test_the_end_of_the_trainer_is_told(tmp_path, monkeypatch, ending, words):
+    """What it said last, not its line of progress; and that it was killed, which it cannot say itself."""
+    notes = []
+    progress = types.SimpleNamespace(note=notes.append, say=lambda line: None)
+    said = f"stopped at 3\\n{RELAYED}[##..] step 3/9\\n"
+    monkeypatch.setattr(
+        pretrain_stage, "_TRAINER", f"import os, sys; sys.stderr.write('{said}'); sys.stderr.flush(); {ending}"
+    )
+    with pytest.raises(RunFailed, match=words) as caught:
+        pretrain_stage._train(tmp_path / "settings.json", tmp_path, progress)
+    assert notes == ["[##..] step 3/9"]
+    assert RELAYED not in str(caught.value)

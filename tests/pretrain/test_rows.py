@@ -115,6 +115,19 @@ def test_row_beyond_its_metadata_is_refused(tmp_path):
         Rows(tmp_path / "train").read(np.array([0]))
 
 
+def test_rotten_ids_are_refused(tmp_path):
+    """An id outside of the vocabulary is told with its row; the rows beside it can be read."""
+    written = [[[2, 5, 3]], [[2, len(IDS), 3]], [[2, 6, 3]]]
+    write_split(tmp_path / "train", written, num_files=1)
+    rows = Rows(tmp_path / "train")
+    with pytest.raises(ValueError, match=f"row 0 of record batch 1 has an id outside of the {len(IDS)} of its"):
+        rows.read(np.array([0, 2, 1]))
+    assert rows.read(np.array([0, 2])).ids_BS[:, 1].tolist() == [5, 6]
+    (tmp_path / "train" / "state.json").write_text("{")
+    with pytest.raises(ValueError, match=r"state\.json: not readable as JSON"):
+        Rows(tmp_path / "train")
+
+
 def test_tokenizer_without_mask_is_refused(tmp_path):
     """Shards of a tokenizer without [MASK] cannot be trained on."""
     write_split(tmp_path / "train", make_rows(4, 0), special_ids={"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": None})

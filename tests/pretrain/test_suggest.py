@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.suggest import suggest, suggestion_lines
+from tests.pretrain.shards import write_split
 
 
 def test_small_data_want_a_small_model(out):
@@ -37,6 +38,13 @@ def test_budget_is_spent(out, monkeypatch):
             assert row.batch_rows & (row.batch_rows - 1) == 0
         enough = [row for row in table if row.tokens_per_parameter >= 300]
         assert not enough or enough[-1].chosen
+
+
+def test_no_rows(tmp_path):
+    """Shards without a row are refused, not divided by."""
+    write_split(tmp_path / "train", [], num_files=1)
+    with pytest.raises(ValueError, match="no rows to train on"):
+        suggest(Rows(tmp_path / "train"), family="bert", gpu_hours=1.0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,6 +60,21 @@ def test_rates_between_two_readings(tmp_path, clock, monkeypatch):
     assert third["tokens"] == 6000
 
 
+def test_validation_is_no_slow_training(tmp_path, clock):
+    """The rates after a validation are those of the steps, not of the time that was spent looking."""
+    log = Log(tmp_path / "log.jsonl", last_step=0, steps=8)
+    watch = _watch(log, lambda line: None)
+    for done in (1, 2):
+        clock[0] += 4.0
+        watch.add(done, 1e-3, STEP, 0.5)
+        watch.read(lambda: "none")
+        clock[0] += 100.0
+        watch.pause()
+    log.close()
+    assert [line["tokens_per_second"] for line in read_log(tmp_path / "log.jsonl")] == [500.0, 500.0]
+    assert watch.seconds == 208.0
+
+
 def test_the_line_of_progress(clock, monkeypatch):
     """Bar, step, loss, rates with both peaks, share of reading, and the time left."""
     monkeypatch.setattr(module, "peaks_of", lambda device: (1e9, 0.5e9))
@@ -92,6 +108,7 @@ class _Run:
     """What `wandb.init` returns, as far as it is used."""
 
     def __init__(self, **options):
+        assert Path(options["dir"]).is_dir()
         self.options, self.logged, self.finished = options, [], False
 
     def log(self, values, step):
@@ -112,6 +129,7 @@ def test_wandb_gets_the_log(out, monkeypatch):
     )
     train(settings, out, say=lambda line: None)
     (run,) = runs
+    assert run.options["dir"] == str(out / "pretrain")
     assert run.finished
     assert (run.options["project"], run.options["resume"]) == ("mill", "allow")
     assert run.options["config"]["steps"] == 6
