@@ -13,7 +13,7 @@ import numba
 from numba.core.caching import FunctionCache
 
 from transforms.kernels.machine_code import CACHE_DIRECTORY, MAY_KEEP, locked
-from transforms.kernels.parts import Kernel, Part, generalise
+from transforms.kernels.parts import Kernel, Part, as_part
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -86,7 +86,7 @@ def _compiled(function: Callable[_P, _R], pipeline: type, **options: bool) -> Ca
         return function
     compiled = numba.njit(nogil=True, no_cfunc_wrapper=True, pipeline_class=pipeline, **options)(function)
     if pipeline is Part:
-        generalise(compiled)
+        as_part(compiled)
     elif MAY_KEEP:
         compiled._cache = _Cache(function)  # noqa: SLF001 - numba's own is chosen in the same way by `cache=True`
     return cast("Callable[_P, _R]", compiled)

@@ -18,9 +18,10 @@ from numba import _dynfunc, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, _LowerResult
 from numba.core.compiler_machinery import register_pass
+from numba.core.dispatcher import Dispatcher
 from numba.core.typed_passes import NativeLowering
 
-# What Python calls if it calls a part: raises TypeError. The address of nothing would end the process.
+# What a part's object has for Python to call; it raises TypeError, where the address of nothing would end the process.
 _REFUSAL = ctypes.cast(ctypes.pythonapi.PyErr_BadArgument, ctypes.c_void_p).value
 
 
@@ -75,14 +76,23 @@ class _PartLowering(NativeLowering):
         return True
 
 
+class _PartDispatcher(Dispatcher):
+    """What a part is to Python: not callable, while numba finds it by its type as any other function."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        name = self.py_func.__qualname__
+        raise TypeError(f"{name} is a part of kernels, which Python cannot call; {name}.py_func is the function itself")
+
+
 def general(kind: types.Type) -> types.Type:
     """Return the type that a part is compiled for where a call has `kind`: int64 for int32 and for literals."""
     kind = types.unliteral(kind)
     return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
 
 
-def generalise(part: Any) -> None:
-    """Make all calls of a part agree on one specialisation, whether they pass a literal, an int32 or an int64."""
+def as_part(part: Any) -> None:
+    """Keep Python from calling it, and let kernels call one code of it for literals, int32 and int64."""
+    part.__class__ = _PartDispatcher
     found = part.get_call_template
 
     def get_call_template(args: Any, kws: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from llvmlite.binding import Linkage
 from numba import types
 
-from transforms.kernels.jit import part, wide
+from transforms.kernels.jit import part
 from transforms.kernels.parts import Kernel, general
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,12 +60,15 @@ def test_a_part_is_not_translated_alone():
     assert library.get_pointer_to_function("steps_down") == 0
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_python_cannot_call_a_part(times):
-    """A TypeError and not the end of the process, before and after a kernel has compiled it."""
-    for _ in range(times):
-        with pytest.raises(TypeError):
-            wide(1)
+def test_python_cannot_call_a_part():
+    """One line that names it, whatever it is called with, before and after a kernel has compiled it."""
+    for _ in range(2):
+        for arguments in ((8,), ("eight",), ()):
+            with pytest.raises(TypeError, match="^steps_down is a part of kernels, which Python cannot call") as error:
+                steps_down(*arguments)
+            assert "\n" not in str(error.value)
+        assert compiled()(8, 7) == (3 + 4) * 101
+    assert steps_down.py_func(8) == 3
 
 
 def test_a_part_is_compiled_once_for_all_integers():
