@@ -35,16 +35,17 @@ class _Cache(FunctionCache):
             self._lock = locked(Path(self.cache_path) / f"{self._impl.filename_base}.lock")
             found = super().load_overload(sig, target_context)  # compiled by somebody meanwhile
             if found is not None:
-                self._unlock()
+                self.unlock()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
         finally:
-            self._unlock()
+            self.unlock()
 
-    def _unlock(self) -> None:
+    def unlock(self) -> None:
+        """Let another process compile the kernel."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -88,8 +89,24 @@ def _compiled(function: Callable[_P, _R], pipeline: type, **options: bool) -> Ca
     if pipeline is Part:
         as_part(compiled)
     elif MAY_KEEP:
-        compiled._cache = _Cache(function)  # noqa: SLF001 - numba's own is chosen in the same way by `cache=True`
+        _keep(compiled, _Cache(function))
     return cast("Callable[_P, _R]", compiled)
+
+
+def _keep(compiled: Any, cache: _Cache) -> None:
+    """Give a kernel its cache, as numba does for `cache=True`; one that does not compile saves nothing there."""
+    compiled._cache = cache  # noqa: SLF001
+    compiler = compiled._compiler  # noqa: SLF001
+    compile_for = compiler.compile
+
+    def unlocking(arguments: Any, result: Any) -> Any:
+        try:
+            return compile_for(arguments, result)
+        except BaseException:  # Ctrl-C, too
+            cache.unlock()
+            raise
+
+    compiler.compile = unlocking
 
 
 @borrowing
