@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel
 from torch import Tensor
 
 from pipeline.pretrain.attention import layout_of
@@ -17,6 +18,7 @@ from pipeline.pretrain.splitmix import fold
 NUM_EXAMPLES, NUM_PREDICTIONS = 3, 5
 _CONTEXT_TOKENS = 12
 _SHORTEST_PIECE = 8
+_SPACES = str.maketrans({" ": "\u0120", "\n": "\u010a", "\t": "\u0109"})  # as byte-level tokenizers write them
 
 
 @torch.no_grad()
@@ -29,7 +31,7 @@ def fill(model: Model, ids: list[int], position: int, tokenizer: Tokenizer) -> l
     probability_V = model(ids_1S, layout, slots_11).token_BQV[0, 0].float().softmax(0)
     best = probability_V.topk(NUM_PREDICTIONS)
     return [
-        {"token": tokenizer.id_to_token(token), "probability": round(share, 4)}
+        {"token": readable(tokenizer, token), "probability": round(share, 4)}
         for share, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
@@ -82,13 +84,25 @@ def fill_rows(model: Model, tokenizer_json: Path, rows: Rows, *, seed: int) -> l
         examples.append(
             {
                 "text": f"{before} [MASK] {after}".strip(),
-                "truth": tokenizer.id_to_token(ids[position]),
+                "truth": readable(tokenizer, ids[position]),
                 "predictions": fill(model, hidden, position, tokenizer),
             }
         )
         if len(examples) == NUM_EXAMPLES:
             break
     return examples
+
+
+def readable(tokenizer: Tokenizer, token: int) -> str:
+    """Return a token as its tokenizer writes it, but a byte-level one in letters, not in signs for bytes.
+
+    A token of that kind that is no whole character stays as it is.
+    """
+    written = str(tokenizer.id_to_token(token))
+    if not isinstance(tokenizer.decoder, ByteLevel):
+        return written
+    text = tokenizer.decode([token])
+    return text.translate(_SPACES) if text and "\ufffd" not in text else written
 
 
 def _is_word(tokenizer: Tokenizer, token: int) -> bool:
