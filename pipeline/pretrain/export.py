@@ -75,12 +75,16 @@ def check_target(to: Path) -> Path:
     """Return the absolute path of `to`, a directory that a model may take the place of.
 
     Raises:
-        ValueError: it is a file, it lies below one, or it holds something that no model of ours holds.
+        ValueError: it is a file, it lies below one, nobody may write there, or it holds something that no model of ours
+            holds.
     """
     to = to.expanduser().resolve()
     above = next(path for path in (to, *to.parents) if path.exists())
     if not above.is_dir():
         raise ValueError(f"{to}: {above} is a file; a model is written into a directory")
+    parent = to.parent if above == to else above  # a draft beside `to` is renamed
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{to}: {parent} cannot be written to")
     if above == to and any(to.iterdir()) and not ({"config.json", _WEIGHTS} <= _names(to) and _is_ours(to)):
         raise ValueError(f"{to} is not empty and holds something else than a model; name a new directory")
     return to

@@ -1,6 +1,7 @@
 """The exported model in a process that has never heard of Gristmill."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -133,3 +134,17 @@ def test_below_a_file_is_told_at_once(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match="is a file"):
         check_target(tmp_path / "file" / "to")
+
+
+@pytest.mark.parametrize(("exists", "closed"), [(False, "."), (True, "."), (False, "above")])
+def test_a_closed_directory_is_told_at_once(tmp_path, monkeypatch, exists, closed):
+    """A directory that nobody may write to is refused before anything is trained for it; drafts lie beside `to`."""
+    to = tmp_path / closed / "new" / "to" if closed != "." else tmp_path / "to"
+    (tmp_path / closed).mkdir(exist_ok=True)
+    if exists:
+        to.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != (tmp_path / closed).resolve() or not mode & os.W_OK)
+    with pytest.raises(ValueError, match=r"cannot be written to$"):
+        check_target(to)
+    monkeypatch.undo()
+    assert check_target(to) == to
