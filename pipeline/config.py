@@ -253,7 +253,7 @@ def first_error(error: ValidationError, model: type[Section] = Config) -> str:
         nearest = difflib.get_close_matches(str(key), valid, n=1, cutoff=0.5)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(valid)}"
         return f"unknown key {where!r}{hint}{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list").replace("Tuple", "List")
     given = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f", got {first['input']!r}"
     return f"{where + ': ' if where else ''}{message[0].lower()}{message[1:]}{given}{more}"
 

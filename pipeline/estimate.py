@@ -192,4 +192,6 @@ def _choices(config: Config) -> Iterator[str]:
         yield "  s  " + "  ".join(f"{s:5.2f}" for s, _ in found)
         yield "  p  " + "  ".join(f"{p:5.3f}" for _, p in found)
     if config.pretrain is not None:
-        yield f"\npretrain: {config.pretrain.model}, {config.pretrain.steps:,} steps; presets: {', '.join(PRESETS)}"
+        begun, steps = config.pretrain.init_from, f"{config.pretrain.steps:,} steps"
+        choice = f"{config.pretrain.model}, {steps}; presets: {', '.join(PRESETS)}"
+        yield f"\npretrain: {f'{begun} goes on, {steps}' if begun else choice}"

@@ -104,7 +104,7 @@ def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
             share, forced = part["random"] / part["rows"], part["forced"] / part["rows"]
             yield f"{'':<21}{share:.1%} random pairs, {forced:.1%} because their segment is one sentence"
     if counts["near_validation"]:
-        yield f"          {counts['near_validation']:,} documents are too like a validation document to train on"
+        yield f"          {counts['near_validation']:,} left out of train, being too like a validation document"
 
 
 def _training(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -166,3 +166,14 @@ def test_many_units_have_their_signatures_twice(tmp_path, source, monkeypatch):
     _, copied = needs_of(tmp_path, source, unit_bytes=1_000_000)
     more = copied.disk_bytes["work for dedup"] - needs.disk_bytes["work for dedup"]
     assert more == needs.disk_bytes["signatures/"]
+
+
+def test_what_is_trained(tmp_path, source, monkeypatch):
+    """A preset of `model` is named beside the others; a checkpoint that goes on takes its place."""
+    monkeypatch.setattr("pipeline.estimate.check_inputs", lambda *_: None)
+    for settings, told in (
+        ({"model": "bert-tiny", "steps": 2000}, "bert-tiny, 2,000 steps; presets: bert-tiny, "),
+        ({"init_from": "checkpoints/theirs", "steps": 3}, "checkpoints/theirs goes on, 3 steps"),
+    ):
+        plan = describe_plan(load_config(str(write_config(tmp_path, sources=[source], pretrain=settings))))
+        assert plan.splitlines()[-1].startswith(f"pretrain: {told}")

@@ -155,7 +155,7 @@ def _local(pattern: str) -> list[FileEntry]:
     if pattern.startswith("~"):
         pattern = str(Path(pattern).expanduser())
     if Path(pattern).is_dir():
-        raise ValueError(f"{pattern} is a directory; name its files, as in {pattern}/**/*.txt")
+        raise ValueError(f"{pattern} is a directory; name its files, as in {pattern.rstrip('/')}/**/*")
     # A name that exists is meant as it is, also where it holds * or [. Path.glob would rewrite the user's path.
     if Path(pattern).exists():
         return [local_entry(pattern)] if Path(pattern).is_file() else []

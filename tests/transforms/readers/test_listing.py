@@ -141,7 +141,8 @@ def test_list_of_paths(tmp_path):
     [
         ("{0}/gone.jsonl", "no file matches {0}/gone.jsonl"),
         ("{0}/*.nope", r"no file matches {0}/\*.nope"),
-        ("{0}", "{0} is a directory; name its files, as in"),
+        ("{0}", r"{0} is a directory; name its files, as in {0}/\*\*/\*$"),
+        ("{0}/", r"{0}/ is a directory; name its files, as in {0}/\*\*/\*$"),
         ("@{0}/gone.txt", "cannot read the list of paths {0}/gone.txt"),
         ("@{0}/empty.txt", "the list of paths {0}/empty.txt names no file"),
         ("memory://gone/x.jsonl", "no file matches memory://gone/x.jsonl"),
