@@ -59,6 +59,11 @@ class Architecture:
         """Width of one attention head."""
         return self.width // self.heads
 
+    @property
+    def local_window(self) -> int | None:
+        """The window of local layers, None where there are none."""
+        return self.window if self.family == "modernbert" else None
+
     def is_global(self, layer: int) -> bool:
         """Whether `layer` attends to the whole document."""
         return self.family == "bert" or layer % self.global_every == 0

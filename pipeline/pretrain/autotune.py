@@ -1,4 +1,4 @@
-"""The choice of the attention kernel: a short race on one real microbatch, in which wrong results lose."""
+"""The choice of attention kernels: a short race on one real microbatch, in which wrong results lose."""
 
 import statistics
 import time
@@ -19,20 +19,25 @@ class Race(NamedTuple):
     """The outcome.
 
     Attributes:
-        best: the name of the fastest kernel that was right.
-        seconds: by name, forward and backward of all layers, infinite for a kernel that failed.
+        seconds: by name, forward and backward of all global and of all local layers, infinite for a kernel that failed.
         failures: by name, why.
     """
 
-    best: str
-    seconds: dict[str, float]
+    seconds: dict[str, tuple[float, float]]
     failures: dict[str, str]
+
+
+def winner(seconds: dict[str, tuple[float, float]]) -> str:
+    """Return the fastest kernel, or the pair `global+local` where they are two."""
+    whole, near = (min(seconds, key=lambda name: seconds[name][kind]) for kind in (0, 1))
+    has_local = seconds[near][1] > 0
+    return f"{whole}+{near}" if has_local and near != whole else whole
 
 
 def race_backends(
     a: Architecture, lengths_BP: Tensor, num_tokens: int, *, dtype: torch.dtype, backends: Sequence[str] = BACKENDS
 ) -> Race:
-    """Return the fastest of `backends` for rows like `lengths_BP`, on their device.
+    """Return how fast each of `backends` is for rows like `lengths_BP`, on their device.
 
     The first is the judge: another one whose result or gradient is off by more than 3% of the largest value, or that
     raises, is out. Kernels depend on versions of torch, CUDA and the driver that no test here can cover.
@@ -44,7 +49,7 @@ def race_backends(
         dtype: of the computation.
         backends: candidates; the first must be right.
     """
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
     failures: dict[str, str] = {}
     expected: list[Tensor] = []
     for name in backends:
@@ -60,33 +65,35 @@ def race_backends(
             if not worst <= _LARGEST_ERROR:
                 failures[name] = f"off by {worst:.2g} of the largest value"
         if name in failures:
-            seconds[name] = float("inf")
-    return Race(min(seconds, key=lambda name: seconds[name]), seconds, failures)
+            seconds[name] = (float("inf"), float("inf"))
+    return Race(seconds, failures)
 
 
 def _run(
     a: Architecture, lengths_BP: Tensor, num_tokens: int, dtype: torch.dtype, backend: str
-) -> tuple[list[Tensor], float]:
-    """Return results and gradients of a global and a local layer, and the seconds of as many as the model has."""
+) -> tuple[list[Tensor], tuple[float, float]]:
+    """Return results and gradients of a global and a local layer, and the seconds of as many of each as there are."""
     device = lengths_BP.device
-    layout = layout_of(lengths_BP, num_tokens, a.window, backend)
+    layout = layout_of(lengths_BP, num_tokens, a.local_window, backend)
     real_BS1 = (layout.document_BS < layout.num_pieces).unsqueeze(2)
     generator = torch.Generator(device).manual_seed(0)
     shape = (len(lengths_BP), num_tokens, a.heads, a.head_width)
     q, k, v = (torch.randn(shape, generator=generator, device=device, dtype=dtype).requires_grad_() for _ in range(3))
     results: list[Tensor] = []
-    total_s = 0.0
+    totals_s = [0.0, 0.0]
     kinds = [a.is_global(layer) for layer in range(a.layers)]
-    for is_global in sorted(set(kinds)):
+    for kind, is_global in enumerate((True, False)):
+        if is_global not in kinds:
+            continue
         rounds_s = []
         for _ in range(_WARMUP + _ROUNDS):
             begun = _now(device)
             mixed = attend(q, k, v, layout, is_global=is_global, slots_BQ=None) * real_BS1
             gradients = torch.autograd.grad(mixed.float().square().sum(), (q, k, v))
             rounds_s.append(_now(device) - begun)
-        total_s += statistics.median(rounds_s[_WARMUP:]) * kinds.count(is_global)
+        totals_s[kind] = statistics.median(rounds_s[_WARMUP:]) * kinds.count(is_global)
         results += [mixed.detach(), *gradients]
-    return results, total_s
+    return results, (totals_s[0], totals_s[1])
 
 
 def _error(got: Tensor, wanted: Tensor) -> float:

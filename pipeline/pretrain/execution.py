@@ -11,7 +11,7 @@ import torch
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import BACKENDS
-from pipeline.pretrain.autotune import race_backends
+from pipeline.pretrain.autotune import race_backends, winner
 from pipeline.pretrain.batch import smallest_batch
 from pipeline.pretrain.order import rows_at
 from pipeline.pretrain.rows import Rows
@@ -32,7 +32,7 @@ class Execution:
         device: `cpu` or `cuda`.
         threads: of the CPU.
         micro_rows: rows in one forward pass.
-        attention: kernel.
+        attention: kernel, or kernels of global and of local layers.
         compile: `model`, `block` or `no`.
     """
 
@@ -89,10 +89,11 @@ def choose_execution(
             seq_length,
             dtype=compute_dtype(settings, world.device) or torch.float32,
         )
-        seconds = world.sum_(torch.tensor([race.seconds[name] for name in BACKENDS], device=world.device)).tolist()
-        attention = BACKENDS[seconds.index(min(seconds))]
-        times = ", ".join(f"{name} {1e3 * race.seconds[name]:.1f} ms" for name in BACKENDS)
-        say(f"attention by {attention}: {times}" + "".join(f"; {name}: {why}" for name, why in race.failures.items()))
+        sums = world.sum_(torch.tensor([race.seconds[name] for name in BACKENDS], device=world.device)).tolist()
+        attention = winner({name: (full, local) for name, (full, local) in zip(BACKENDS, sums, strict=True)})
+        times = [f"{name} {1e3 * full:.1f} + {1e3 * local:.1f} ms" for name, (full, local) in race.seconds.items()]
+        failures = [f"{name}: {why}" for name, why in race.failures.items()]
+        say(f"attention by {attention} (global + local layers): {'; '.join(times + failures)}")
     return Execution(
         torch=str(torch.__version__),
         device=device,

@@ -66,9 +66,9 @@ def _on(device: torch.device, values: NDArray[Any]) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
-def layout_for(model: Model, batch: Microbatch, backend: str = "sdpa") -> Layout:
-    """Return the layout of `batch` for attention by `backend`."""
-    return layout_of(batch.lengths_BP, batch.masked.ids_BS.shape[1], model.architecture.window, backend)
+def layout_for(model: Model, batch: Microbatch, attention: str = "sdpa") -> Layout:
+    """Return the layout of `batch` for `attention`."""
+    return layout_of(batch.lengths_BP, batch.masked.ids_BS.shape[1], model.architecture.local_window, attention)
 
 
 def predict(model: Model, batch: Microbatch, layout: Layout, dtype: torch.dtype | None = None) -> Prediction:
@@ -96,8 +96,8 @@ def loss_sums(model: Model, batch: Microbatch, layout: Layout, dtype: torch.dtyp
 Losses = Callable[[Model, Microbatch], Tensor]
 
 
-def losses_with(*, backend: str, dtype: torch.dtype | None, compiled: bool) -> Losses:
-    """Return `loss_sums` with attention by `backend` in `dtype`.
+def losses_with(*, attention: str, dtype: torch.dtype | None, compiled: bool) -> Losses:
+    """Return `loss_sums` with attention by `attention` in `dtype`.
 
     Compiled, it is one graph without breaks, from embedding to loss, for one shape: every microbatch has the same one,
     so nothing is compiled again. The layout is made outside: block masks cannot be built inside a graph.
@@ -105,7 +105,7 @@ def losses_with(*, backend: str, dtype: torch.dtype | None, compiled: bool) -> L
     inner = torch.compile(loss_sums, dynamic=False, fullgraph=True) if compiled else loss_sums
 
     def losses(model: Model, batch: Microbatch) -> Tensor:
-        return inner(model, batch, layout_for(model, batch, backend), dtype)
+        return inner(model, batch, layout_for(model, batch, attention), dtype)
 
     return losses
 

@@ -12,7 +12,8 @@ OBJECTIVES = ("mlm", "mlm+nsp")
 OPTIMIZERS = ("adamw", "stableadamw", "muon")
 SCHEDULES = ("wsd", "linear", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
-ATTENTIONS = ("auto", "sdpa", "varlen", "flex")
+_KERNELS = ("sdpa", "varlen", "flex")
+ATTENTIONS = ("auto", *_KERNELS, *(f"{whole}+{near}" for whole in _KERNELS for near in _KERNELS if whole != near))
 COMPILES = ("auto", "model", "block", "no")
 
 LONGEST_ROW = 1 << 14  # tokens; a position has 14 bits in the hash that draws the masks
@@ -56,7 +57,8 @@ class Settings:
         warmup: share of the steps during which the learning rate rises.
         decay: share of the steps during which `wsd` falls.
         precision: `float32`, `bfloat16` (weights and optimizer stay float32), or `auto`: bfloat16 on a GPU.
-        attention: `sdpa`, `varlen`, `flex`, or `auto`: on a GPU the fastest of a short race. Kept in the checkpoint.
+        attention: `sdpa`, `varlen`, `flex`, two of them as `varlen+flex` for global and local layers, or `auto`: on a
+            GPU the fastest of a short race. Kept in the checkpoint.
         compile: `model` as one graph, `block` by block (faster to compile, somewhat slower to run), `no`, or `auto`:
             on a GPU, as one graph unless `shard` is set. Kept in the checkpoint.
         deterministic: on a GPU, add in the same order each time, so that a resumed run is bit-equal there as well; the

@@ -54,7 +54,7 @@ class Trainee(NamedTuple):
 
     def validate(self, batches: list[Microbatch]) -> Validation:
         """Return the means over `batches`."""
-        return validate(self.model, batches, world=self.world, backend=self.execution.attention, dtype=self.dtype)
+        return validate(self.model, batches, world=self.world, attention=self.execution.attention, dtype=self.dtype)
 
     def whole_model(self) -> Model:
         """Return a model that one process can run alone; of a sharded model every process must call this."""
@@ -93,7 +93,7 @@ def prepare(
         # Only warned of: sums of integers count as not deterministic, too.
         torch.use_deterministic_algorithms(True, warn_only=True)
     dtype = compute_dtype(settings, world.device)
-    losses = losses_with(backend=execution.attention, dtype=dtype, compiled=execution.compile == "model")
+    losses = losses_with(attention=execution.attention, dtype=dtype, compiled=execution.compile == "model")
     model = first_model(architecture, weights, settings.seed).to(world.device)
     if execution.compile == "block":
         compile_blocks(model)

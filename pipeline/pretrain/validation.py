@@ -61,7 +61,7 @@ def validate(
     batches: list[Microbatch],
     *,
     world: World,
-    backend: str = "sdpa",
+    attention: str = "sdpa",
     dtype: torch.dtype | None = None,
 ) -> Validation:
     """Return the means over `batches`, of which each process looks at every `world.size`-th; equal bits on all."""
@@ -71,7 +71,7 @@ def validate(
     for start in range(0, len(batches), world.size):
         index = min(start + world.rank, len(batches) - 1)
         batch = batches[index]
-        token_BKV, next_B2 = predict(model, batch, layout_for(model, batch, backend), dtype)
+        token_BKV, next_B2 = predict(model, batch, layout_for(model, batch, attention), dtype)
         masked = batch.masked
         if start + world.rank > index:
             continue

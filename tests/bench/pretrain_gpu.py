@@ -6,11 +6,12 @@
 
 `kernels`: ceilings of the machine (matrix product, copy), the model's products, what is bound by memory, every
 attention kernel forward and backward against float64, one training step in bfloat16 against float32 on the CPU.
-`throughput`: real tokens a second from rows on disk to the updated weights, a ladder from a plain model to the one that
-trains, and `transformers` compiled on the same rows (full rows, documents not kept apart: its fastest way). A call ends
-within `--seconds` and the row it is in: what is worth most is measured first, and rows without time left are marked as
-skipped. Rows are generated: lengths lognormal (mean 539 tokens), ids by Zipf's law, never zeros. `--device cpu` with
-small sizes runs the same code. Needs torch, numpy, pyarrow, safetensors and, for the rival, transformers; no Beam.
+`throughput`: the race of attention kernels, then real tokens a second from rows on disk to the updated weights, a
+ladder from a plain model to the one that trains, and `transformers` compiled on the same rows (full rows, documents not
+kept apart: its fastest way). A call ends within `--seconds` and the row it is in: what is worth most is measured first,
+and rows without time left are marked as skipped. Rows are generated: lengths lognormal (mean 539 tokens), ids by Zipf's
+law, never zeros. `--device cpu` with small sizes runs the same code. Needs torch, numpy, pyarrow, safetensors and, for
+the rival, transformers; no Beam.
 """
 
 import argparse
@@ -35,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.pretrain.architecture import Architecture, architecture_of, hugging_face_config
 from pipeline.pretrain.attention import Layout, attend, layout_of, take_rows
+from pipeline.pretrain.autotune import race_backends, winner
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, load_checkpoints, restore_tensors
 from pipeline.pretrain.flops import Work, attended_pairs, training_flops
 from pipeline.pretrain.model import Model, build_model
@@ -296,24 +298,25 @@ class Throughput(Call):
         with tempfile.TemporaryDirectory() as directory:
             self.directory = Path(directory)
             self.rows, self.vocabulary = _generated(self.directory / "rows", self.given, self.device)
-            self.best = self.backends[0]
 
             def take(name: str, measure: Callable[..., Row], *arguments: Any, **options: Any) -> None:
                 rows[name] = self.row(name, functools.partial(measure, *arguments, **options))
 
-            take(f"model compiled, {self.best}", self._ours, self._losses(loss_sums, self.best))
+            take("race of attention", self._race)
+            best = rows["race of attention"].get("shape", self.backends[0])
+            take(f"model compiled, {best}", self._ours, self._losses(loss_sums, best))
             if self.given.rival == "yes":
                 take("same loss as transformers", self._same_loss)
                 take("transformers, autocast", self._rival, weights=torch.float32)
                 take("transformers, bfloat16 weights", self._rival, weights=torch.bfloat16)
-            for name in self.backends[1:]:
+            others = [name for name in self.backends if name != best]
+            for name in others:
                 take(f"model compiled, {name}", self._ours, self._losses(loss_sums, name))
-            self.best = max(self.backends, key=lambda name: rows[f"model compiled, {name}"].get("tokens/s", 0.0))
-            trained = self._losses(loss_sums, self.best)
-            plain = functools.partial(self._losses, backend=self.best, compiled=False)
+            trained = self._losses(loss_sums, best)
+            plain = functools.partial(self._losses, backend=best, compiled=False)
             take("cached rows", self._ours, trained, cached=True)
             take("block compiled", self._ours, plain(loss_sums), blocks=True)
-            take("whole last layer", self._ours, self._losses(_whole_last_layer, self.best))
+            take("whole last layer", self._ours, self._losses(_whole_last_layer, best))
             take("muon", self._ours, trained, optimizer="muon")
             take("stableadamw", self._ours, trained, optimizer="stableadamw")
             take("checkpoint", self._pauses, trained)
@@ -326,7 +329,7 @@ class Throughput(Call):
                 take(f"{tokens} tokens a pass", self._ours, trained, micro_tokens=tokens)
         ladder = [
             "eager, dense head", "eager, whole last layer", "eager", "whole last layer", "block compiled",
-            *(f"model compiled, {name}" for name in self.backends), "muon", "stableadamw", "cached rows",
+            *(f"model compiled, {name}" for name in (*others, best)), "muon", "stableadamw", "cached rows",
         ]  # fmt: skip
         rival = max((row.get("tokens/s", 0.0) for name, row in rows.items() if name.startswith("transf")), default=0.0)
         for row in rows.values():
@@ -339,6 +342,20 @@ class Throughput(Call):
         inner = self.compiled(way) if compiled else way
         dtype = torch.bfloat16 if self.on_gpu else None
         return lambda model, batch: inner(model, batch, layout_for(model, batch, backend), dtype)
+
+    def _race(self) -> Row:
+        """The trainer's race of attention kernels: who won, and the milliseconds of all layers of each."""
+        num_rows = max(1, self.given.micro_tokens // self.given.length)
+        batch = self.rows.read(rows_at(0, num_rows, num_rows=len(self.rows), seed=0))
+        race = race_backends(
+            self.architecture,
+            torch.from_numpy(batch.lengths_BP).to(self.device),
+            self.given.length,
+            dtype=torch.bfloat16 if self.on_gpu else torch.float32,
+            backends=self.backends[::-1],
+        )
+        times = {f"{name} ms": 1e3 * sum(seconds) for name, seconds in race.seconds.items()}
+        return {"shape": winner(race.seconds), **times}
 
     def _ours(
         self, losses: Losses, *, optimizer: str = "adamw", cached: bool = False, blocks: bool = False,

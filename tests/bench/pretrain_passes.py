@@ -42,6 +42,7 @@ from pipeline.pretrain.attention import layout_of
 from pipeline.pretrain.masking import Masked
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.objective import Microbatch, loss_sums
+from pipeline.pretrain.settings import ATTENTIONS
 
 GPU = torch.device("cuda", 0)
 H200 = types.SimpleNamespace(
@@ -228,7 +229,7 @@ def main() -> None:
     options.add_argument("--length", type=int, default=512, help="tokens in a row")
     options.add_argument("--rate", type=float, default=0.15, help="share of masked tokens")
     options.add_argument("--micro-tokens", type=int, default=65_536, help="tokens in one forward pass")
-    options.add_argument("--attention", default="varlen", choices=["varlen", "flex"])
+    options.add_argument("--attention", default="varlen", choices=ATTENTIONS[1:])
     options.add_argument("--json", type=Path, help="write the table here as well")
     given = options.parse_args()
     if torch.version.cuda is None:

@@ -4,8 +4,8 @@
 
 A calculation, no measurement: it is written down before the GPU is asked, and runs anywhere. Time is the sum of three
 that do not overlap: matrix products at `--gemm` FLOP/s (768-wide ones have few steps along their inner side), attention
-at `--attention` FLOP/s (its exponentials bound it at heads of 64), passes over the stream at `--bytes` a second. Every
-row of the ladder of `pretrain_gpu.py` is told apart by what it computes and moves.
+at `--attention` FLOP/s of whole tiles (its exponentials bound it at heads of 64), passes over the stream at `--bytes` a
+second. Every row of the ladder of `pretrain_gpu.py` is told apart by what it computes and moves.
 
 Bytes are those of the passes that torch.compile makes of the model, as `pretrain_passes.py` counts them; what products
 and attention read and write is in their rates. Without compiling each elementwise operation is a pass of its own.
@@ -35,6 +35,9 @@ CASES = (
 )
 # Documents in a row, as in the generated rows of `pretrain_gpu.py`: keys in sight, of those of the whole row.
 DOCUMENT_SHARE = {512: 0.83, 1024: 0.68}
+# In those rows, pairs in tiles of 128 queries and 128 keys that begin with their document, of pairs in sight: in global
+# and in local layers. 128 queries with a window of 129 see 256 keys, in three tiles.
+TILES = {512: (1.29, 2.98), 1024: (1.23, 3.05)}
 
 
 class Cost(NamedTuple):
@@ -101,8 +104,12 @@ def step_cost(a: Architecture, way: Way, *, length: int, rate: float, micro_toke
     documents = DOCUMENT_SHARE[length]
     costs = []
     for layer in range(a.layers):
-        # A dense mask computes all keys; a window of 129 keys touches two or three tiles of 128.
-        pairs = full if way.dense_attention else full * documents if a.is_global(layer) else min(1.7 * local, full)
+        if way.dense_attention:
+            pairs = full
+        elif a.is_global(layer):
+            pairs = full * documents * TILES[length][0]
+        else:
+            pairs = min(local, full * documents) * TILES[length][1]
         last = layer == a.layers - 1 and not way.whole_last_layer
         costs.append(layer_cost(a, pairs=pairs, share=rate if last else 1.0, fused=way.fused))
     predicted = 1.0 if way.dense_head else rate

@@ -71,7 +71,7 @@ def test_gathered_queries_equal_all_queries(backend, is_global):
     q, k, v = _heads(1)
     layout = layout_of(LENGTHS_BP, NUM_TOKENS, WINDOW, backend)
     assert can_gather(layout, is_global=is_global)
-    assert not can_gather(layout._replace(backend="flex"), is_global=is_global)
+    assert not can_gather(layout._replace(kernels=("flex", "flex")), is_global=is_global)
     some_BQHE = take_rows(q.flatten(2), SLOTS_BQ).unflatten(2, (2, 16))
     mixed = attend(some_BQHE, k, v, layout, is_global=is_global, slots_BQ=SLOTS_BQ)
     everywhere = attend(q, k, v, layout, is_global=is_global, slots_BQ=None)
@@ -79,8 +79,32 @@ def test_gathered_queries_equal_all_queries(backend, is_global):
 
 
 def test_short_rows_share_one_mask():
-    """Where no document is longer than half a window, local attention is global attention and costs no mask."""
-    layout = layout_of(LENGTHS_BP, NUM_TOKENS, 38)
-    assert layout.local.data_ptr() == layout.full.data_ptr()
+    """Where no document is longer than half a window, or no layer is local, there is one mask."""
+    for window in (38, None):
+        layout = layout_of(LENGTHS_BP, NUM_TOKENS, window)
+        assert layout.local is layout.full
     shorter = layout_of(LENGTHS_BP, NUM_TOKENS, 36)
     assert not torch.equal(shorter.local, shorter.full)
+    assert layout_of(LENGTHS_BP, NUM_TOKENS, 38, "sdpa+varlen").local.dtype == torch.int32
+
+
+@pytest.mark.parametrize("attention", ["sdpa+varlen", "varlen+sdpa", "varlen+flex", "flex+sdpa"])
+def test_layers_of_two_kinds_take_two_kernels(attention, monkeypatch):
+    """The first kernel named computes global layers, the second local ones, and each equals itself alone."""
+    q, k, v = (part.float() for part in _heads(2))
+    layout = layout_of(LENGTHS_BP, NUM_TOKENS, WINDOW, attention)
+    for name, is_global in zip(attention.split("+"), (True, False), strict=True):
+        alone = layout_of(LENGTHS_BP, NUM_TOKENS, WINDOW, name)
+        mixed = attend(q, k, v, layout, is_global=is_global, slots_BQ=None)
+        assert torch.equal(mixed, attend(q, k, v, alone, is_global=is_global, slots_BQ=None))
+        assert can_gather(layout, is_global=is_global) == can_gather(alone, is_global=is_global)
+    calls = []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return attend_stream(*args, **kwargs)
+
+    monkeypatch.setattr(varlen, "varlen_attn", counted)
+    for is_global in (True, False):
+        attend(q, k, v, layout, is_global=is_global, slots_BQ=None)
+    assert len(calls) == attention.split("+").count("varlen")

@@ -6,10 +6,11 @@ from torch.nn.attention import varlen
 
 from pipeline.pretrain import autotune
 from pipeline.pretrain.architecture import architecture_of
-from pipeline.pretrain.autotune import race_backends
+from pipeline.pretrain.attention import BACKENDS
+from pipeline.pretrain.autotune import race_backends, winner
 from pipeline.pretrain.execution import choose_execution, compute_dtype
 from pipeline.pretrain.rows import Rows
-from pipeline.pretrain.settings import Settings
+from pipeline.pretrain.settings import ATTENTIONS, Settings
 from pipeline.pretrain.world import ALONE, World
 from tests.reference.attention import attend_stream
 
@@ -32,9 +33,9 @@ def test_slow_kernel_loses(monkeypatch):
     monkeypatch.setattr(varlen, "varlen_attn", slow)
     monkeypatch.setattr(autotune, "_now", lambda device: clock[0])
     race = _race()
-    assert race.best == "sdpa"
+    assert winner(race.seconds) == "sdpa"
     assert not race.failures
-    assert race.seconds == {"sdpa": 0.0, "varlen": 2.0}  # one global and one local layer
+    assert race.seconds == {"sdpa": (0.0, 0.0), "varlen": (1.0, 1.0)}  # one global and one local layer
 
 
 def test_wrong_and_broken_kernels_are_out(monkeypatch):
@@ -49,8 +50,23 @@ def test_wrong_and_broken_kernels_are_out(monkeypatch):
     for kernel, reason in ((leaks, "off by"), (nothing, "off by nan"), (None, "TypeError")):
         monkeypatch.setattr(varlen, "varlen_attn", kernel)
         race = _race()
-        assert race.best == "sdpa"
+        assert winner(race.seconds) == "sdpa"
         assert reason in race.failures["varlen"]
+
+
+def test_each_kind_of_layer_has_its_winner():
+    """Global and local layers each take their fastest kernel, one that failed wins neither, BERT has no local ones."""
+    slow, failed = (5.0, 5.0), (float("inf"), float("inf"))
+    assert winner({"sdpa": slow, "varlen": (1.0, 3.0), "flex": (2.0, 2.0)}) == "varlen+flex"
+    assert winner({"sdpa": slow, "varlen": (1.0, 1.0), "flex": (2.0, 2.0)}) == "varlen"
+    assert winner({"sdpa": slow, "varlen": failed, "flex": (6.0, 2.0)}) == "sdpa+flex"
+    assert winner({"sdpa": (2.0, 0.0), "varlen": failed, "flex": (1.0, 0.0)}) == "flex"
+    bert = architecture_of("bert-tiny", vocab_size=50, positions=16, pad_id=0)
+    race = race_backends(bert, LENGTHS_BP, 16, dtype=torch.float32, backends=("sdpa",))
+    assert race.seconds["sdpa"][0] > 0
+    assert race.seconds["sdpa"][1] == 0
+    choices = (*BACKENDS, *(f"{whole}+{near}" for whole in BACKENDS for near in BACKENDS if whole != near))
+    assert ("auto", *choices) == ATTENTIONS
 
 
 def test_set_then_kept_then_chosen(out):

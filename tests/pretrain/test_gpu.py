@@ -79,7 +79,7 @@ def test_masks_are_those_of_a_cpu(whole_word):
 
 
 @pytest.mark.parametrize("compile_mode", ["no", "block", "model"])
-@pytest.mark.parametrize("backend", ["sdpa", "varlen", "flex"])
+@pytest.mark.parametrize("backend", ["sdpa", "varlen", "flex", "varlen+flex"])
 def test_stop_and_go_is_bit_equal(out, tmp_path_factory, backend, compile_mode):
     """With deterministic kernels a run that was stopped equals an undisturbed one, and learns as on a CPU."""
     twin = tmp_path_factory.mktemp("twin")

@@ -26,7 +26,7 @@ def test_one_graph_for_all_microbatches(out, monkeypatch, name):
     vocabulary = read_vocabulary(rows.metadata, out / "tokenizer" / "tokenizer.json")
     architecture = architecture_of(name, vocab_size=len(IDS), positions=SEQ_LENGTH, pad_id=0, width=16, heads=2)
     model = build_model(architecture, seed=0)
-    compiled, plain = (losses_with(backend="sdpa", dtype=None, compiled=flag) for flag in (True, False))
+    compiled, plain = (losses_with(attention="sdpa", dtype=None, compiled=flag) for flag in (True, False))
     seen = []
     with torch._dynamo.config.patch(error_on_recompile=True):
         for step in range(4):
@@ -68,7 +68,7 @@ def test_flex_is_one_graph(out, monkeypatch, name):
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     model = _model(name)
-    losses, dense = (losses_with(backend=kind, dtype=None, compiled=kind == "flex") for kind in ("flex", "sdpa"))
+    losses, dense = (losses_with(attention=kind, dtype=None, compiled=kind == "flex") for kind in ("flex", "sdpa"))
     with torch._dynamo.config.patch(error_on_recompile=True):
         for batch in _batches(out, 3):
             assert torch.allclose(losses(model, batch), dense(model, batch), rtol=1e-5)
@@ -85,7 +85,7 @@ def test_stream_kernel_is_traced(out, monkeypatch, name):
         raise InterruptedError("traced")
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=keep))
-    losses = losses_with(backend="varlen", dtype=torch.bfloat16, compiled=True)
+    losses = losses_with(attention="varlen", dtype=torch.bfloat16, compiled=True)
     with pytest.raises(Exception, match="traced"):
         losses(_model(name), next(_batches(out, 1)))
     assert len(graphs) == 1
@@ -117,7 +117,7 @@ def test_blocks_are_compiled_once_a_kind(out, monkeypatch, name, backend):
     monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(real, backend=count))
     compile_blocks(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
-    losses = losses_with(backend=backend, dtype=None, compiled=False)
+    losses = losses_with(attention=backend, dtype=None, compiled=False)
     seen = []
     for batch in _batches(out, 3):
         results = []

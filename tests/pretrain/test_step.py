@@ -75,7 +75,7 @@ def test_no_value_is_read_back(out, tmp_path_factory, optimizer, objective, whol
     )
     model = build_model(architecture, seed=0)
     optimizers = build_optimizers(model, optimizer, lr=1e-3, weight_decay=0.01)
-    losses = losses_with(backend="sdpa", dtype=torch.bfloat16, compiled=False)
+    losses = losses_with(attention="sdpa", dtype=torch.bfloat16, compiled=False)
     watch = Watch(
         None, lambda line: None, settings=settings, architecture=architecture, world=ALONE, first_step=0, tokens=0,
         seconds=0.0,
