@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.jit import part
+from transforms.kernels.pair_counts import END, Pairs
 
 
 @part
@@ -56,17 +57,15 @@ def _sink(num_queued: int, count_J: NDArray[np.int64], entry_J3: NDArray[np.int3
 
 @part
 def pop(
-    num_queued: int,
-    count_J: NDArray[np.int64],
-    entry_J3: NDArray[np.int32],
-    pair_Q: NDArray[np.int64],
-    count_Q: NDArray[np.int64],
-) -> int:
-    """Move the first entry behind the others; return their number, -1 if there was none."""
-    while num_queued > 0 and count_J[0] != count_Q[entry_J3[0, 0]]:  # the count of before others were merged
-        count_J[0] = count_Q[entry_J3[0, 0]]
-        _sink(num_queued, count_J, entry_J3, pair_Q)
-    if num_queued > 0:
-        _swap(0, num_queued - 1, count_J, entry_J3)
-        _sink(num_queued - 1, count_J, entry_J3, pair_Q)
-    return num_queued - 1
+    num_queued: int, count_J: NDArray[np.int64], entry_J3: NDArray[np.int32], pairs: Pairs
+) -> tuple[int, int, int, int]:
+    """Take the first entry out; return how many are left, -1 if there was none; its count, pair and chain."""
+    while num_queued > 0 and count_J[0] != pairs.count_Q[entry_J3[0, 0]]:  # the count of before others were merged
+        count_J[0] = pairs.count_Q[entry_J3[0, 0]]
+        _sink(num_queued, count_J, entry_J3, pairs.pair_Q)
+    if num_queued == 0:
+        return -1, 0, 0, END
+    count, pair, chain = count_J[0], pairs.pair_Q[entry_J3[0, 0]], int(entry_J3[0, 1])
+    _swap(0, num_queued - 1, count_J, entry_J3)
+    _sink(num_queued - 1, count_J, entry_J3, pairs.pair_Q)
+    return num_queued - 1, count, pair, chain
