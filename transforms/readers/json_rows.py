@@ -113,7 +113,7 @@ class JsonRows:
             for start, stop in left:
                 line = lines[start - left[0][0] : stop - left[0][0]]
                 yield offset + start, bounded(line, self._max_line_bytes)
-            if why == FULL:
+            if why == FULL or self._num_bytes > MAX_BATCH_BYTES:  # no row of the next block can join a long one
                 yield None
 
     def add(

@@ -77,9 +77,10 @@ def blocks(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, memoryview
         first = chunk.find(b"\n")
         held.add(chunk if first < 0 else chunk[:first])
         if first >= 0:
-            num_bytes, line = held.take()
+            num_bytes, line = held.take(b"\n")
             if not foreign and offset <= part.end:
-                yield offset, _as_block(line)
+                yield offset, memoryview(line) if isinstance(line, bytes) else line
+            del line  # or it would stay while the next one is collected
             offset += num_bytes + 1
             foreign, held.max_bytes = False, max_bytes
             if offset > part.end:
@@ -93,13 +94,9 @@ def blocks(part: ByteRange, *, max_bytes: int) -> Iterator[tuple[int, memoryview
             held.add(chunk[last + 1 :])
         if offset + (held.num_bytes if foreign else 0) > part.end:
             return
-    num_bytes, line = held.take()
+    num_bytes, line = held.take(b"\n")
     if num_bytes and not foreign and offset <= part.end:
-        yield offset, _as_block(line)
-
-
-def _as_block(line: bytes | TooLong) -> memoryview | TooLong:
-    return memoryview(line + b"\n") if isinstance(line, bytes) else line
+        yield offset, memoryview(line) if isinstance(line, bytes) else line
 
 
 class _Held:
@@ -116,9 +113,10 @@ class _Held:
         if self.num_bytes > self.max_bytes and len(self._pieces) > 1:
             self._pieces = [b"".join(piece[:_EXCERPT_BYTES] for piece in self._pieces)[:_EXCERPT_BYTES]]
 
-    def take(self) -> tuple[int, bytes | TooLong]:
-        """Return the length of what is held and the line, or TooLong, and hold nothing."""
-        line = b"".join(self._pieces)
-        num_bytes = self.num_bytes
+    def take(self, end: bytes = b"") -> tuple[int, bytes | TooLong]:
+        """Return the length of what is held and the line with `end`, or TooLong, and hold nothing."""
+        pieces, num_bytes = self._pieces, self.num_bytes
         self._pieces, self.num_bytes = [], 0
-        return num_bytes, line if num_bytes <= self.max_bytes else TooLong(num_bytes, line[:_EXCERPT_BYTES])
+        if num_bytes > self.max_bytes:
+            return num_bytes, TooLong(num_bytes, b"".join(pieces)[:_EXCERPT_BYTES])
+        return num_bytes, b"".join((*pieces, end))

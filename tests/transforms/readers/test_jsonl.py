@@ -189,6 +189,32 @@ def test_line_without_end_is_not_held(tmp_path):
     assert peak < 12_000_000
 
 
+def test_a_long_line_is_held_once(tmp_path):
+    """Its pieces while it is collected, then its block and the buffers of its row, and nothing of the line before."""
+    size = 16_000_000
+    path = write(tmp_path, (b'{"text": "' + b"x" * (size - 13) + b'"}\n') * 3, "x.jsonl")
+
+    def collected():
+        for _, block in blocks(line_range(str(path), 0, -1), max_bytes=2 * size):
+            assert len(block) == size
+            del block
+
+    def in_rows():
+        for batch in read_jsonl(source_of(path), whole(path)):
+            assert batch.num_rows == 1
+            del batch
+
+    for reading, most in ((collected, 2.3), (in_rows, 5.3)):  # three buffers of which two are never touched
+        reading()
+        tracemalloc.start()
+        try:
+            reading()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < most * size
+
+
 LINE = st.one_of(
     st.sampled_from(
         [
