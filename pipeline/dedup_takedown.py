@@ -81,7 +81,8 @@ def _hosts(path: str | None) -> list[str]:
 def taken_down(context: DedupContext, signed: Signed) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """Return `(dense_D, listed_D)`: the documents of a unit that are taken down, ascending, and whom they stand for."""
     dense_D, listed_D = _all_taken_down(context)
-    start, stop = np.searchsorted(dense_D, [signed.first_dense, signed.first_dense + signed.num_documents])
+    bounds = np.array([signed.first_dense, signed.first_dense + signed.num_documents], np.uint32)  # no copy is made
+    start, stop = np.searchsorted(dense_D, bounds)
     return dense_D[start:stop], listed_D[start:stop]
 
 

@@ -213,9 +213,11 @@ def _write_shingles(unit: WorkUnit, context: DedupContext) -> None:
 def _candidates(context: DedupContext, record: Record, group: Group) -> NDArray[np.int64]:
     """Return the rows of a group that are in one partition: only their part of the file is read."""
     found = [np.empty(0, np.int64)]
+    # For numbers of another type numpy would search a copy of the column: 0.3 ms a million, for each group.
+    bounds = np.array([group.first_dense, group.first_dense + group.num_documents], np.uint32)
     for batch in map_table(context.out, record, "work/candidates").to_batches():
         dense_D = batch.column("dense").to_numpy()
-        start, stop = np.searchsorted(dense_D, [group.first_dense, group.first_dense + group.num_documents])
+        start, stop = np.searchsorted(dense_D, bounds)
         found.append(dense_D[start:stop].astype(np.int64) - group.first_dense)
     return np.concatenate(found)
 

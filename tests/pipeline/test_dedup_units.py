@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -115,3 +116,19 @@ def test_a_group_reads_its_own_candidates_only(many, monkeypatch):
         found.append(np.unique(rows) + group.first_dense)
     assert len(found) == 4
     assert np.concatenate(found).tolist() == np.flatnonzero(wanted).tolist()
+
+
+def test_a_group_reads_its_part_of_the_candidates(tmp_path):
+    """Of a mapped column: numpy searches a copy of all of it for numbers of another type."""
+    unit = signed(tmp_path, 7, first_dense=1001, num_documents=10)
+    writer = UnitWriter(str(tmp_path), "dedup-candidates", WorkUnit("part-00000", 0, "key"))
+    writer.write("work/candidates", pa.table([np.arange(1 << 18, dtype=np.uint32) * 2], schema=dedup_units._CANDIDATES))
+    record = writer.commit({})
+    tracemalloc.start()
+    try:
+        found = dedup_units._candidates(context_of([unit]), record, dedup_context.Group((unit,)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == [1, 3, 5, 7, 9]
+    assert peak < 1 << 18
