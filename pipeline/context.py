@@ -12,8 +12,14 @@ from pipeline.run_state import RunState, summarise
 from transforms.commit import Record, load_records
 from transforms.unit import WorkUnit
 
-# The entries of run.json in the order in which they come about.
-ENTRIES = ("clean", "dedup", "tokenizer", "tokenize", "shards", "pretrain")
+# The entries of run.json by stage, in the order in which they come about.
+ENTRIES_OF = {
+    "clean": ("clean",),
+    "dedup": ("dedup",),
+    "tokenize": ("tokenizer", "tokenize", "shards"),
+    "pretrain": ("pretrain",),
+}
+ENTRIES = tuple(entry for entries in ENTRIES_OF.values() for entry in entries)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -55,10 +61,18 @@ class RunContext:
                 f" units missing or stale, {len(found.dropped)} to be removed); run `gristmill {stage}` first"
             )
         self.num_units_run += len(found.pending) + len(found.dropped)
+        if found.num_stale or found.dropped:
+            self.say_changes()
         if found.pending:
             before()
         self.committed[job.stage] = run_job(self.engine, self.out, job, units, self.say, found)
         return self.committed[job.stage]
+
+    def say_changes(self) -> None:
+        """Say once what has changed since the last run, before the first thing that is made again for it."""
+        if self.state.changes:
+            self.say(f"changed since the last run: {', '.join(self.state.changes)}")
+            self.state.changes = []
 
     def record_stage(self, stage: str, records: dict[str, Record]) -> None:
         """Store the sum of the records in run.json."""

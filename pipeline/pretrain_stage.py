@@ -64,6 +64,7 @@ def run(context: RunContext) -> None:
         if not (out / _ASIDE / key).exists():  # else it has begun already, and is only taken back
             _check(settings, out, context.progress)  # a mistake must not take a finished model away
         aside = out / _ASIDE / state["key"]
+        context.say_changes()
         context.say(f"pretrain: settings or shards changed; what was trained before lies in {aside}")
         storage.write_json(str(state_path), {**state, "done": False})  # until the next line is through, nothing is done
         _move(out, aside)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config import STAGES, Config
-from pipeline.context import RunContext
+from pipeline.context import ENTRIES_OF, RunContext
 from pipeline.errors import RunFailed, UserError
 from pipeline.inputs import check_inputs
 from pipeline.job import Say
@@ -81,7 +81,9 @@ def run(
         for stage in stages:
             context.may_run = STAGES.index(stage) >= start
             importlib.import_module(_STAGE_MODULES[stage]).run(context)
-        if context.num_units_run:
+        # Keys that make nothing again, as the limits of `check`, are stored too; not beside entries that may be stale.
+        is_whole = set(state.stages) <= {entry for stage in stages for entry in ENTRIES_OF[stage]}
+        if (is_whole and state.set_config()) or context.num_units_run:
             _report(config.output, progress.say, engine)
     return Outcome(out=config.output, seconds=time.monotonic() - started, num_units_run=context.num_units_run)
 

@@ -7,10 +7,11 @@ import contextlib
 import errno
 import fcntl
 import importlib.metadata
+import json
 import platform
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any, Self
 
 import xxhash
@@ -25,6 +26,7 @@ from transforms.counts import add_counts, sorted_counts
 
 VERSION = 1
 _LOCK_TRIES, _LOCK_WAIT_S = 10, 0.05  # `gristmill status` holds it for a moment to see whether it is free
+_MOST_SHOWN = 60  # characters of a value that has changed
 _LIBRARIES = (
     *("apache-beam", "pyarrow", "numpy", "numba", "tokenizers", "sentencepiece", "datasets", "datasketch"),
     *("langdetect", "fasttext-predict", "ftfy", "publicsuffixlist", "resiliparse", "trafilatura"),
@@ -92,6 +94,12 @@ class RunState:
         if stored and (not isinstance(stored, dict) or stored.get("version") != VERSION):
             raise UserError(f"{self.out} was made by another version of gristmill; choose another output")
         self._stages: dict[str, Any] = stored.get("stages", {})
+        self._stored = stored
+        # Keys of the configuration and versions that are others than when the run was last stored.
+        self.changes = [
+            *differences(stored.get("config"), config.model_dump(mode="json")),
+            *(f"version of {text}" for text in differences(stored.get("versions"), versions())),
+        ]
         self.plan = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN
 
     def __enter__(self) -> Self:
@@ -105,6 +113,13 @@ class RunState:
     def stages(self) -> Mapping[str, Any]:
         """The entries of the stages that have ended, by name."""
         return self._stages
+
+    def set_config(self) -> bool:
+        """Store the configuration if another one is stored, and say whether it was: some keys make nothing again."""
+        if self._stored.get("config") == self._config.model_dump(mode="json"):
+            return False
+        self._save()
+        return True
 
     def set_plan(self, plan: Plan) -> None:
         """Store the plan before the first unit is read."""
@@ -128,17 +143,39 @@ class RunState:
 
     def _save(self) -> None:
         config = self._config.model_dump(mode="json")
-        storage.write_json(
-            storage.join(self.out, "run.json"),
-            {
-                "version": VERSION,
-                "config": config,
-                "config_hash": content_key(config),
-                "versions": versions(),
-                "stages": self._stages,
-                "plan": self.plan.to_json(),
-            },
-        )
+        self._stored = {
+            "version": VERSION,
+            "config": config,
+            "config_hash": content_key(config),
+            "versions": versions(),
+            "stages": self._stages,
+            "plan": self.plan.to_json(),
+        }
+        storage.write_json(storage.join(self.out, "run.json"), self._stored)
+
+
+def differences(before: Any, now: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Yield `key (old -> new)` for each value that differs in two objects of JSON; a key that one lacks is passed over.
+
+    What was stored by a version without a key had what is now its default.
+    """
+    for key, value in now.items() if isinstance(before, dict) else ():
+        if key not in before or before[key] == value:
+            continue
+        name, old = f"{where}{key}", before[key]
+        parts = [(f"{name}.", old, value)]
+        if isinstance(old, list) and isinstance(value, list) and len(old) == len(value):
+            parts = [(f"{name}.{number}.", a, b) for number, (a, b) in enumerate(zip(old, value, strict=True))]
+        if all(isinstance(a, dict) and isinstance(b, dict) for _, a, b in parts):
+            for place, a, b in parts:
+                yield from differences(a, b, place)
+        else:
+            yield f"{name} ({_short(old)} -> {_short(value)})"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def lock(out: str) -> IO[str] | None:

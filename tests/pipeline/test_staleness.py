@@ -10,7 +10,7 @@ import pipeline.dedup_spans
 import pipeline.dedup_takedown
 import pipeline.dedup_units
 from pipeline.errors import RunFailed, UserError
-from pipeline.run_state import summarise
+from pipeline.run_state import differences, summarise
 from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
 from transforms import storage
 from transforms.commit import Record, load_records, read_table
@@ -265,6 +265,48 @@ def test_what_changes_no_output_makes_nothing_stale(finished):
     for override in (f"sources.0.path={corpus}/part-*.jsonl", *harmless):
         _, said = run_stages(finished, overrides=[override])
         assert said == []
+
+
+def test_a_key_that_makes_nothing_stale_is_stored_and_shown(directory):
+    """`check` and the report go by run.json: limits that were changed count without anything to be made again."""
+    path, out = write_config(directory), directory / "out"
+    run_stages(path)
+    before = json.loads((out / "run.json").read_text())
+    run_stages(path, overrides=["checks.row_fill=0.123", "name=renamed"])
+    after = json.loads((out / "run.json").read_text())
+    assert after["config"]["checks"]["row_fill"] == 0.123
+    assert after["stages"] == before["stages"]
+    assert "renamed" in (out / "README.md").read_text()
+    run_stages(path, last="clean", overrides=["dedup.minhash.threshold=0.9"])  # the entry of dedup has another one
+    assert json.loads((out / "run.json").read_text()) == after
+
+
+def test_what_has_changed_is_told_before_it_costs(directory):
+    """Keys with the old and the new value, once, and nothing where nothing is made again."""
+    path = write_config(directory)
+    run_stages(path)
+    _, said = run_stages(path, overrides=["name=renamed"])
+    assert said == []
+    _, said = run_stages(path, overrides=["dedup.minhash.threshold=0.9", "sources.0.weight=2"])
+    told = 'changed since the last run: name ("renamed" -> "test"), sources.0.weight (1.0 -> 2.0),'
+    assert [line for line in said if "changed since" in line] == [f"{told} dedup.minhash.threshold (0.75 -> 0.9)"]
+    assert said[0].startswith("changed since")
+    _, said = run_stages(path, overrides=["dedup.minhash.threshold=0.9", "sources.0.weight=2"])
+    assert said == []
+
+
+def test_differences_of_configurations():
+    """Lists are one value, but for lists of sections of equal length; long values are cut, new keys have defaults."""
+    before = {"a": 1, "b": {"c": [1, 2]}, "d": [{"e": 1}, {"e": 2}], "f": [{"g": 1}], "h": "x" * 99, "i": None}
+    now = {"a": 1, "b": {"c": [1]}, "d": [{"e": 1}, {"e": 3}], "f": [], "h": "x", "i": {"j": 1}, "new": 5}
+    assert list(differences(before, now)) == [
+        "b.c ([1, 2] -> [1])",
+        "d.1.e (2 -> 3)",
+        'f ([{"g": 1}] -> [])',
+        f'h ("{"x" * 59}... -> "x")',
+        'i (null -> {"j": 1})',
+    ]
+    assert list(differences(None, now)) == []
 
 
 def test_files_that_vanish_are_told_and_their_units_removed(directory):
