@@ -22,13 +22,19 @@ _SPACES = str.maketrans({" ": "\u0120", "\n": "\u010a", "\t": "\u0109"})  # as b
 
 
 @torch.no_grad()
-def fill(model: Model, ids: list[int], position: int, tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """Return the most probable tokens at `position` of one document, as `{"token", "probability"}`, best first."""
+def fill(
+    model: Model, ids: list[int], position: int, tokenizer: Tokenizer, types: list[int] | None = None
+) -> list[dict[str, Any]]:
+    """Return the most probable tokens at `position` of one document, as `{"token", "probability"}`, best first.
+
+    `types` are those of a sentence pair's tokens, for a model that has learned them.
+    """
     device = next(model.parameters()).device
     ids_1S = torch.tensor([ids], device=device)
     layout = layout_of(torch.tensor([[len(ids)]], device=device), len(ids), model.architecture.window)
     slots_11: Tensor = torch.tensor([[position]], device=device)
-    probability_V = model(ids_1S, layout, slots_11).token_BQV[0, 0].float().softmax(0)
+    types_1S = None if types is None else torch.tensor([types], device=device)
+    probability_V = model(ids_1S, layout, slots_11, types_BS=types_1S).token_BQV[0, 0].float().softmax(0)
     best = probability_V.topk(NUM_PREDICTIONS)
     return [
         {"token": readable(tokenizer, token), "probability": round(share, 4)}
@@ -63,29 +69,37 @@ def fill_prompts(model: Model, tokenizer_json: Path, prompts: tuple[str, ...], m
     ]
 
 
-def fill_rows(model: Model, tokenizer_json: Path, rows: Rows, *, seed: int) -> list[dict[str, Any]]:
+def fill_rows(
+    model: Model, tokenizer_json: Path, rows: Rows, *, seed: int, starts_word_V: Tensor
+) -> list[dict[str, Any]]:
     """Return examples from held-out rows: the text around a hidden word, the word (`truth`) and the predictions.
 
-    One word of the first piece of each row is hidden; rows without a suitable one are passed over.
+    One word of the first piece of each row is hidden, one that is a single token; rows without such are passed over.
     """
+    starts_V = starts_word_V.tolist()
     tokenizer = Tokenizer.from_file(str(tokenizer_json))
     mask_id = rows.metadata.special_ids["mask"]
     examples: list[dict[str, Any]] = []
     for row in rows_at(0, min(100, len(rows)), num_rows=len(rows), seed=seed).tolist() if len(rows) else []:
         batch = rows.read(np.array([row]))
         ids = batch.ids_BS[0, : batch.lengths_BP[0, 0]].tolist()
-        words = [index for index, token in enumerate(ids) if _is_word(tokenizer, token)]
+        begins = [*(starts_V[token] for token in ids), True]
+        alone = [index for index in range(len(ids)) if begins[index] and begins[index + 1]]
+        words = [index for index in alone if _reads_as_word(tokenizer, ids[index])]
         if len(ids) < _SHORTEST_PIECE or not words:
             continue
         position = words[fold(seed, row) % len(words)]
         before = tokenizer.decode(ids[max(0, position - _CONTEXT_TOKENS) : position])
         after = tokenizer.decode(ids[position + 1 : position + 1 + _CONTEXT_TOKENS])
+        types = None
+        if batch.types_BS is not None and model.architecture.next_sentence:
+            types = batch.types_BS[0, : len(ids)].tolist()
         hidden = [*ids[:position], mask_id, *ids[position + 1 :]]
         examples.append(
             {
                 "text": f"{before} [MASK] {after}".strip(),
                 "truth": readable(tokenizer, ids[position]),
-                "predictions": fill(model, hidden, position, tokenizer),
+                "predictions": fill(model, hidden, position, tokenizer, types),
             }
         )
         if len(examples) == NUM_EXAMPLES:
@@ -105,7 +119,7 @@ def readable(tokenizer: Tokenizer, token: int) -> str:
     return text.translate(_SPACES) if text and "\ufffd" not in text else written
 
 
-def _is_word(tokenizer: Tokenizer, token: int) -> bool:
-    """Whether the token reads as three letters or more and does not continue a word (WordPiece marks that with ##)."""
+def _reads_as_word(tokenizer: Tokenizer, token: int) -> bool:
+    """Whether the token reads as three letters or more."""
     text = tokenizer.decode([token]).strip()
-    return len(text) > 2 and text.isalpha() and not str(tokenizer.id_to_token(token)).startswith("##")
+    return len(text) > 2 and text.isalpha()

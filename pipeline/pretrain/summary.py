@@ -42,7 +42,7 @@ def summarise(
     examples = (
         fill_prompts(model, tokenizer_json, settings.prompts, vocabulary.mask_id)
         if settings.prompts
-        else fill_rows(model, tokenizer_json, held_out, seed=settings.seed)
+        else fill_rows(model, tokenizer_json, held_out, seed=settings.seed, starts_word_V=vocabulary.starts_word_V)
     )
     return {
         "model": settings.init_from or settings.model,
