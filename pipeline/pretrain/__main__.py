@@ -11,9 +11,11 @@ Exit codes: 0 done, 2 a mistake of the user's (one line), 3 stopped; the same co
 import json
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from pipeline.pretrain.disk import held
 from pipeline.pretrain.display import Display
 from pipeline.pretrain.settings import settings_from_dict
 from pipeline.pretrain.start import check_start
@@ -44,14 +46,16 @@ def main(arguments: list[str]) -> int:
             check_start(settings, Path(arguments[1]))
             return DONE
         world = join_world()
-        summary = train(
-            settings,
-            Path(arguments[1]),
-            say=display.say,
-            progress=display.progress,
-            stop=lambda: bool(signals),
-            world=world,
-        )
+        out = Path(arguments[1])
+        with held(out) if world.rank == 0 else nullcontext():
+            summary = train(
+                settings,
+                out,
+                say=display.say,
+                progress=display.progress,
+                stop=lambda: bool(signals),
+                world=world,
+            )
     except ValueError as error:
         display.say(str(error))
         return MISTAKE

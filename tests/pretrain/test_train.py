@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.pretrain import disk
 from pipeline.pretrain.__main__ import main
 from pipeline.pretrain.log import read_log
 from pipeline.pretrain.settings import Settings
@@ -363,6 +364,19 @@ def test_full_disk_stops_with_one_line(out, capsys, no_room):
     assert "step-00000004" in lines[-1]
     assert "could not be written" in lines[-1]
     assert main(_command(out)[3:]) == 0
+
+
+def test_two_trainers_on_one_output(out, capsys, monkeypatch):
+    """The second is refused in one line; a directory that does not exist is told as before and not made."""
+    monkeypatch.setattr(disk, "_TRIES", 2)
+    monkeypatch.setattr(disk, "_WAIT_S", 0.0)
+    with disk.held(out):
+        assert main(_command(out)[3:]) == 2
+    assert capsys.readouterr().err == f"another trainer is at work on {out}; wait for it, or stop it\n"
+    assert not (out / "pretrain").exists()
+    assert main(_command(out, steps=2)[3:]) == 0
+    assert main([str(out / "settings.json"), str(out / "none")]) == 2
+    assert not (out / "none").exists()
 
 
 def test_no_validation_rows(out):
