@@ -15,7 +15,7 @@ from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
 from pipeline.pretrain.vocabulary import read_vocabulary
-from pipeline.pretrain.world import ALONE
+from pipeline.pretrain.world import World
 
 _NEXT_SENTENCE = "cls.seq_relationship.weight"
 
@@ -47,7 +47,9 @@ def evaluate_masked_lm(
     metadata = held_out.metadata
     if not len(held_out):
         raise ValueError(f"{held_out.directory}: no rows to evaluate on")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer_json = out / "tokenizer" / "tokenizer.json"
+    vocabulary = read_vocabulary(metadata, tokenizer_json).to(device)
     with told_as("--model"):
         refuse_other_tokenizer(model, tokenizer_json)
         architecture, tensors = read_pretrained(
@@ -59,12 +61,11 @@ def evaluate_masked_lm(
         torch.set_num_threads(usual_threads(architecture))
         network = build_model(architecture, seed=0)
         take_weights(network, tensors)
-    vocabulary = read_vocabulary(metadata, tokenizer_json)
     objective = "mlm+nsp" if next_sentence else "mlm"
     settings = Settings(objective=objective, mask_rate=mask_rate, validation_rows=rows, seed=seed)
     batches = validation_batches(held_out, settings=settings, micro_rows=min(len(held_out), 16), vocabulary=vocabulary)
-    measured = validate(network, batches, world=ALONE)
-    counts_V = Rows(out / "shards" / "train").token_counts() * vocabulary.maskable_V.numpy()
+    measured = validate(network.to(device), batches, world=World(0, 1, device))
+    counts_V = Rows(out / "shards" / "train").token_counts() * vocabulary.maskable_V.cpu().numpy()
     unigram = unigram_entropy(counts_V, batches)
     labels = {"next_sentence_accuracy": measured.next_accuracy} if next_sentence else {}
     return {

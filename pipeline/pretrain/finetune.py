@@ -85,7 +85,7 @@ def finetune(
     if len(classes) < 2:
         raise ValueError(f"finetune: all examples of train have the label {classes[0]!r}; there is nothing to learn")
     tokenizer = _tokenizer(model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device()
     label_N = np.array([classes.index(label) for label in train.labels])
     best: dict[str, Any] = {"accuracy": -1.0, "f1": -1.0}
     weights: dict[str, Tensor] = {}
@@ -143,6 +143,7 @@ def evaluate_directory(model: Path, examples: Labelled, *, batch_rows: int = 64)
     with told_as("--model"):
         classifier, classes = load_classifier(model)
     torch.set_num_threads(usual_threads(classifier.architecture))
+    classifier.to(_device())
     if unknown := sorted(set(examples.labels) - set(classes)):
         raise ValueError(f"evaluate: label {unknown[0]!r} is none of the {len(classes)} that {model} has learned")
     return evaluate_classifier(classifier, classes, _tokenizer(model), examples, batch_rows=batch_rows)
@@ -189,6 +190,10 @@ def _encode(tokenizer: Tokenizer, examples: Labelled, longest: int) -> _Encoded:
     texts = list(zip(examples.texts, examples.others, strict=True)) if pairs else examples.texts
     encodings = tokenizer.encode_batch(texts)
     return _Encoded([encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings])
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _tokenizer(model: Path) -> Tokenizer:

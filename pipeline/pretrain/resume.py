@@ -13,8 +13,11 @@ def finished_summary(out: Path, identity: dict[str, Any]) -> dict[str, Any] | No
     path = out / "pretrain" / "summary.json"
     if not path.exists() or not (out / "model").is_dir():
         return None
-    summary = json.loads(path.read_text())
-    return summary if summary["identity"] == as_json(identity) else None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # damaged; the last checkpoint gives it again
+        return None
+    return summary if summary.get("identity") == as_json(identity) else None
 
 
 def last_checkpoint(directory: Path, identity: dict[str, Any], say: Callable[[str], None]) -> Checkpoint | None:

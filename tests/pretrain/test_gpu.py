@@ -10,6 +10,9 @@ from pipeline.pretrain import checkpoint
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import attend, layout_of
 from pipeline.pretrain.checkpoint import CheckpointWriter, collect_tensors, load_checkpoints
+from pipeline.pretrain.evaluate import evaluate_masked_lm
+from pipeline.pretrain.finetune import evaluate_directory, finetune
+from pipeline.pretrain.labelled import Labelled
 from pipeline.pretrain.log import read_log
 from pipeline.pretrain.masking import mask_rows
 from pipeline.pretrain.model import build_model
@@ -104,6 +107,23 @@ def test_stop_and_go_is_bit_equal(out, tmp_path_factory, backend, compile_mode):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     summary = json.loads((out / "pretrain" / "summary.json").read_text())
     assert summary["execution"]["attention"] == backend
+
+
+def test_evaluation_is_that_of_a_cpu(out, monkeypatch):
+    """A model is measured where it is trained, in float32, and the figures are those of a CPU."""
+    settings = Settings(
+        model="modernbert-demo", width=64, heads=2, steps=20, batch_rows=8, precision="float32", compile="no"
+    )
+    train(settings, out, say=lambda line: None, world=World(0, 1, GPU))
+    on_gpu = evaluate_masked_lm(out / "model", out)
+    examples = Labelled(["kada lofe", "mida rago"] * 20, [""] * 40, ["a", "b"] * 20)
+    finetune(out / "model", examples, examples, out / "tuned", lrs=(1e-3,), epochs=1, say=lambda line: None)
+    tuned_on_gpu = evaluate_directory(out / "tuned", examples)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_cpu = evaluate_masked_lm(out / "model", out)
+    assert on_gpu["loss"] == pytest.approx(on_cpu["loss"], rel=1e-4)
+    assert on_gpu["unigram_entropy"] == pytest.approx(on_cpu["unigram_entropy"])
+    assert evaluate_directory(out / "tuned", examples) == tuned_on_gpu
 
 
 def test_checkpoints_leave_by_a_stream_of_their_own(tmp_path, monkeypatch):

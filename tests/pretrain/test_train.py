@@ -200,6 +200,9 @@ def test_finished_run_is_left_alone(out):
     assert again == first
     assert lines[0].startswith("already trained: 24 steps")
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    (out / "pretrain" / "summary.json").write_text("")  # damaged: what it said is found out again
+    assert _train(out)[0]["validation_loss"] == first["validation_loss"]
+    assert json.loads((out / "pretrain" / "summary.json").read_text())["steps"] == 24
 
 
 def test_other_settings_or_shards_are_refused(out):
