@@ -31,7 +31,7 @@ def fill(
     """
     device = next(model.parameters()).device
     ids_1S = torch.tensor([ids], device=device)
-    layout = layout_of(torch.tensor([[len(ids)]], device=device), len(ids), model.architecture.window)
+    layout = layout_of(torch.tensor([[len(ids)]], device=device), len(ids), model.architecture.local_window)
     slots_11: Tensor = torch.tensor([[position]], device=device)
     types_1S = None if types is None else torch.tensor([types], device=device)
     probability_V = model(ids_1S, layout, slots_11, types_BS=types_1S).token_BQV[0, 0].float().softmax(0)

@@ -180,7 +180,7 @@ def _logits(
         for index, (row, length) in enumerate(zip(rows_B, lengths, strict=True)):
             ids_BS[index, :length] = torch.tensor(encoded.ids[row])
             types_BS[index, :length] = torch.tensor(encoded.types[row])
-        layout = layout_of(torch.tensor(lengths, device=device).unsqueeze(1), longest, a.window)
+        layout = layout_of(torch.tensor(lengths, device=device).unsqueeze(1), longest, a.local_window)
         yield rows_B, classifier(ids_BS.to(device), layout, types_BS.to(device))
 
 

@@ -248,14 +248,14 @@ class Kernels(Call):
             mixed = plain(q, k, v, layout)
             return [mixed, *torch.autograd.grad(mixed, (q, k, v), gradient)]
 
-        layout = layout_of(lengths_BP, length, a.window, backend)
+        layout = layout_of(lengths_BP, length, a.local_window, backend)
         got = [value[:1].detach().double().cpu() for value in step(layout)]
         heads = [value[:1].detach().double().cpu().requires_grad_() for value in (q, k, v)]
-        wanted = [plain(*heads, layout_of(lengths_BP[:1].cpu(), length, a.window))]
+        wanted = [plain(*heads, layout_of(lengths_BP[:1].cpu(), length, a.local_window))]
         wanted += torch.autograd.grad(wanted[0], heads, gradient[:1].double().cpu())
         wanted[0] = wanted[0].detach()
         error = max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(got, wanted, strict=True))
-        longer = layout_of(functional.pad(lengths_BP, (0, 64)), length, a.window, backend)
+        longer = layout_of(functional.pad(lengths_BP, (0, 64)), length, a.local_window, backend)
         same = all(torch.equal(x, y) for x, y in zip(step(layout), step(longer), strict=True))
         seconds = self.seconds(functools.partial(step, layout))
         counts = Work(0, 0, *(float(x) for x in attended_pairs(lengths_BP, a.window // 2)))

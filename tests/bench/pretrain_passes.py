@@ -118,7 +118,7 @@ def _trace(
     slots_BK = torch.arange(num_slots).repeat(num_rows, 1)
     masked = Masked(ids_BS, slots_BK, ids_BS.gather(1, slots_BK), torch.ones(num_rows, num_slots))
     lengths_BP = torch.tensor([length // 2, length - length // 2]).repeat(num_rows, 1)
-    layout = layout_of(lengths_BP, length, a.window, backend)
+    layout = layout_of(lengths_BP, length, a.local_window, backend)
     step = torch.compile(
         loss_sums, dynamic=False, fullgraph=True,
         backend=lambda graph, inputs: compile_fx.compile_fx(graph, inputs, inner_compile=stop),
