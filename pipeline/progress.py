@@ -25,7 +25,7 @@ class JobProgress:
     documents: int = 0
     text_bytes: int = 0
     seconds: float = 0.0
-    state: str = "running"  # or done, failed
+    state: str = "running"  # or done, failed, stopped
 
     @property
     def seconds_left(self) -> float | None:
@@ -139,8 +139,8 @@ class Progress:
         self.display.show(job)
         try:
             yield
-        except BaseException:
-            job.state = "failed"
+        except BaseException as error:
+            job.state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
             raise
         else:
             job.state, job.units_done = "done", units

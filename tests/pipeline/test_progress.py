@@ -76,7 +76,7 @@ def test_how_a_run_ended_is_kept(tmp_path, error, state):
     with pytest.raises(type(error)):
         fail()
     status = read_status(str(tmp_path))
-    assert (status["state"], status["jobs"][0]["state"], status["jobs"][0]["units_done"]) == (state, "failed", 1)
+    assert (status["state"], status["jobs"][0]["state"], status["jobs"][0]["units_done"]) == (state, state, 1)
     lines = list(status_lines(status))
     assert "the same command resumes" in lines[0]
     assert ("  too long" in lines) == (state == "failed")
