@@ -26,7 +26,7 @@ from transforms.unit import WorkUnit
 
 STAGE = "tokenize"
 TOKENIZER_UNIT = "tokenizer"
-TOKENIZE_VERSION = 3  # raised when ids, rows or counts change for the same input and configuration
+TOKENIZE_VERSION = 4  # raised when ids, rows or counts change for the same input and configuration
 SENTENCES_VERSION = 1  # raised when texts are cut into other sentences
 
 

@@ -148,7 +148,12 @@ def train_on_words(words: Words, parameters: TrainParameters) -> Tokenizer:
     if normalizer is not None:
         tokenizer.normalizer = normalizer
     tokenizer.decoder = _DECODERS[parameters.model]()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    # Byte-level BPE has the space in the word, so that of a gap belongs to the gap, as with RoBERTa and ModernBERT: a
+    # space alone before it is what no model has ever seen there.
+    takes_space = "[MASK]" if parameters.model == "bpe" else None
+    tokenizer.add_special_tokens(
+        [AddedToken(token, lstrip=token == takes_space, special=True) for token in SPECIAL_TOKENS]
+    )
     cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",

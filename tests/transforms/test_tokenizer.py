@@ -97,6 +97,16 @@ def test_trained_vocabulary(parameters):
     assert (tokenizer.encode("Ba").ids == tokenizer.encode("ba").ids) == folded
 
 
+@SETTINGS
+def test_a_gap_in_a_text(parameters):
+    """Around [MASK] stand the tokens that stand around a word there: no space is left over before it."""
+    tokenizer = train_tokenizer(CORPUS, parameters)
+    gap = tokenizer.encode("ba [MASK] ba", add_special_tokens=False).ids
+    assert gap == [*tokenizer.encode("ba", add_special_tokens=False).ids, 4, *gap[gap.index(4) + 1 :]]
+    around = tokenizer.encode("ba ba", add_special_tokens=False).ids
+    assert [token for token in gap if token != 4] == around
+
+
 def test_wordpiece_symbols_are_those_of_the_text():
     """Characters that only stand alone have no "##" form, rare ones are left out, words of the corpus are known."""
     texts = ["the \u4e2d word. Words, w\xf6rds!"] * 5000 + ["\u9f98"]
@@ -135,7 +145,7 @@ def test_transformers_loads_what_is_saved(tmp_path, parameters):
     tokenizer = train_tokenizer(CORPUS, parameters)
     save_tokenizer(tokenizer, tmp_path / "tokenizer", seq_length=128)
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
-    for text in CORPUS[:20]:
+    for text in [*CORPUS[:20], "ba [MASK] ba"]:
         assert loaded(text)["input_ids"] == tokenizer.encode(text).ids
     assert (loaded.mask_token, loaded.mask_token_id, loaded.pad_token_id) == ("[MASK]", 4, 0)
     assert (loaded.cls_token_id, loaded.sep_token_id, loaded.unk_token_id) == (2, 3, 1)
