@@ -8,6 +8,7 @@ that depends on who is left (lines, substrings, the last job) leaves the documen
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,7 @@ _FOUND = pa.schema(
     [
         pa.field("dense", pa.uint32(), nullable=False),  # the survivor
         pa.field("listed", pa.uint32(), nullable=False),  # the document whose address is on the list
+        pa.field("address", pa.uint32(), nullable=False),  # the address, by its first place on the list
     ]
 )
 
@@ -59,13 +61,29 @@ def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tu
             f"dedup.takedown: {len(hosts)} of {path} look like hosts, which are the addresses of no pages, first"
             f" {hosts[0]!r}; https://{hosts[0]}/ is its first page, clean.url_filter.domains takes a whole site"
         )
-    units = [WorkUnit(signed.label, number, content_key(DEDUP_VERSION, listed, signed.documents, signed.first_dense))
+    version = [DEDUP_VERSION, "address"]  # the column, without which units of an earlier version are made again
+    units = [WorkUnit(signed.label, number, content_key(version, listed, signed.documents, signed.first_dense))
              for number, signed in own if path is not None]  # fmt: skip
     records = context.run_job(STAGE, Job(_JOB, _graph, (dedup, path), (SURVIVORS,)), units)
     if not records:
         return dedup, {signed.label: "" for _, signed in own}
+    if path is not None and (missing := _missing(context.out, path, records)):
+        context.say(
+            f"dedup.takedown: {len(missing)} of {len(read_list(path))} addresses of {path} are of no document that"
+            f" passed clean, first {missing[0]!r}"
+        )
     dedup = dataclasses.replace(dedup, takedown=upstream_key(records, _TABLE))
     return dedup, {signed.label: content_key(*(x.tolist() for x in taken_down(dedup, signed))) for _, signed in own}
+
+
+def _missing(out: str, path: str, records: Mapping[str, Record]) -> list[str]:
+    """Return what a list names and no document of this run has: gone in clean, never read, or mistyped."""
+    units = [record for record in records.values() if record.counts["listed"]]
+    found = [read_table(out, record, _TABLE).column("address").to_numpy() for record in units]
+    found_A = np.concatenate([np.empty(0, np.uint32), *found])
+    addresses = _addresses(path, list_version(path))
+    first_L = pc.index_in(addresses, addresses).to_numpy()
+    return [read_list(path)[index] for index in np.flatnonzero(~np.isin(first_L, found_A))]
 
 
 def _hosts(path: str | None) -> list[str]:
@@ -104,7 +122,7 @@ def _all_taken_down(context: DedupContext) -> tuple[NDArray[np.uint32], NDArray[
         if record.counts["listed"]
     ]
     joined = pa.concat_tables([_FOUND.empty_table(), *found])
-    dense_D, listed_D = (column.to_numpy() for column in joined.columns)
+    dense_D, listed_D = (joined.column(name).to_numpy() for name in ("dense", "listed"))
     order_D = np.lexsort((listed_D, dense_D != listed_D, dense_D))
     dense_D, listed_D = dense_D[order_D], listed_D[order_D]
     dense_D, first_D = np.unique(dense_D, return_index=True)
@@ -114,25 +132,26 @@ def _all_taken_down(context: DedupContext) -> tuple[NDArray[np.uint32], NDArray[
 def _write_listed(unit: WorkUnit, given: tuple[DedupContext, str]) -> None:
     context, path = given
     signed = context.named(unit.name)
-    listed_D = _listed(path, signed, signed.record())
+    listed_D, address_D = _listed(path, signed, signed.record())
     survivors = map_table(context.out, load_record(context.out, "dedup-clusters", "all"), SURVIVOR_TABLE)
     survivor_n = survivors.column("survivor").slice(signed.first_dense, signed.num_documents).to_numpy()
     writer = UnitWriter(context.out, _JOB, unit)
     writer.open(_TABLE, _FOUND)
-    columns = [survivor_n[listed_D], (listed_D + signed.first_dense).astype(np.uint32)]
+    columns = [survivor_n[listed_D], (listed_D + signed.first_dense).astype(np.uint32), address_D.astype(np.uint32)]
     writer.write(_TABLE, pa.table(columns, schema=_FOUND))
     writer.commit({"listed": len(listed_D)})
 
 
-def _listed(path: str, signed: Signed, record: Record) -> NDArray[np.int64]:
-    """Return the rows of the documents whose address is on the list, both in normal form, hosts in any case."""
+def _listed(path: str, signed: Signed, record: Record) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of documents whose address is listed, and its place: in normal form, hosts in any case."""
     listed = _addresses(path, list_version(path))
-    found, row = [np.empty(0, np.int64)], 0
+    found = [np.empty(0, np.int64)]
     for batch in read_batches(signed.out, record, "documents", columns=("url",)):
-        hits = pc.is_in(normalised_urls(lower_host(batch.column("url"))), listed)
-        found.append(np.flatnonzero(hits.to_numpy(zero_copy_only=False)) + row)
-        row += batch.num_rows
-    return np.concatenate(found)
+        place_N = pc.index_in(normalised_urls(lower_host(batch.column("url"))), listed)
+        found.append(place_N.fill_null(-1).to_numpy().astype(np.int64))
+    address_N = np.concatenate(found)
+    row_D = np.flatnonzero(address_N >= 0)
+    return row_D, address_N[row_D]
 
 
 @functools.lru_cache(maxsize=1)

@@ -83,6 +83,22 @@ def test_a_host_is_no_page(run, tmp_path, host):
     assert not any("hosts" in line for line in said)
 
 
+def test_addresses_of_no_document_are_told(run, tmp_path):
+    """Each that no document of the run has, as it stands on the list; an address given twice is found for both."""
+    path, out = run
+    rows = [row for rows in survivors(out).values() for row in rows]
+    url = rows[0]["url"]
+    listed = tmp_path / "takedown.txt"
+    listed.write_text(f"{url}/\nhttps://x.org/1\n{url}\n# no address\nhttps://X.org/2\n")
+    _, said = run_stages(path, last="dedup", overrides=[f"dedup.takedown={listed}"])
+    (told,) = (line for line in said if "no document" in line)
+    assert f"2 of 4 addresses of {listed} " in told
+    assert told.endswith("first 'https://x.org/1'")
+    listed.write_text(f"{url}\n")
+    _, said = run_stages(path, last="dedup", overrides=[f"dedup.takedown={listed}"])
+    assert not any("no document" in line for line in said)
+
+
 def test_nothing_is_cut_from_a_page_that_is_taken_down(tmp_path):
     """Lines that repeat are cut from the others only; the ledger adds up."""
     (tmp_path / "corpus").mkdir()
