@@ -35,11 +35,11 @@ def read_labelled(path: Path, *, text: str = "text", other: str | None = None, l
         path: of the file.
         text: column of the (first) text.
         other: column of the second text, for pairs.
-        label: column of the label; numbers and strings alike are taken as names.
+        label: column of the label; whole numbers and strings alike are taken as names, 1 and 1.0 as one.
 
     Raises:
         ValueError: another suffix, a file that cannot be read, no rows, a row that is none, a missing column or value,
-            or an empty label; the message names file and row.
+            a list of values, or a label that is empty or a fraction; the message names file and row.
     """
     return collect_labelled(_rows(path), str(path), text=text, other=other, label=label)
 
@@ -50,7 +50,7 @@ def collect_labelled(
     """Return the examples of `rows`; `source` is what a mistake is told of, the rest as in `read_labelled`.
 
     Raises:
-        ValueError: no rows, a row without one of the columns, or with an empty label.
+        ValueError: no rows, a row without one of the columns, with a list there, or a label that is none.
     """
     columns = [text, *([other] if other else []), label]
     values: dict[str, list[str]] = {column: [] for column in columns}
@@ -59,6 +59,13 @@ def collect_labelled(
             value = row.get(column)
             if value is None or (isinstance(value, float) and math.isnan(value)):  # as pandas writes what is missing
                 raise ValueError(f"{source}: row {number} has no {column!r} (its columns: {', '.join(map(str, row))})")
+            if isinstance(value, list | dict):
+                found = f"more than one value as {column!r} ({str(value)[:40]})"
+                raise ValueError(f"{source}: row {number} has {found}")  # noqa: TRY004 - of a file, not of a type
+            if isinstance(value, float) and value.is_integer():  # as Parquet has whole numbers of a column with gaps
+                value = int(value)
+            if column == label and isinstance(value, float):
+                raise ValueError(f"{source}: row {number} has the label {value}, which is no class but a measure")
             values[column].append(str(value))
         if not values[label][-1].strip():  # an empty text is one, and corpora hold some
             raise ValueError(f"{source}: row {number} has an empty {label!r}")

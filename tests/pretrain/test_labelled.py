@@ -52,6 +52,9 @@ def test_formats(tmp_path, name):
         ("a.jsonl", [{"txt": "x", "label": "1"}], "row 1 has no 'text' (its columns: txt, label)"),
         ("a.jsonl", [{"text": "x", "label": float("nan")}], "row 1 has no 'label'"),
         ("a.jsonl", [*ROWS, {"text": "", "label": " "}], "row 3 has an empty 'label'"),
+        ("a.jsonl", [{"text": "x", "label": [1, 2]}], "row 1 has more than one value as 'label' ([1, 2])"),
+        ("a.jsonl", [{"text": ["x", "y"], "label": 1}], "row 1 has more than one value as 'text'"),
+        ("a.jsonl", [{"text": "x", "label": 3.2}], "row 1 has the label 3.2, which is no class but a measure"),
         ("a.jsonl", [], "no rows"),
         ("a.xlsx.jsonl.xlsx", ROWS, "not from '.xlsx'"),
     ],
@@ -116,3 +119,11 @@ def test_an_empty_text_is_one(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\n,1\nx,2\n")
     assert read_labelled(path) == Labelled(["", "x"], ["", ""], ["1", "2"])
+
+
+def test_whole_numbers_are_one_class_however_they_are_stored(tmp_path):
+    """A column of whole numbers with a gap somewhere is one of floats in Parquet and pandas."""
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "label": 1}\n{"text": "y", "label": 1.0}\n')
+    pq.write_table(pa.table({"text": ["x", "y"], "label": [1.0, 2.0]}), tmp_path / "b.parquet")
+    assert read_labelled(tmp_path / "a.jsonl").labels == ["1", "1"]
+    assert read_labelled(tmp_path / "b.parquet").labels == ["1", "2"]
