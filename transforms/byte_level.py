@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from transforms.added_tokens import added_tokens
 from transforms.code_points import NUM_CODES, SURROGATES, code_points
 from transforms.kernels.added_tokens import AddedTokens
-from transforms.kernels.byte_level import SEEN_BITS, add_pairs, byte_level, last_merges
+from transforms.kernels.byte_level import SEEN_BITS, Model, byte_level
+from transforms.kernels.merge_table import add_pairs, last_merges
 from transforms.kernels.pieces import CHANGES, LETTER, MARK, NUMBER, OTHER, SPACE, UNKNOWN
 from transforms.kernels.trie import byte_trie
 from transforms.kernels.word_memory import new_memory
@@ -38,16 +39,15 @@ class ByteLevel:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        tables: "_Tables",
+        model: Model,
         added: AddedTokens,
         forms: list[str],
         pattern: "_Pattern",
     ) -> None:
         self._tokenizer = tokenizer
-        self._tables = tables
+        self._model = model
         self._pattern = pattern
         self._forms = forms
-        self._seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
         self._memory = new_memory()
         self._class_C = np.full(NUM_CODES, UNKNOWN, np.uint8)
         self._class_C[SURROGATES] = OTHER
@@ -63,7 +63,7 @@ class ByteLevel:
         if forms is None or pattern is None or not known:
             return None
         added = added_tokens(tokenizer, description["added_tokens"])
-        tables = _Tables.of(model["vocab"], model["merges"], whole=model["ignore_merges"])
+        tables = _model(model["vocab"], model["merges"], whole=model["ignore_merges"])
         return None if added is None or tables is None else cls(tokenizer, tables, added, forms, pattern)
 
     def normalised(self, text: str) -> str:
@@ -92,25 +92,10 @@ class ByteLevel:
         num_tokens_N = np.zeros(len(offsets_N1) - 1, np.int32)
         document, num_ids = 0, 0
         while document < len(num_tokens_N):
+            pattern = (normal, self._pattern.most_digits, self._pattern.prefix_blank)
+            given = (self._added, self._model, self._memory)
             document, num_ids, code = byte_level(
-                offsets_N1,
-                bytes_M,
-                self._class_C,
-                normal,
-                self._pattern.most_digits,
-                self._pattern.prefix_blank,
-                self._added,
-                self._tables.whole,
-                self._tables.trie,
-                self._tables.tokens,
-                self._tables.pairs,
-                self._tables.ids,
-                self._seen_J,
-                self._memory,
-                document,
-                num_ids,
-                ids_T,
-                num_tokens_N,
+                offsets_N1, bytes_M, self._class_C, *pattern, *given, document, num_ids, ids_T, num_tokens_N
             )
             if document < len(num_tokens_N):
                 # All that is new in the document, or each would cost another start of the document.
@@ -180,70 +165,59 @@ def _pattern(pre_tokenizer: dict[str, Any]) -> _Pattern | None:
     return _Pattern(most_digits, prefix_blank=False)
 
 
-class _Tables(NamedTuple):
-    """The merges of a model, as the kernel wants them."""
+def _model(vocab: dict[str, int], merges: list[Any], *, whole: bool) -> Model | None:
+    """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them.
 
-    whole: NDArray[np.int32]  # [S, 3]
-    trie: NDArray[np.int32]  # [S, 3]
-    tokens: NDArray[np.int32]  # [K, 4]
-    pairs: NDArray[np.int64]  # [H, 2]
-    ids: NDArray[np.int32]  # [K]
+    `whole`: a piece that is in the vocabulary is that token, whatever the merges make of it.
+    """
+    bytes_of = {character: byte for byte, character in enumerate(byte_characters())}
+    if not all(character in vocab for character, byte in bytes_of.items() if byte not in _NEVER_IN_UTF8):
+        return None
+    pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
+    results = [left + right for left, right in pairs]
+    names = sorted(set(results))
+    if not all(set(name) <= bytes_of.keys() and name in vocab for name in {*names, *(n for p in pairs for n in p)}):
+        return None
+    left_R, right_R, result_R = (
+        np.array([vocab[name] for name in column], np.int32)
+        for column in ([left for left, _ in pairs], [right for _, right in pairs], results)
+    )
+    num_merges = len(pairs)
+    last_V = np.empty(len(names), np.int32)
+    byte_ids = [[vocab[character] for character in name] for name in names]
+    offsets_V1 = np.cumsum([0, *map(len, byte_ids)], dtype=np.int32)
+    tokens_M = np.array([number for ids in byte_ids for number in ids], np.int32)
+    merges_H2 = _pair_table(left_R, right_R, np.arange(num_merges, dtype=np.int32))
+    last_merges(tokens_M, offsets_V1, merges_H2, result_R, last_V)
 
-    @classmethod
-    def of(cls, vocab: dict[str, int], merges: list[Any], *, whole: bool) -> "_Tables | None":
-        """Return the tables, or None if bytes are missing or merges are not in the order in which BPE learns them.
+    rank_of = {vocab[character]: byte for character, byte in bytes_of.items() if character in vocab}
+    rank_of |= {vocab[name]: 256 + last for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0}
+    ranks = np.full(max(vocab.values()) + 1, -1, np.int32)
+    ranks[list(rank_of)] = list(rank_of.values())
+    left_R, right_R, result_R = ranks[left_R], ranks[right_R], np.arange(256, 256 + num_merges, dtype=np.int32)
+    used_R = (left_R >= 0) & (right_R >= 0)  # a merge of a token that BPE never makes never happens
+    if (np.maximum(left_R, right_R)[used_R] >= result_R[used_R]).any():
+        return None
 
-        `whole`: a piece that is in the vocabulary is that token, whatever the merges make of it.
-        """
-        bytes_of = {character: byte for byte, character in enumerate(byte_characters())}
-        if not all(character in vocab for character, byte in bytes_of.items() if byte not in _NEVER_IN_UTF8):
-            return None
-        pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
-        results = [left + right for left, right in pairs]
-        names = sorted(set(results))
-        if not all(set(name) <= bytes_of.keys() and name in vocab for name in {*names, *(n for p in pairs for n in p)}):
-            return None
-        left_R, right_R, result_R = (
-            np.array([vocab[name] for name in column], np.int32)
-            for column in ([left for left, _ in pairs], [right for _, right in pairs], results)
-        )
-        num_merges = len(pairs)
-        last_V = np.empty(len(names), np.int32)
-        byte_ids = [[vocab[character] for character in name] for name in names]
-        offsets_V1 = np.cumsum([0, *map(len, byte_ids)], dtype=np.int32)
-        tokens_M = np.array([number for ids in byte_ids for number in ids], np.int32)
-        merges_H2 = _pair_table(left_R, right_R, np.arange(num_merges, dtype=np.int32))
-        last_merges(tokens_M, offsets_V1, merges_H2, result_R, last_V)
-
-        rank_of = {vocab[character]: byte for character, byte in bytes_of.items() if character in vocab}
-        rank_of |= {vocab[name]: 256 + last for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0}
-        ranks = np.full(max(vocab.values()) + 1, -1, np.int32)
-        ranks[list(rank_of)] = list(rank_of.values())
-        left_R, right_R, result_R = ranks[left_R], ranks[right_R], np.arange(256, 256 + num_merges, dtype=np.int32)
-        used_R = (left_R >= 0) & (right_R >= 0)  # a merge of a token that BPE never makes never happens
-        if (np.maximum(left_R, right_R)[used_R] >= result_R[used_R]).any():
-            return None
-
-        text_of = {byte: bytes([byte]) for byte in range(256)}
-        made = [(256 + last, name) for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0]
-        text_of |= {rank: bytes(bytes_of[character] for character in name) for rank, name in made}
-        known = {text: rank for rank, text in text_of.items()}
-        num_ranks = 256 + num_merges
-        token_K4 = np.full((num_ranks, 4), -1, np.int32)
-        id_K = np.zeros(num_ranks, np.int32)
-        for rank, text in text_of.items():
-            shorter = (known[text[:size]] for size in range(len(text) - 1, 0, -1) if text[:size] in known)
-            token_K4[rank, 2:] = next(shorter, -1), len(text)
-        id_K[list(rank_of.values())] = list(rank_of)
-        token_K4[:256, :2] = np.arange(256)[:, None]
-        token_K4[256:, 0], token_K4[256:, 1] = left_R, right_R
-        trie_S3 = byte_trie([(text, rank) for rank, text in text_of.items()])
-        pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
-        named = {
-            bytes(bytes_of[c] for c in name): n for name, n in vocab.items() if whole and set(name) <= bytes_of.keys()
-        }
-        unmade = [(text, number) for text, number in named.items() if text not in known]
-        return cls(byte_trie(unmade), trie_S3, token_K4, pairs_H2, id_K)
+    text_of = {byte: bytes([byte]) for byte in range(256)}
+    made = [(256 + last, name) for name, last in zip(names, last_V.tolist(), strict=True) if last >= 0]
+    text_of |= {rank: bytes(bytes_of[character] for character in name) for rank, name in made}
+    known = {text: rank for rank, text in text_of.items()}
+    num_ranks = 256 + num_merges
+    token_K4 = np.full((num_ranks, 4), -1, np.int32)
+    id_K = np.zeros(num_ranks, np.int32)
+    for rank, text in text_of.items():
+        shorter = (known[text[:size]] for size in range(len(text) - 1, 0, -1) if text[:size] in known)
+        token_K4[rank, 2:] = next(shorter, -1), len(text)
+    id_K[list(rank_of.values())] = list(rank_of)
+    token_K4[:256, :2] = np.arange(256)[:, None]
+    token_K4[256:, 0], token_K4[256:, 1] = left_R, right_R
+    trie_S3 = byte_trie([(text, rank) for rank, text in text_of.items()])
+    pairs_H2 = _pair_table(left_R[used_R], right_R[used_R], result_R[used_R])
+    named = {bytes(bytes_of[c] for c in name): n for name, n in vocab.items() if whole and set(name) <= bytes_of.keys()}
+    unmade = [(text, number) for text, number in named.items() if text not in known]
+    seen_J = np.full(1 << SEEN_BITS, -1, np.int64)
+    return Model(byte_trie(unmade), trie_S3, token_K4, pairs_H2, id_K, seen_J)
 
 
 def _pair_table(

@@ -242,9 +242,9 @@ def _encode_word(
     if remembered:
         row, a, b, c, d = word_key(bytes_M, start, size)
         d |= (_U(marked) | _U(normal) << _U(1)) << _FLAGS
-        row, found = recall(row, a, b, c, d, memory.key_W4, memory.ids_W16)
+        row, found = recall(row, a, b, c, d, memory)
         if found:
-            return recalled_ids(row, memory.ids_W16, ids_T, num_ids)
+            return recalled_ids(row, memory, ids_T, num_ids)
     if 4 * size + 4 > len(room.word_L):  # no expansion is longer than that
         return -4 * size - 4
     length = _rewritten(bytes_M, start, stop, marked, normal, reading, room.word_L)
@@ -253,7 +253,7 @@ def _encode_word(
     _best_pieces(length, model, room)
     count = _write_path(length, model, room, ids_T, num_ids)
     if remembered and count <= MEMORY_IDS:
-        remember(row, a, b, c, d, memory.key_W4, memory.ids_W16, ids_T, num_ids, count)
+        remember(row, a, b, c, d, memory, ids_T, num_ids, count)
     return count
 
 
