@@ -209,11 +209,13 @@ def test_duplicates_left(run, monkeypatch, verify):
 
 @pytest.mark.parametrize("verify", ["signature", "jaccard"])
 def test_duplicates_left_in_passes(run, monkeypatch, verify):
-    """However many keys fit into memory and units are mapped, the same documents are found: no share of them."""
+    """However many keys are sorted and held and units mapped, the same documents are found, in as few scans."""
     run.config["dedup"]["minhash"]["verify"] = verify
     monkeypatch.setattr(Output, "deleted", lambda *_: np.zeros(0, np.int64))
     whole = only(duplicates_left(run, 0.001))
     tables, mapped, most = [], duplicates.map_table, [0]
+    scans, batches = [], duplicates._Signatures.batches
+    monkeypatch.setattr(duplicates._Signatures, "batches", lambda self: scans.append(self) or batches(self))
 
     def counted(*place):
         most[0] = max(most[0], sum(table() is not None for table in tables))
@@ -222,13 +224,18 @@ def test_duplicates_left_in_passes(run, monkeypatch, verify):
         return table
 
     monkeypatch.setattr(duplicates, "map_table", counted)
-    for most_keys, most_maps in ((1 << 24, 1 << 14), (100, 2), (40, 1)):
+    num_alive, bands = run.stages["clean"]["counts"]["kept"], run.config["dedup"]["minhash"]["bands"]
+    for most_keys, most_held, most_maps in ((1 << 24, 1 << 27, 1 << 14), (100, num_alive // 2, 2), (40, 1 << 27, 1)):
         tables.clear()
+        scans.clear()
         most[0] = 0
         monkeypatch.setattr(duplicates, "_MOST_KEYS", most_keys)
+        monkeypatch.setattr(duplicates, "_MOST_HELD", most_held)
         monkeypatch.setattr(duplicates, "_MOST_MAPS", most_maps)
         assert only(duplicates_left(run, 0.001)) == whole
         assert most[0] <= most_maps + 1  # and the one that is being read
+        held = -(-num_alive // most_held)
+        assert held * bands < len(scans) <= held * bands + 2 * held + 1  # keys of texts have two words
 
 
 def test_texts_are_compared_in_one_pass(run, monkeypatch):
