@@ -255,7 +255,13 @@ def first_error(error: ValidationError, model: type[Section] = Config) -> str:
         return f"unknown key {where!r}{hint}{more}"
     message = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list").replace("Tuple", "List")
     given = "" if isinstance(first["input"], dict) or first["type"] == "missing" else f", got {first['input']!r}"
-    return f"{where + ': ' if where else ''}{message[0].lower()}{message[1:]}{given}{more}"
+    # YAML has a false in `keep: [no]`, a date in `name: 2024-01-01` and a number in `revision: 2024`.
+    quotes = "; put it into quotes" if first["type"] == "string_type" and _is_scalar(first["input"]) else ""
+    return f"{where + ': ' if where else ''}{message[0].lower()}{message[1:]}{given}{quotes}{more}"
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is not None and not isinstance(value, list | tuple | dict)
 
 
 def _is_unknown_key(kind: str) -> bool:

@@ -44,6 +44,7 @@ def test_defaults_are_those_of_the_design(tmp_path):
         ({"clean": {"language": {"detector": "fasttext"}}}, "needs model: the path of a .bin or .ftz file"),
         ({"clean": {"language": {"model": "lid.bin"}}}, "detector fasttext, and no other, needs model"),
         ({"clean": {"language": {"thresholds": {"de": 1.5}}}}, "clean.language.thresholds.de"),
+        ({"clean": {"language": {"keep": [False]}}}, "a valid string, got False; put it into quotes"),
         ({"clean": {"pii": "email"}}, "clean.pii: input should be a list, got 'email'"),
         ({"sources": []}, "sources: list should have at least 1 item"),
         ({"clean": {"unicode": "nfd"}}, "clean.unicode: input should be 'nfc', 'nfkc' or 'none', got 'nfd'"),
