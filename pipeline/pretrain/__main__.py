@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.pretrain.disk import held
 from pipeline.pretrain.display import Display
 from pipeline.pretrain.settings import settings_from_dict
@@ -58,6 +60,9 @@ def main(arguments: list[str]) -> int:
             )
     except ValueError as error:
         display.say(str(error))
+        return MISTAKE
+    except torch.OutOfMemoryError:
+        display.say("pretrain.micro_rows: the GPU has no room for as many rows at a time as it was given; set fewer")
         return MISTAKE
     except (TrainingStoppedError, OSError) as error:
         display.say(str(error))

@@ -13,13 +13,14 @@ from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.attention import BACKENDS
 from pipeline.pretrain.autotune import race_backends, winner
 from pipeline.pretrain.batch import smallest_batch
+from pipeline.pretrain.memory import activation_bytes, free_bytes, rows_that_fit
 from pipeline.pretrain.order import rows_at
 from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.world import World
 
 _NARROW = 256
-# A GPU is kept busy by 65,536 tokens at a time; 4,096 stay in a CPU's cache.
+# A GPU is kept busy by 65,536 tokens at a time, if it has room for them; 4,096 stay in a CPU's cache.
 _GPU_TOKENS, _CPU_TOKENS = 65_536, 4_096
 
 
@@ -72,10 +73,12 @@ def choose_execution(
     """
     seq_length = rows.metadata.seq_length
     device = world.device.type
-    share = smallest_batch(settings) // world.size
-    most = max(1, (_GPU_TOKENS if device == "cuda" else _CPU_TOKENS) // seq_length)
-    fitting = max((count for count in range(1, share + 1) if share % count == 0 and count <= most), default=1)
-    micro_rows = settings.micro_rows or kept.get("micro_rows") or fitting
+    compile_mode = _compile_mode(settings, kept, world)
+    micro_rows = settings.micro_rows or kept.get("micro_rows")
+    if not micro_rows:
+        share = smallest_batch(settings) // world.size
+        most = _most_rows(settings, architecture, seq_length, world, compiled=compile_mode == "model")
+        micro_rows = max((count for count in range(1, share + 1) if share % count == 0 and count <= most), default=1)
     if smallest_batch(settings) % (micro_rows * world.size):
         between = f"{world.size} processes with microbatches of {micro_rows} rows"
         raise ValueError(f"pretrain.batch_rows: {smallest_batch(settings)} rows cannot be shared by {between}")
@@ -100,8 +103,20 @@ def choose_execution(
         threads=threads,
         micro_rows=micro_rows,
         attention=attention,
-        compile=_compile_mode(settings, kept, world),
+        compile=compile_mode,
     )
+
+
+def _most_rows(settings: Settings, a: Architecture, seq_length: int, world: World, *, compiled: bool) -> int:
+    """Return how many rows the device is kept busy by, or those that fit into the least memory of all processes."""
+    if world.device.type != "cuda":
+        return max(1, _CPU_TOKENS // seq_length)
+    itemsize = (compute_dtype(settings, world.device) or torch.float32).itemsize
+    token_bytes = activation_bytes(a, mask_rate=settings.mask_rate, itemsize=itemsize, compiled=compiled)
+    fitting = rows_that_fit(
+        a, token_bytes=token_bytes, seq_length=seq_length, free=world.least(free_bytes(world.device))
+    )
+    return max(1, min(fitting, _GPU_TOKENS // seq_length))
 
 
 def _compile_mode(settings: Settings, kept: dict[str, Any], world: World) -> str:

@@ -32,6 +32,14 @@ class World(NamedTuple):
             distributed.all_reduce(values)
         return values
 
+    def least(self, value: int) -> int:
+        """Return the least of the values of all processes."""
+        if self.size == 1:
+            return value
+        values = torch.tensor(value, device=self.device)
+        distributed.all_reduce(values, distributed.ReduceOp.MIN)
+        return int(values)
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:

@@ -88,6 +88,19 @@ def count_passes(a: Architecture, *, length: int, rate: float, tokens: int, back
     return passes
 
 
+def kept_bytes(a: Architecture, *, length: int, rate: float, tokens: int) -> int:
+    """Return the bytes that the forward pass of such a microbatch makes and keeps for the backward pass."""
+    _, graph, _ = next(_trace(a, length, rate, tokens, "varlen"))
+    sizes: dict[int, int] = {}
+    for node in (graph.graph.output_node(), *(node for node in graph.graph.nodes if node.op == "placeholder")):
+        for one in node.args[0] if node.op == "output" else [node]:
+            value = one.meta.get("val") if isinstance(one, torch.fx.Node) else None
+            if isinstance(value, Tensor):
+                storage = value.untyped_storage()
+                sizes[storage._cdata] = storage.nbytes() if node.op == "output" else 0
+    return sum(sizes.values())
+
+
 def alike(passes: list[Pass]) -> list[Pass]:
     """Return `passes` with those of one name and direction added up, the most bytes first."""
     sums: dict[tuple[bool, str, bool], list[int]] = collections.defaultdict(lambda: [0, 0])
@@ -221,7 +234,7 @@ def _pretended() -> Iterator[None]:
 
 
 def main() -> None:
-    """Print the passes, the most bytes first, and their sums."""
+    """Print the passes, the most bytes first, their sums, and what is kept in memory."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", default="bert-base")
     options.add_argument("--vocab", type=int, default=30_522)
@@ -247,6 +260,8 @@ def main() -> None:
     for extern in (False, True):
         total = sum(one.bytes for one in passes if one.extern == extern) / given.micro_tokens / 1e3
         print(f"{total:10.2f}  {'products and attention' if extern else 'passes of the compiler'}")
+    kept = kept_bytes(a, length=given.length, rate=given.rate, tokens=given.micro_tokens)
+    print(f"{kept / 2**30:10.2f}  GiB are kept for the backward pass")
     if given.json:
         given.json.write_text(json.dumps([one._asdict() for one in passes], indent=1))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.attention import varlen
 
-from pipeline.pretrain import autotune
+from pipeline.pretrain import autotune, execution
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import BACKENDS
 from pipeline.pretrain.autotune import race_backends, winner
@@ -86,8 +86,29 @@ def test_set_then_kept_then_chosen(out):
     assert not choose({}).differences({**kept, **{name: getattr(first, name) for name in kept}})
 
 
-def test_what_is_compiled(out):
+def test_rows_of_a_pass_fit_the_gpu(out, monkeypatch):
+    """A large GPU gets 65,536 tokens at a time, a small one what its memory holds, and always a part of the batch."""
+    rows, gpu = Rows(out / "shards" / "train"), World(0, 1, torch.device("cuda"))
+    base = architecture_of("modernbert-base", vocab_size=50_368, positions=64, pad_id=0)
+
+    def chosen(free, kept=None, **changed):
+        monkeypatch.setattr(execution, "free_bytes", lambda device: free)
+        settings = Settings(batch_rows=3072, attention="sdpa", **changed)
+        return choose_execution(settings, kept or {}, base, rows, gpu, print).micro_rows
+
+    assert chosen(140 << 30) == 1536  # of 32 tokens; the batch has no divisor between that and 2048
+    assert chosen(24 << 30) == 768
+    assert chosen(24 << 30, precision="float32") == 384
+    assert chosen(16 << 30, compile="no") < chosen(16 << 30)
+    assert chosen(1 << 30) == 1
+    assert chosen(1 << 30, micro_rows=16) == 16
+    assert chosen(1 << 30, {"micro_rows": 8, "device": "cuda", "compile": "model"}) == 8
+
+
+def test_what_is_compiled(out, monkeypatch):
     """The model on a GPU, nothing on a CPU; a checkpoint's choice is kept there; sharded weights go by block."""
+    monkeypatch.setattr(execution, "free_bytes", lambda device: 1 << 35)
+    monkeypatch.setattr(World, "least", lambda self, value: value)
     rows = Rows(out / "shards" / "train")
     cpu, gpu, two = (
         World(0, 1, torch.device("cpu")),

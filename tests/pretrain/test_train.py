@@ -302,6 +302,19 @@ def test_mistakes_exit_with_two(out, capsys, values, line):
     assert main([]) == 2
 
 
+def test_a_full_gpu_is_told(out, monkeypatch, capsys):
+    """A GPU without room ends the run with one line that names the setting, as a mistake does."""
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more lines")
+
+    monkeypatch.setattr("pipeline.pretrain.__main__.train", full)
+    assert main(_command(out)[3:]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pretrain.micro_rows: ")
+    assert error.count("\n") == 1
+
+
 def test_terminated_run_can_be_resumed(out):
     """SIGTERM exits 3 and leaves a checkpoint."""
     long = {"steps": 100_000, "checkpoint_every": 100_000}
