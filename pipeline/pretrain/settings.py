@@ -48,7 +48,7 @@ class Settings:
         steps: number of optimizer steps.
         batch_rows: rows in one step, over all processes and microbatches.
         batch_warmup: share of the steps during which the batch grows from an eighth to its full size.
-        micro_rows: rows in one forward pass; 0 chooses by device and its memory, and the choice is kept in the checkpoint.
+        micro_rows: rows in one forward pass; 0 chooses by device and memory. The choice is kept in the checkpoint.
         optimizer: `adamw`, `stableadamw`, or `muon` (Muon on the matrices of the blocks, AdamW on the rest).
         lr: highest learning rate; Muon's update is scaled to AdamW's, so one rate serves all three.
         weight_decay: decoupled decay of the matrices; never of norms and biases.
