@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from transforms.kernels.c4 import NUM_CUTS, pack
+from transforms.kernels.c4 import pack
+from transforms.kernels.c4_line import NUM_CUTS
 from transforms.kernels.characters import by_character_table, character_table
 from transforms.kernels.lexicon import NUM_ROWS, intern_all
 from transforms.kernels.quality import C4, C4_TFDS, GOPHER_QUALITY, NUM_STATISTICS, STATISTICS, judge

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.c4 import NUM_CUTS, TOO_FEW_SENTENCES, TOO_LONG, cut_lines
+from transforms.kernels.c4 import cut_lines
+from transforms.kernels.c4_line import NUM_CUTS, TOO_FEW_SENTENCES, TOO_LONG
 from transforms.kernels.jit import allocating_part, kernel, part, wide
 from transforms.kernels.lexicon import HAS_ELLIPSIS, HAS_HASH, NUM_MEASURED, STOP_WORDS, Lexicon
 from transforms.kernels.lines import (
