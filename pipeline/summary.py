@@ -50,6 +50,7 @@ def summary_lines(out: str, config: Mapping[str, Any], stages: Mapping[str, Any]
     if "tokenize" in stages:
         counts = stages["tokenize"]["counts"]
         yield f"tokenize  {counts['tokens']:,} tokens of {counts['kept']:,} documents"
+        yield from _vocabulary(config["tokenize"]["tokenizer"], stages["tokenizer"]["counts"]["vocab_size"])
     if "shards" in stages:
         yield from _shards(stages["shards"]["counts"])
     if "pretrain" in stages:
@@ -93,6 +94,12 @@ def _rules(rejected: Mapping[str, int]) -> Iterator[str]:
     if len(ordered) > _TOP_RULES:
         rest = sum(count for _, count in ordered[_TOP_RULES:])
         yield f"            {len(ordered) - _TOP_RULES} more rules{'':<20} {rest:>10,}"
+
+
+def _vocabulary(choice: Mapping[str, Any], size: int) -> Iterator[str]:
+    asked = choice["vocab_size"]
+    if choice["load"] is None and size < asked:
+        yield f"{_IN}{size:,} tokens in the vocabulary of the {asked:,} asked for: the texts have no more"
 
 
 def _shards(counts: Mapping[str, Any]) -> Iterator[str]:
