@@ -57,8 +57,12 @@ class Trainee(NamedTuple):
         return validate(self.model, batches, world=self.world, attention=self.execution.attention, dtype=self.dtype)
 
     def whole_model(self) -> Model:
-        """Return a model that one process can run alone; of a sharded model every process must call this."""
-        if not self.is_sharded:
+        """Return a model that one process can run alone, on inputs of any length.
+
+        Compiled blocks are made for one shape: texts of other lengths would compile them again, and fail at the ninth.
+        Of a sharded model every process must call this.
+        """
+        if not self.is_sharded and self.execution.compile != "block":
             return self.model
         tensors = collect_tensors(self.model, [])
         model = build_model(self.architecture, seed=0).to(self.world.device)

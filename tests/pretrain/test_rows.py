@@ -123,6 +123,7 @@ def test_rotten_ids_are_refused(tmp_path):
     with pytest.raises(ValueError, match=f"row 0 of record batch 1 has an id outside of the {len(IDS)} of its"):
         rows.read(np.array([0, 2, 1]))
     assert rows.read(np.array([0, 2])).ids_BS[:, 1].tolist() == [5, 6]
+    assert rows.token_counts().sum() == 8  # at the end of a run, which has not met that row
     (tmp_path / "train" / "state.json").write_text("{")
     with pytest.raises(ValueError, match=r"state\.json: not readable as JSON"):
         Rows(tmp_path / "train")
