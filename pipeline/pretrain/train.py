@@ -103,8 +103,8 @@ def train(
     )
     say(
         f"{settings.init_from or settings.model}: {trainee.num_parameters:,} parameters, {rows.num_tokens:,} tokens in "
-        f"{len(rows):,} rows, steps {first_step} to {settings.steps} of {settings.batch_rows} rows, {micro_rows} at a time, "
-        f"{world.size} x {world.device}, {trainee.execution.threads} threads"
+        f"{len(rows):,} rows, steps {first_step} to {settings.steps} of {settings.batch_rows} rows, "
+        f"{micro_rows} at a time, {world.size} x {world.device}, {trainee.execution.threads} threads"
     )
 
     steps = range(first_step, settings.steps)
