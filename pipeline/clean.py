@@ -17,7 +17,7 @@ from transforms.bad_words import EVERY, FilterBadWords, list_paths
 from transforms.classifier import SCORE, Classify
 from transforms.detector import open_detector
 from transforms.fingerprint import MinHashParameters
-from transforms.kernels.quality import STATISTICS
+from transforms.kernels.statistics import STATISTICS
 from transforms.language import LabelLanguage, named_languages
 from transforms.ledger import CleanSplit
 from transforms.normalise import Normalise

@@ -16,8 +16,9 @@ from transforms.kernels.c4 import pack
 from transforms.kernels.c4_line import NUM_CUTS
 from transforms.kernels.characters import by_character_table, character_table
 from transforms.kernels.lexicon import NUM_ROWS, intern_all
-from transforms.kernels.quality import C4, C4_TFDS, GOPHER_QUALITY, NUM_STATISTICS, STATISTICS, judge
+from transforms.kernels.quality import C4, C4_TFDS, GOPHER_QUALITY, judge
 from transforms.kernels.room import enlarged, new_lexicon, new_room
+from transforms.kernels.statistics import NUM_STATISTICS, STATISTICS
 from transforms.kernels.strings import string_array, string_views
 from transforms.presets import NEVER, PRESETS, Choice, Part, ThresholdRule, Words, check_rules, chosen_presets
 from transforms.schema import STATISTIC, alive_mask, count_edits, reject, set_column

@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.gates.sample import in_flight
 from pipeline.gates.verdict import Verdict, examples
 from pipeline.output import Output
-from transforms.kernels.quality import STATISTICS
+from transforms.kernels.statistics import STATISTICS
 from transforms.quality import filter_quality
 from transforms.schema import STATISTIC
 

@@ -9,7 +9,7 @@ from pipeline.measured import _RULES, ALWAYS, survivors_statistics, thresholds
 from pipeline.output import Output
 from pipeline.report import render
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
-from transforms.kernels.quality import STATISTICS
+from transforms.kernels.statistics import STATISTICS
 from transforms.presets import PRESETS
 
 

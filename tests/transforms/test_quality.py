@@ -14,8 +14,8 @@ from tests.transforms.batches import batch_of
 from transforms.batch import BatchKey
 from transforms.each_batch import EachBatch
 from transforms.kernels.lexicon import NUM_ROWS
-from transforms.kernels.quality import STATISTICS
 from transforms.kernels.room import new_room
+from transforms.kernels.statistics import STATISTICS
 from transforms.presets import PRESETS, Choice, LanguageValues, ThresholdRule, chosen_presets, language_values
 from transforms.quality import _SPARE, FilterQuality, Memory, filter_quality
 from transforms.schema import IN_FLIGHT, STATISTIC, edit_columns

@@ -34,9 +34,8 @@ from transforms.kernels.lines import (
     TOKEN_ROW,
     Tables,
     scan,
-    stripped,
-    text_lines,
 )
+from transforms.kernels.units import stripped, text_lines
 
 _U = np.uint64
 

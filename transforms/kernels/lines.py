@@ -59,8 +59,9 @@ DOC_TOKENS, DOC_LINES = 4, 5
 DOC_WORDS, DOC_WORD_CHARS, DOC_LETTERS, DOC_FLAGS = 6, 7, 8, 9
 NUM_COUNTS = 10
 
+EMPTY_LINE = np.uint64(0x2545F4914F6CDD1D)  # its hash
+
 _U = np.uint64
-_BASIS = np.uint64(0x2545F4914F6CDD1D)
 _CHUNK_BASIS = np.uint64(0x9E3779B97F4A7C15)
 _LOW_BITS, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _BLOCK, _AHEAD = 256, 8  # chunks
@@ -84,14 +85,6 @@ class Tables(NamedTuple):
     hashes_L: NDArray[np.uint64]
     places_T2: NDArray[np.int32]
     states_T: NDArray[np.uint64]
-
-
-class Units(NamedTuple):
-    """Lines as some rule wants them, or paragraphs: hash, characters, flags."""
-
-    hashes_L: NDArray[np.uint64]
-    chars_L: NDArray[np.int32]
-    flags_L: NDArray[np.int32]
 
 
 @part
@@ -167,7 +160,7 @@ def _cut(
             return -DOC_LINES, i
         line, line_start = _U(num_lines), i
         first = last = i
-        line_hash, flags = _BASIS, 0
+        line_hash, flags = EMPTY_LINE, 0
         white, last_white, chars, chunks, code = 0, 0, 0, 0, 0
         end = -1
         while i < stop:
@@ -316,54 +309,3 @@ def scan(
         if full < 0:
             return full
     return 0
-
-
-@part
-def feed_lines(tables: Tables, num_lines: int, units: Units) -> int:
-    """Write the parts of a document between line feeds to `units` and return their number: `str.split` at line feeds.
-
-    The flags are NOT_BLANK, and TERMINAL_LINE if the last character is a terminal mark.
-    """
-    lines_L, hashes_L = tables.lines_L, tables.hashes_L
-    num_units, joined = 0, False
-    for l in range(num_lines):
-        line = _U(l)
-        flags = lines_L[line, L_FLAGS] & (TERMINAL_LINE | NOT_BLANK)
-        unit = _U(num_units)
-        if joined:
-            units.hashes_L[unit] = hash_step(units.hashes_L[unit], hashes_L[line])
-            units.chars_L[unit] += lines_L[line, L_CHARS]
-            units.flags_L[unit] = flags | (units.flags_L[unit] & NOT_BLANK)
-        else:
-            units.hashes_L[unit], units.chars_L[unit] = hashes_L[line], lines_L[line, L_CHARS]
-            units.flags_L[unit] = flags
-        if lines_L[line, L_FLAGS] & RETURNS:  # as if it had ended the line, and an empty one had followed
-            units.hashes_L[unit] = hash_step(hash_step(units.hashes_L[unit], _U(0x0D)), _BASIS)
-        joined = lines_L[line, L_FLAGS] & OTHER_END != 0
-        if joined:
-            units.hashes_L[unit] = hash_step(units.hashes_L[unit], _U(lines_L[line, L_END]))
-            units.chars_L[unit] += 1
-        else:
-            num_units += 1
-    return num_units
-
-
-@part
-def text_lines(lines_L: NDArray[np.int32], num_lines: int) -> int:
-    """Return how many lines `str.splitlines` gives: the last one does not count if it is empty."""
-    last = _U(num_lines - 1)
-    return num_lines - (lines_L[last, L_START] == lines_L[last, L_STOP])
-
-
-@part
-def stripped(lines_L: NDArray[np.int32], num_lines: int, start: int) -> tuple[int, int]:
-    """Return where the text of a document begins and ends without the white space around it."""
-    first, last = start, start
-    blank = True
-    for l in range(num_lines):
-        if lines_L[_U(l), L_FLAGS] & NOT_BLANK:
-            if blank:
-                first = wide(lines_L[_U(l), L_FIRST])
-            last = wide(lines_L[_U(l), L_LAST])
-            blank = False
-    return first, last

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.jit import part
 from transforms.kernels.lexicon import CHARS, hash_step
-from transforms.kernels.lines import TOKEN_ROW, Units
+from transforms.kernels.lines import TOKEN_ROW
 
 _U = np.uint64
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -307,33 +307,3 @@ def judge_n_grams(
         if not every and covered / chars <= _least(thresholds_Q, 4 + n, 14):  # longer n-grams repeat only in there
             break
     return -1
-
-
-@part
-def separate_lines(units: Units, num_units: int) -> int:
-    """Keep in `units`, the parts between line feeds, those of a split at runs of line feeds; return their number."""
-    kept = 0
-    for u in range(num_units):
-        if units.chars_L[_U(u)] or u == 0 or u == num_units - 1:
-            units.hashes_L[_U(kept)], units.chars_L[_U(kept)] = units.hashes_L[_U(u)], units.chars_L[_U(u)]
-            kept += 1
-    return kept
-
-
-@part
-def join_paragraphs(units: Units, num_units: int) -> int:
-    """Join in `units`, the parts of a stripped text between line feeds, those without an empty one between them."""
-    kept, open_ = 0, False
-    for u in range(num_units):
-        chars = units.chars_L[_U(u)]
-        if chars == 0:
-            open_ = False
-        elif open_:
-            last = _U(kept - 1)
-            units.hashes_L[last] = hash_step(units.hashes_L[last], units.hashes_L[_U(u)])
-            units.chars_L[last] += 1 + chars
-        else:
-            units.hashes_L[_U(kept)], units.chars_L[_U(kept)] = units.hashes_L[_U(u)], chars
-            kept += 1
-            open_ = True
-    return max(kept, 1)

@@ -1,14 +1,16 @@
 """The arrays that the quality kernels work in: made, seeded, and enlarged when a kernel finds one full."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from transforms.kernels.characters import character_table
 from transforms.kernels.english import EXCEPTIONS
 from transforms.kernels.lexicon import COLUMNS, NUM_BYTES, NUM_ROWS, NUM_TOKENS, Lexicon, Splitting, rehash, seed
-from transforms.kernels.lines import DOC_TOKENS, L_COLUMNS, Tables, Units
-from transforms.kernels.quality import Room
+from transforms.kernels.lines import DOC_TOKENS, L_COLUMNS, Tables
 from transforms.kernels.repetition import Scratch
+from transforms.kernels.units import Units
 
 # Gopher's stop words, one flag each.
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -17,6 +19,15 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 # growing would copy. 2**20 are 100 MB.
 _ROWS, _ROW_BYTES, _DOC = 1 << 20, 12, 1 << 14
 _CHUNK = 256  # characters of chunks that are split without an allocation
+
+
+class Room(NamedTuple):
+    """Arrays that one document at a time is worked on in. Python makes those larger that a kernel found full."""
+
+    first: Tables
+    second: Tables
+    units: Units
+    scratch: Scratch
 
 
 def new_lexicon(flags_C: NDArray[np.uint16] | None = None, *, num_rows: int = _ROWS) -> Lexicon:
