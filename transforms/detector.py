@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from transforms.classifier import load_model
-from transforms.kernels.language import MAX_WINDOWS, WIDTH, WINDOW, identify
+from transforms.kernels.language import WIDTH, identify
 from transforms.kernels.profiles import Model, langdetect_model
 from transforms.kernels.strings import string_views
+from transforms.kernels.windows import MAX_WINDOWS, WINDOW
 
 SAMPLE_BYTES = WINDOW * MAX_WINDOWS  # fastText takes 38 ns a byte, so of a longer document it is given a sample too
 _NUM_LABELS = 5  # of a document, whose scores count; what is left is under a hundredth

@@ -20,79 +20,32 @@ Shapes: N documents, M bytes, R rows of the model, L languages (padded to WIDTH)
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.addresses import next_mail, next_url
 from transforms.kernels.jit import inlined, kernel, part
-from transforms.kernels.loads import eight_bytes, prefetch, sum_rows
-from transforms.kernels.utf8 import code_point
+from transforms.kernels.loads import prefetch, sum_rows
+from transforms.kernels.windows import (
+    CHAR_BITS,
+    CHAR_MASK,
+    FAR,
+    LATIN,
+    MAX_WINDOWS,
+    SPACE,
+    UPPER,
+    WINDOW,
+    read_windows,
+)
 
 WIDTH = 64  # columns of a row: 55 languages and padding, so that a row is two cache lines
 SCALE = 1024.0  # model weights are nats times SCALE as int16: sums are integers, and no order of adding matters
 _NOTHING = int(-746 * SCALE)  # exp of this or less is zero: the smallest number is exp of -745.1
 
-NONE, SPACE, OTHER = 0, 1, 2  # characters that are no character of a profile; the profiles' own follow
-CHAR_BITS = 13
-CHAR_MASK = (1 << CHAR_BITS) - 1
-UPPER, LATIN, FAR = 1 << 13, 1 << 14, 1 << 15  # flags beside the bits: capital; `A` to `z`; U+0300 or later
-
 ROW_SHIFT = 3 * CHAR_BITS  # a slot is row << ROW_SHIFT | three characters
 HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
-WINDOW = 256  # bytes; 32 of 128 and 8 of 512 are 0.2 and 1.1 % worse on the pages
-MAX_WINDOWS = 16
-
 _U = np.uint64
-_HIGH_BITS = np.uint64(0x8080808080808080)
-_FAR_SPACE, _FAR_LETTER = np.uint16(SPACE), np.uint16(OTHER | FAR)
 _KEY_MASK = np.uint64((1 << ROW_SHIFT) - 1)
 _TWO, _ONE = np.uint64((1 << 2 * CHAR_BITS) - 1), np.uint64(CHAR_MASK)  # the last two characters of a key, the last
 _SPACE = np.uint64(SPACE)
 _AHEAD = 16  # n-grams
-
-
-@part
-def _characters(
-    bytes_M: NDArray[np.uint8],
-    start: int,
-    stop: int,
-    chars_C: NDArray[np.uint16],
-    out: NDArray[np.uint16],
-    filled: int,
-) -> int:
-    """Append the characters of one window to `out` and return its new length; URLs and addresses become a space."""
-    mail, mail_stop = next_mail(bytes_M, start, stop)
-    url, url_stop = next_url(bytes_M, start, stop)
-    i = start
-    while i < stop:
-        if i == min(mail, url):
-            i = mail_stop if i == mail else url_stop
-            while mail < i:
-                mail, mail_stop = next_mail(bytes_M, i, stop)
-            while url < i:
-                url, url_stop = next_url(bytes_M, i, stop)
-            out[_U(filled)] = SPACE
-            filled += 1
-            continue
-        if i + 8 <= min(mail, url):
-            word = eight_bytes(bytes_M, _U(i))
-            if word & _HIGH_BITS == 0:
-                for k in range(8):
-                    out[_U(filled + k)] = chars_C[(word >> _U(8 * k)) & _U(0xFF)]
-                filled += 8
-                i += 8
-                continue
-        byte = bytes_M[_U(i)]
-        if byte < 0x80:
-            char = chars_C[_U(byte)]
-            i += 1
-        else:
-            code, width = code_point(bytes_M, i, stop)
-            # Beyond the first plane: emoji and scripts without a profile, then rare Han.
-            beyond = _FAR_SPACE if code < 0x20000 else _FAR_LETTER
-            char = chars_C[_U(code)] if code < 0x10000 else beyond
-            i += width
-        out[_U(filled)] = char
-        filled += 1
-    return filled
 
 
 @inlined
@@ -107,48 +60,6 @@ def _row(key: np.uint64, slots_S: NDArray[np.uint64], shift: np.uint64) -> int:
         if entry & _KEY_MASK == key:
             return int(entry >> _U(ROW_SHIFT))
         slot = (slot + _U(1)) & mask
-
-
-@part
-def _read(
-    bytes_M: NDArray[np.uint8],
-    start: int,
-    stop: int,
-    chars_C: NDArray[np.uint16],
-    out: NDArray[np.uint16],
-    bounds: NDArray[np.int64],
-) -> int:
-    """Write the characters of one document to `out` and the ends of its windows to `bounds`; return their number.
-
-    A document of up to WINDOW * MAX_WINDOWS bytes is read whole and cut into equal windows. Of a longer one as many
-    windows are read at equal distances, each from the first white space in it.
-    """
-    size = stop - start
-    if size <= WINDOW * MAX_WINDOWS:
-        num_windows = (size + WINDOW - 1) // WINDOW
-        filled = _characters(bytes_M, start, stop, chars_C, out, 0)
-        for w in range(num_windows + 1):
-            bounds[w] = filled * w // num_windows
-        return num_windows
-    filled = 0
-    for w in range(MAX_WINDOWS):
-        bounds[w] = filled
-        first = start + w * (size - WINDOW) // (MAX_WINDOWS - 1)
-        last = first + WINDOW
-        if w > 0:
-            i = first
-            while i < first + 64 and bytes_M[_U(i)] > 0x20:
-                i += 1
-            if i == first + 64:  # no spaces in this script: from the first whole character
-                i = first
-                while bytes_M[_U(i)] & 0xC0 == 0x80:
-                    i += 1
-            first = i
-            out[_U(filled)] = SPACE
-            filled += 1
-        filled = _characters(bytes_M, first, last, chars_C, out, filled)
-    bounds[MAX_WINDOWS] = filled
-    return MAX_WINDOWS
 
 
 @part
@@ -334,7 +245,7 @@ def identify(
         start, stop = int(offsets_N1[n]), int(offsets_N1[n + 1])
         if skip_N[n] or start == stop:
             continue
-        num_windows = _read(bytes_M, start, stop, chars_C, padded[2:], bounds)
+        num_windows = read_windows(bytes_M, start, stop, chars_C, padded[2:], bounds)
         _n_grams(padded, bounds, num_windows, hangul_char, keys_K, hangul_W)
         votes_L[:] = 0.0
         room = (found_K, sums_L, odds_L, votes_L)

@@ -12,20 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.language import (
-    CHAR_BITS,
-    CHAR_MASK,
-    FAR,
-    HASH_FACTOR,
-    LATIN,
-    OTHER,
-    ROW_SHIFT,
-    SCALE,
-    SPACE,
-    UPPER,
-    WIDTH,
-)
+from transforms.kernels.language import HASH_FACTOR, ROW_SHIFT, SCALE, WIDTH
 from transforms.kernels.tables import Arrays, kept
+from transforms.kernels.windows import CHAR_BITS, CHAR_MASK, FAR, LATIN, OTHER, SPACE, UPPER
 
 SMOOTHING = 0.5 / 10_000  # langdetect's alpha over its base frequency
 
