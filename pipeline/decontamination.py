@@ -22,7 +22,8 @@ from pipeline.errors import UserError
 from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.plan import READ_VERSION
 from pipeline.sections import Decontaminate
-from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_batches, read_table
 from transforms.counts import add_counts
 from transforms.decontamination import CONTAMINATED, EXAMPLES, NGRAMS, ngram_index, ngram_table, overlaps
 from transforms.readers.dispatch import read_slice

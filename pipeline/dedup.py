@@ -37,7 +37,8 @@ from pipeline.dedup_units import DEDUP_VERSION
 from pipeline.errors import UserError
 from pipeline.job import Job, content_key
 from pipeline.run_state import summarise
-from transforms.commit import Record, load_records, map_table
+from transforms.commit import Record, load_records
+from transforms.committed import map_table
 from transforms.dedup import MAX_DOCUMENTS
 from transforms.fingerprint import check_metadata
 from transforms.unit import WorkUnit, planned_name

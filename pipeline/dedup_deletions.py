@@ -12,7 +12,8 @@ from pipeline.dedup_spans import cuts_of_unit
 from pipeline.dedup_takedown import taken_down_deletions
 from pipeline.dedup_units import STAGE, SURVIVOR_TABLE, evidence, signatures_of
 from pipeline.job import Units, each_unit
-from transforms.commit import Record, UnitWriter, load_record, map_table, read_batches, read_table
+from transforms.commit import Record, UnitWriter, load_record
+from transforms.committed import map_table, read_batches, read_table
 from transforms.decontamination import worst
 from transforms.dedup import deletions
 from transforms.schema import DELETIONS, REJECTED

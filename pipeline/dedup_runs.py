@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipeline.dedup_context import DedupContext, Group
 from pipeline.job import Units, each_unit
-from transforms.commit import UnitWriter, read_batches
+from transforms.commit import UnitWriter
+from transforms.committed import read_batches
 from transforms.fingerprint import check_metadata
 from transforms.page_url import URL_RUN, url_rows
 from transforms.runs import BAND_RUN, EXACT_RUN, band_run, by_prefix, exact_run

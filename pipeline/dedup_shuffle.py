@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from pipeline.dedup_context import DedupContext
 from pipeline.dedup_units import commit_identity, commit_links, evidence, partition_of, stands_for
-from transforms.commit import UnitWriter, load_record, load_records, map_table, read_table
+from transforms.commit import UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_table
 from transforms.dedup import edge_table, spanning_forest, split_clusters
 from transforms.evidence import Compared, Evidence
 from transforms.kernels.components import span_edges

@@ -37,7 +37,8 @@ from pipeline.dedup_units import (
 )
 from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.sections import Lines, Substrings
-from transforms.commit import UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_batches, read_table
 from transforms.runs import PREFIX_BITS
 from transforms.schema import DELETIONS
 from transforms.spans import (

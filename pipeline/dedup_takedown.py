@@ -22,7 +22,8 @@ from pipeline.dedup_context import DedupContext, Signed
 from pipeline.dedup_units import DEDUP_VERSION, STAGE, SURVIVOR_TABLE, signatures_of
 from pipeline.job import Job, Units, content_key, each_unit
 from transforms import storage
-from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import Record, UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_batches, read_table
 from transforms.page_url import lower_host, normalised_urls
 from transforms.schema import DELETIONS
 from transforms.unit import WorkUnit

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.dedup_context import DedupContext, Group
 from pipeline.job import Units, each_unit
-from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches, read_table
+from transforms.commit import Record, UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_batches, read_table
 from transforms.dedup import (
     EDGES,
     cluster_counts,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.charts import NONE_LOST, Lost
 from pipeline.output import Output
-from transforms.commit import Record, read_batches, read_table
+from transforms.commit import Record
+from transforms.committed import read_batches, read_table
 from transforms.schema import REJECTED
 from transforms.twin import Change, word_changes
 

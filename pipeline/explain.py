@@ -11,7 +11,8 @@ from pipeline.errors import UserError
 from pipeline.escape import printable
 from pipeline.output import Output
 from pipeline.sections import preset_names
-from transforms.commit import Record, map_table, read_batches, read_table
+from transforms.commit import Record
+from transforms.committed import map_table, read_batches, read_table
 from transforms.schema import split_doc_id
 from transforms.shards import SPLITS
 from transforms.twin import Change, word_changes

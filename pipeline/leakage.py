@@ -12,7 +12,8 @@ import pyarrow as pa
 from pipeline.clean import minhash_parameters
 from pipeline.context import RunContext
 from pipeline.job import Job, Units, content_key, each_unit
-from transforms.commit import Record, UnitWriter, load_record, load_records, map_table, read_batches
+from transforms.commit import Record, UnitWriter, load_record, load_records
+from transforms.committed import map_table, read_batches
 from transforms.fingerprint import MinHashParameters
 from transforms.leakage import BANDS, NEAR, bands_of, near_documents
 from transforms.shards import MIN_VALIDATION_DOCUMENTS, is_validation, validation_threshold

@@ -14,7 +14,8 @@ from pipeline.errors import UserError
 from pipeline.job import content_key
 from pipeline.run_state import VERSION
 from transforms import storage
-from transforms.commit import Record, load_records, map_table, read_batches, read_table
+from transforms.commit import Record, load_records
+from transforms.committed import map_table, read_batches, read_table
 from transforms.documents import surviving_batches
 from transforms.fingerprint import exact_words
 from transforms.schema import DOCUMENT, split_doc_id

@@ -17,7 +17,8 @@ from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.leakage import NEAR_JOB, NEAR_TABLE, find_near, validation_bound
 from pipeline.run_state import summarise
 from transforms import progress, storage
-from transforms.commit import Record, UnitWriter, check_table, load_record, map_table, read_table
+from transforms.commit import Record, UnitWriter, load_record
+from transforms.committed import check_table, map_table, read_table
 from transforms.packing import PackCounts, PackingMethod, pack
 from transforms.pairs import pair_up
 from transforms.shards import (

@@ -11,7 +11,8 @@ from pipeline.run_state import library_versions
 from pipeline.sections import TokenizerChoice
 from pipeline.shards import make_shards
 from pipeline.word_counts import WORDS_JOB, WORDS_TABLE, count_nothing, count_sample, counted_words
-from transforms.commit import Record, UnitWriter, load_records, read_file
+from transforms.commit import Record, UnitWriter, load_records
+from transforms.committed import read_file
 from transforms.encode import Encoder
 from transforms.tokenizer import (
     TrainParameters,

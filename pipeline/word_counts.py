@@ -17,7 +17,8 @@ from pipeline.context import RunContext
 from pipeline.job import Job, Units, content_key, each_unit
 from pipeline.run_state import library_versions
 from transforms import progress
-from transforms.commit import UnitWriter, load_records, read_batches
+from transforms.commit import UnitWriter, load_records
+from transforms.committed import read_batches
 from transforms.documents import surviving_batches
 from transforms.fingerprint import content_hash
 from transforms.tokenizer import TrainParameters, language_rates, sample_copies, word_counter

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from transforms.commit import load_record, read_batches, read_table
+from transforms.commit import load_record
+from transforms.committed import read_batches, read_table
 from transforms.schema import set_column
 from transforms.spans import cut_texts
 

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from transforms import storage
-from transforms.commit import Record, load_record, load_records, map_table, read_batches
+from transforms.commit import Record, load_record, load_records
+from transforms.committed import map_table, read_batches
 
 _WORDS = re.compile(r"\S+\s*|\s+")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")

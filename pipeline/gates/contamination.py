@@ -12,7 +12,7 @@ from pipeline.gates.sample import sampled
 from pipeline.gates.verdict import Example, Verdict, examples
 from pipeline.output import Output
 from pipeline.sections import Decontaminate
-from transforms.commit import read_table
+from transforms.committed import read_table
 from transforms.evidence import shingle_rows
 from transforms.readers.dispatch import read_slice
 from transforms.schema import alive_mask

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.gates.verdict import Example, Verdict
 from pipeline.output import Output
-from transforms.commit import map_table
+from transforms.committed import map_table
 from transforms.evidence import SignatureRows, least_equal, shingle_rows
 from transforms.fingerprint import exact_words, signature_rows
 

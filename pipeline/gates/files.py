@@ -11,7 +11,8 @@ from pipeline.escape import printable
 from pipeline.gates.verdict import Example, Verdict, examples
 from pipeline.output import Output
 from transforms import storage
-from transforms.commit import Record, read_table
+from transforms.commit import Record
+from transforms.committed import read_table
 from transforms.shards import SPLITS, shard_metadata
 
 GATE = "files"

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from pipeline.gates.verdict import NUM_EXAMPLES, Example, Verdict, examples
 from pipeline.output import Output
-from transforms.commit import read_batches
+from transforms.committed import read_batches
 from transforms.language import named_languages
 from transforms.ledger import value_counts
 

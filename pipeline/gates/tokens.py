@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from pipeline.gates.sample import sampled
 from pipeline.gates.verdict import Example, Verdict
 from pipeline.output import Output
-from transforms.commit import map_table, read_batches, read_file
+from transforms.committed import map_table, read_batches, read_file
 from transforms.encode import Encoder
 from transforms.kernels.minhash import shingles
 from transforms.kernels.strings import string_views

@@ -10,7 +10,8 @@ import pytest
 from pipeline.cli import main
 from pipeline.errors import RunFailed, UserError
 from tests.pipeline.corpus import counts, document, run_stages, write_config
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 
 
 def line(text):

@@ -27,7 +27,8 @@ from pipeline.gates.verdict import Verdict
 from pipeline.output import Output
 from tests.pipeline.corpus import records, run_stages, write_config, write_corpus
 from transforms import storage
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 
 GERMAN = "Der Hund und die Katze sitzen auf der Bank, und sie warten auf den Mann mit dem Brot. " * 5
 HOSTILE = "https://example.org/\x1b[31m|<script>alert(1)</script>`"

@@ -9,7 +9,8 @@ from pipeline.cli import main
 from pipeline.errors import UserError
 from tests.pipeline.corpus import counts, run_stages, write_config
 from tests.transforms.fasttext_model import write_model
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.presets import PRESETS
 
 GOOD = "They went to the house by the river that day, and all of them had something to say about it. " * 3

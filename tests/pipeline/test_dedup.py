@@ -15,7 +15,8 @@ from pipeline.gates.contamination import contamination
 from pipeline.gates.files import files
 from pipeline.output import Output
 from tests.pipeline.corpus import WORDS, column_hashes, counts, run_stages
-from transforms.commit import load_records, map_table, read_batches, read_table
+from transforms.commit import load_records
+from transforms.committed import map_table, read_batches, read_table
 
 
 def long_text(rng):

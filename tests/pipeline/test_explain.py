@@ -13,7 +13,8 @@ from pipeline.explain import as_words
 from pipeline.output import Output
 from tests.pipeline.corpus import records, run_stages, write_config
 from transforms import storage
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.twin import word_changes
 
 GERMAN = "Der Hund und die Katze sitzen auf der Bank, und sie warten auf den Mann mit dem Brot. " * 5

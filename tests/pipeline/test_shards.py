@@ -13,7 +13,8 @@ from pipeline.errors import UserError
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config, write_corpus
 from transforms import shards as shards_module
 from transforms import storage
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.shards import validation_threshold
 
 

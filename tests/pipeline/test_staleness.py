@@ -13,7 +13,8 @@ from pipeline.errors import RunFailed, UserError
 from pipeline.run_state import differences, summarise
 from tests.pipeline.corpus import column_hashes, counts, run_stages, write_config, write_corpus
 from transforms import storage
-from transforms.commit import Record, load_records, read_table
+from transforms.commit import Record, load_records
+from transforms.committed import read_table
 from transforms.unit import WorkUnit
 
 

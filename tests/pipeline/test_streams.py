@@ -15,7 +15,8 @@ from pipeline.output import Output
 from tests.pipeline.corpus import column_hashes, counts, records, run_stages, write_config
 from tests.pipeline.processes import start, workers
 from transforms import storage
-from transforms.commit import load_records, read_table, table_path
+from transforms.commit import load_records, table_path
+from transforms.committed import read_table
 from transforms.schema import split_doc_id
 
 UNIT_BYTES = 4096

@@ -8,7 +8,8 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.explain import explain
 from tests.pipeline.corpus import counts, run_stages, write_config, write_corpus
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.documents import surviving_batches
 
 

@@ -5,7 +5,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 import pipeline.tokenize
 from tests.pipeline.corpus import WORDS, run_stages, write_config, write_corpus
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.documents import surviving_batches
 from transforms.tokenizer import SPECIAL_TOKENS
 

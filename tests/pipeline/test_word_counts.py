@@ -7,7 +7,8 @@ import pytest
 import pipeline.context
 import pipeline.word_counts
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
-from transforms.commit import load_records, read_table
+from transforms.commit import load_records
+from transforms.committed import read_table
 from transforms.documents import surviving_batches
 from transforms.fingerprint import content_hash
 from transforms.tokenizer import TrainParameters, language_rates, sample_copies, tokenizer_files, train_tokenizer

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.transforms.test_dedup import NEAR, PARAMETERS, PROSE, edges_of, generated, sign, survivors
-from transforms.commit import UnitWriter, map_table, read_table
+from transforms.commit import UnitWriter
+from transforms.committed import map_table, read_table
 from transforms.dedup import cluster_size, components
 from transforms.fingerprint import MinHashParameters, check_metadata, fingerprint, signature_rows
 from transforms.runs import band_run, prefix_bounds, prefix_slice

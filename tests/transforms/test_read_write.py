@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from transforms.batch import BatchKey
-from transforms.commit import load_record, load_records, read_table
+from transforms.commit import load_record, load_records
+from transforms.committed import read_table
 from transforms.fingerprint import MinHashParameters
 from transforms.ledger import CleanSplit
 from transforms.read import keyed_batches, merge_small
