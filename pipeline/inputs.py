@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.config import Config
 from pipeline.decontamination import evaluation_files
@@ -12,6 +13,8 @@ from pipeline.pretrain.settings import LONGEST_ROW
 from transforms import storage
 from transforms.tokenizer import load_tokenizer, special_ids
 from transforms.word_lists import read_list
+
+_TOKENIZERS = ("tokenizer.json", "vocab.txt")  # of a checkpoint, the second one of an older BERT
 
 
 def check_inputs(config: Config, stages: Sequence[str]) -> None:
@@ -62,8 +65,19 @@ def _check_pretrain(config: Config) -> None:
         )
     if settings.init_from and not _began_with(settings.init_from, config.output):
         with told_as("pretrain.init_from"):
-            directory = find_pretrained(settings.init_from, ["config.json"])
+            directory = find_pretrained(settings.init_from, ["config.json", *_TOKENIZERS])
             read_architecture(directory, vocab_size=0, seq_length=length, next_sentence=False)
+            _check_ids(directory, config.tokenize.tokenizer.load)
+
+
+def _check_ids(checkpoint: Path, load: str | None) -> None:
+    """Refuse to load a tokenizer of other ids than the checkpoint's; of one that is trained, only the trainer knows."""
+    theirs = next((checkpoint / name for name in _TOKENIZERS if (checkpoint / name).exists()), None)
+    if load is None or theirs is None:
+        return
+    added = theirs.name == "tokenizer.json"
+    if load_tokenizer(theirs).get_vocab(added) != load_tokenizer(load).get_vocab(added):
+        raise ValueError(f"{theirs} maps tokens to other ids than tokenize.tokenizer.load, {load}")
 
 
 def _began_with(checkpoint: str, out: str) -> bool:

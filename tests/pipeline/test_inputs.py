@@ -10,6 +10,7 @@ from pipeline.errors import UserError
 from pipeline.estimate import describe_plan
 from pipeline.inputs import check_inputs
 from tests.pipeline.corpus import run_stages, write_config, write_corpus
+from transforms.tokenizer import load_tokenizer
 
 BERT = {
     "model_type": "bert", "vocab_size": 512, "max_position_embeddings": 32, "hidden_size": 32,
@@ -54,6 +55,25 @@ def test_told_before_anything_is_read(path, tmp_path, change, words):
         describe_plan(load_config(str(path), [change]))
     if change.startswith("dedup.against"):  # one of them, for the time it takes
         run_stages(path, last="clean", overrides=[change])
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt"])
+def test_a_checkpoint_brings_its_own_ids(path, tmp_path, name):
+    """A loaded tokenizer of other ids is told before the corpus is tokenized with it; a trained one only later."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    for place, pieces in (("bert", ["a", "b"]), ("same", ["a", "b"]), ("other", ["b", "a"])):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "vocab.txt").write_text("\n".join([*special, *pieces]) + "\n")
+    if name == "tokenizer.json":
+        load_tokenizer(tmp_path / "bert").save(str(tmp_path / "bert" / name))
+        (tmp_path / "bert" / "vocab.txt").write_text("")
+    begun = [f"pretrain.init_from={tmp_path}/bert", "tokenize.seq_length=32"]
+    check_inputs(load_config(str(path), begun), ["pretrain"])
+    check_inputs(load_config(str(path), [*begun, f"tokenize.tokenizer={{load: {tmp_path}/same}}"]), ["pretrain"])
+    config = load_config(str(path), [*begun, f"tokenize.tokenizer={{load: {tmp_path}/other}}"])
+    with pytest.raises(UserError, match=f"pretrain.init_from: .*bert/{name} maps tokens to other ids than .*/other$"):
+        check_inputs(config, ["pretrain"])
+    check_inputs(config, ["tokenize"])
 
 
 def test_a_checkpoint_is_needed_at_the_start_only(path, tmp_path):
