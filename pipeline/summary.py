@@ -66,7 +66,11 @@ def summary_lines(out: str, config: Mapping[str, Any], stages: Mapping[str, Any]
         yield f"  python -c \"import datasets; print(datasets.load_from_disk('{storage.join(out, 'shards')}'))\""
     if "pretrain" in stages:
         model = storage.join(out, "model")
-        yield f"  python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{model}')('A [MASK].'))\""
+        # A loaded tokenizer may call its mask <mask>.
+        fill = f"f = pipeline('fill-mask', '{model}'); print(f('A ' + f.tokenizer.mask_token + '.'))"
+        yield f'  python -c "from transformers import pipeline; {fill}"'
+    if "shards" in stages:
+        yield f"  gristmill {f'check {out}':<19} # the quality gates, measured again"
     yield "  gristmill plan YOUR.yaml      # configs/ holds examples to start from"
 
 
