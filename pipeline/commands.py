@@ -147,9 +147,10 @@ def _export(options: argparse.Namespace) -> bool:
 
 def _classify(options: argparse.Namespace) -> bool:
     from pipeline.classify import evaluate, finetune  # noqa: PLC0415
+    from pipeline.escape import printable_json  # noqa: PLC0415
 
     report = (finetune if options.command == "finetune" else evaluate)(options, say)
-    print(json.dumps(report, indent=1))
+    print(printable_json(report, indent=1))
     return True
 
 

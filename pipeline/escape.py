@@ -19,11 +19,14 @@ def printable(text: str) -> str:
     return "".join(_escaped(character) if _is_hidden(character) else character for character in text)
 
 
-def printable_json(value: Any) -> str:
-    """Return JSON on one line in which such characters are JSON's own escapes: it is read back as it was."""
+def printable_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON in which such characters are JSON's own escapes: it is read back as it was.
+
+    It is on one line, or indented on many; the line ends of strings are escapes already.
+    """
     return "".join(
-        json.dumps(character)[1:-1] if _is_hidden(character) else character
-        for character in json.dumps(value, ensure_ascii=False)
+        json.dumps(character)[1:-1] if _is_hidden(character) and character != "\n" else character
+        for character in json.dumps(value, ensure_ascii=False, indent=indent)
     )
 
 

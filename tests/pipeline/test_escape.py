@@ -26,6 +26,8 @@ def test_json_for_a_terminal_is_json():
     assert "\\u009b31m" in shown
     assert "caf\u00e9 \u200d" in shown
     assert not {"\x1b", "\x7f", "\x9b", "\u202e", "\u2028", "\U000e0041"} & set(shown)
+    assert "\n" not in printable_json(["a\nb"])
+    assert printable_json({"t\u0159\u00edda": ["a\nb"]}, indent=1) == '{\n "t\u0159\u00edda": [\n  "a\\nb"\n ]\n}'
 
 
 def test_what_a_model_says_is_shown_as_text():
