@@ -156,6 +156,9 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_UNQUOTED = re.compile(r"^[^#\n]*[:,\[-]\s+[*@]", re.MULTILINE)  # where YAML has aliases, and nothing at all
+
+
 def read_yaml(path: str, *, what: str, hint: str = "") -> dict[str, Any]:
     """Return the mapping in a YAML file, loaded safely.
 
@@ -169,7 +172,8 @@ def read_yaml(path: str, *, what: str, hint: str = "") -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        quotes = "; a value that begins with * or @ needs quotes" if _UNQUOTED.search(text) else ""
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}{quotes}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} is not a mapping of keys{hint}")
     return raw
@@ -192,14 +196,19 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def override(raw: dict[str, Any], given: str) -> None:
-    """Set `key.path=value` in place; list elements by number, missing sections are made."""
+    """Set `key.path=value` in place; list elements by number, missing sections are made.
+
+    The value is YAML, or text that YAML cannot read because it begins as no text does there: `*.jsonl`, `@list.txt`.
+    """
     key, separator, value = given.partition("=")
     if not separator:
         raise UserError(f"--set {given}: write key.path=value")
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise UserError(f"--set {given}: the value is not YAML") from None
+        if not value.startswith(("*", "@")):
+            raise UserError(f"--set {given}: the value is not YAML") from None
+        parsed = value
     at: Any = raw
     *parents, last = (int(name) if name.isdecimal() else name for name in key.split("."))
     try:

@@ -118,6 +118,19 @@ def test_files_that_are_no_configuration(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("line", ["path: *.jsonl", "path: @list.txt", "- {path: *.jsonl}", "- [a, @b]", "- *.jsonl"])
+def test_a_pattern_without_quotes(tmp_path, line):
+    """The most likely reason is told beside what YAML says, and only where there is such a value."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"sources:\n  {line}\n")
+    with pytest.raises(UserError, match=r"needs quotes$"):
+        load_config(str(path))
+    path.write_text("a: [ # the rest, as in path: *.jsonl\n")
+    with pytest.raises(UserError, match="is not YAML") as caught:
+        load_config(str(path))
+    assert "needs quotes" not in str(caught.value)
+
+
 def test_a_key_given_twice(tmp_path):
     """YAML would take the last one in silence."""
     path = tmp_path / "twice.yaml"
@@ -132,6 +145,10 @@ def test_overrides_reach_sections_that_the_file_leaves_out(tmp_path):
     assert config.clean.language.keep == ("de", "en")
     assert config.sources[0].text == "body"
     assert config.dedup.minhash is None
+    for path in ("@list.txt", "*.jsonl", "*"):  # quotes of the shell are gone
+        assert load(tmp_path, overrides=[f"sources.0.path={path}"]).sources[0].path == path
+    with pytest.raises(UserError, match="the value is not YAML"):
+        load(tmp_path, overrides=["clean.language.keep=[de"])
     with pytest.raises(UserError, match="no such place"):
         load(tmp_path, overrides=["sources.5.text=body"])
     with pytest.raises(UserError, match=r"key\.path=value"):
