@@ -70,8 +70,8 @@ def find_taken_down(context: RunContext, dedup: DedupContext, listed: str) -> tu
         return dedup, {signed.label: "" for _, signed in own}
     if path is not None and (missing := _missing(context.out, path, records)):
         context.say(
-            f"dedup.takedown: {len(missing)} of {len(read_list(path))} addresses of {path} are of no document that"
-            f" passed clean, first {missing[0]!r}"
+            f"dedup.takedown: {len(missing)} of {len(read_list(path))} addresses of {path} are of no document of this"
+            f" run that passed clean, first {missing[0]!r}"
         )
     dedup = dataclasses.replace(dedup, takedown=upstream_key(records, _TABLE))
     return dedup, {signed.label: content_key(*(x.tolist() for x in taken_down(dedup, signed))) for _, signed in own}
