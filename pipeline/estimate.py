@@ -1,18 +1,25 @@
 """What `gristmill plan` says: units, and an estimate of time, disk, memory and shuffle before anything is read."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.clean import check_names, minhash_parameters
+from pipeline.clean import STAGE as CLEAN
+from pipeline.clean import check_names, minhash_parameters, stage_key
 from pipeline.config import STAGES, Config
 from pipeline.dedup_context import MOST_MAPPED
 from pipeline.inputs import check_inputs
+from pipeline.job import survey
 from pipeline.leakage import KEY_BYTES
 from pipeline.machines import find_machine, rent
-from pipeline.plan import Plan, PlannedUnit, check_outside, make_plan
+from pipeline.plan import EMPTY_PLAN, Plan, PlannedUnit, check_outside, clean_units, make_plan
 from pipeline.pretrain.architecture import PRESETS
+from pipeline.run_state import VERSION, changes
+from transforms import storage
 from transforms.fingerprint import probability
 from transforms.shards import SHARD_TOKENS, choose_num_shards
+from transforms.unit import planned_name
 
 # Measured on the shared corpora (tests/bench/RESULTS.md); good to a factor of two, which is what a plan is for.
 _MEAN_DOCUMENT_BYTES = 4_000
@@ -113,11 +120,37 @@ def describe_plan(config: Config, machine: str | None = None, price: float | Non
     """
     check_inputs(config, STAGES)  # before the names: it tells the key
     check_names(config)
-    plan = make_plan(config.sources, config.unit_bytes)
+    stored = _stored(config)
+    previous = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN
+    plan = make_plan(config.sources, config.unit_bytes, previous)
     check_outside(plan, config.output)
     needs = estimate(config, plan)
     cost = _cost(needs, price) if machine is None else _cost_on(machine, config.runner.engine, needs, price)
-    return "\n".join([*_inputs(config, plan), *_needs(config, needs), *cost, *_choices(config)])
+    done = _done(config, plan, stored) if stored else ()
+    return "\n".join([*_inputs(config, plan), *done, *_needs(config, needs), *cost, *_choices(config)])
+
+
+def _stored(config: Config) -> dict[str, Any]:
+    """Return run.json of a run in a local output, empty without one; other places would be asked for each file."""
+    stored = None
+    if storage.is_local(config.output):
+        with contextlib.suppress(OSError):  # an output that cannot be: the run tells
+            stored = storage.read_json(storage.join(config.output, "run.json"))
+    return stored if isinstance(stored, dict) and stored.get("version") == VERSION else {}
+
+
+def _done(config: Config, plan: Plan, stored: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how much of clean, which is most of the time, is left to do in an output, and what has changed since."""
+    units = clean_units(plan, config.sources, stage_key(config))
+    found = survey(config.output, CLEAN, units)
+    stale = f", {found.num_stale:,} of them again" if found.num_stale else ""
+    done = len(units) - len(found.pending)
+    yield f"  of {len(units):,} units {done:,} are clean, {len(found.pending):,} are to do{stale}"
+    gone = {planned_name(record.unit) for record in found.dropped} - {unit.name for unit in units}
+    if gone:
+        yield f"  {len(gone):,} units are no longer planned, a run removes them"
+    if changed := changes(stored, config):
+        yield f"  changed since the last run: {', '.join(changed)}"
 
 
 def _inputs(config: Config, plan: Plan) -> Iterator[str]:

@@ -95,11 +95,7 @@ class RunState:
             raise UserError(f"{self.out} was made by another version of gristmill; choose another output")
         self._stages: dict[str, Any] = stored.get("stages", {})
         self._stored = stored
-        # Keys of the configuration and versions that are others than when the run was last stored.
-        self.changes = [
-            *differences(stored.get("config"), config.model_dump(mode="json")),
-            *(f"version of {text}" for text in differences(stored.get("versions"), versions())),
-        ]
+        self.changes = changes(stored, config)
         self.plan = Plan.from_json(stored["plan"]) if "plan" in stored else EMPTY_PLAN
 
     def __enter__(self) -> Self:
@@ -152,6 +148,14 @@ class RunState:
             "plan": self.plan.to_json(),
         }
         storage.write_json(storage.join(self.out, "run.json"), self._stored)
+
+
+def changes(stored: Mapping[str, Any], config: Config) -> list[str]:
+    """Return the keys of the configuration and the versions that are others than in run.json."""
+    return [
+        *differences(stored.get("config"), config.model_dump(mode="json")),
+        *(f"version of {text}" for text in differences(stored.get("versions"), versions())),
+    ]
 
 
 def differences(before: Any, now: dict[str, Any], where: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The estimate of `plan`: what follows from stored bytes and measured rates."""
 
+import json
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.config import Config, load_config
 from pipeline.estimate import describe_plan, estimate
 from pipeline.plan import make_plan
 from tests.conftest import ROOT
-from tests.pipeline.corpus import write_config
+from tests.pipeline.corpus import run_stages, write_config, write_corpus
 from transforms.readers.listing import FileEntry
 
 
@@ -177,3 +178,30 @@ def test_what_is_trained(tmp_path, source, monkeypatch):
     ):
         plan = describe_plan(load_config(str(write_config(tmp_path, sources=[source], pretrain=settings))))
         assert plan.splitlines()[-1].startswith(f"pretrain: {told}")
+
+
+def test_what_is_left_to_do(tmp_path):
+    """Beside a run that lies in the output: units of clean that are done, stale and gone, and what has changed."""
+    write_corpus(tmp_path / "corpus", files=3, per_file=10)
+    path = write_config(tmp_path, unit_bytes=1024)
+
+    def told(*overrides):
+        lines = describe_plan(load_config(str(path), overrides)).split("\n\n")[0].splitlines()
+        return [line.strip() for line in lines[2:] if "cannot be split" not in line]
+
+    assert told() == []
+    run_stages(path, last="clean")
+    number = len(json.loads((tmp_path / "out" / "run.json").read_text())["plan"]["units"])
+    assert told() == [f"of {number} units {number} are clean, 0 are to do"]
+    assert told("clean.pii=[email]", "dedup.exact=false") == [
+        f"of {number} units 0 are clean, {number} are to do, {number} of them again",
+        'changed since the last run: clean.pii ([] -> ["email"]), dedup.exact (true -> false)',
+    ]
+    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*"))
+    (tmp_path / "corpus" / "part-2.jsonl").write_text('{"text": "new"}\n')
+    next((tmp_path / "corpus").glob("part-1*")).unlink()
+    [done, gone] = told()
+    assert ", 1 are to do" in done
+    assert gone.endswith("units are no longer planned, a run removes them")
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")) == before
+    assert told(f"output={tmp_path}/corpus/part-2.jsonl") == []  # a file
