@@ -79,7 +79,7 @@ def finetune(
     to = check_target(to)  # not after the training
     if to == model.resolve():
         raise ValueError(f"finetune: {to} is the pretrained model itself; name a new directory")
-    classes = sorted(set(train.labels))
+    classes = classes_of(train)
     if unknown := sorted(set(validation.labels) - set(classes)):
         raise ValueError(f"finetune: label {unknown[0]!r} occurs in validation only; {len(classes)} classes in train")
     if len(classes) < 2:
@@ -132,6 +132,14 @@ def finetune(
     classifier.load_state_dict(weights)
     save_classifier(classifier, classes, model, to)
     return best
+
+
+def classes_of(examples: Labelled) -> list[str]:
+    """Return the names of the classes in the order of their logits: numbers by value, so 0 to 19 are themselves."""
+    names = set(examples.labels)
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
 
 
 def evaluate_directory(model: Path, examples: Labelled, *, batch_rows: int = 64) -> dict[str, Any]:

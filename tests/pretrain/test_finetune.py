@@ -13,7 +13,7 @@ from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.classifier import load_classifier
 from pipeline.pretrain.evaluate import evaluate_masked_lm
 from pipeline.pretrain.export import export_model
-from pipeline.pretrain.finetune import _encode, _logits, evaluate_directory, finetune
+from pipeline.pretrain.finetune import _encode, _logits, classes_of, evaluate_directory, finetune
 from pipeline.pretrain.labelled import Labelled, read_labelled
 from pipeline.pretrain.model import build_model
 from tests.pretrain.shards import IDS, SPECIAL_IDS, WORDS
@@ -145,6 +145,17 @@ def test_classes_without_names(out):
     shutil.copy(out / "tokenizer" / "tokenizer.json", out / "theirs")
     examples = Labelled(["kada", "lofe"], ["", ""], ["LABEL_0", "LABEL_1"])
     assert evaluate_directory(out / "theirs", examples)["examples"] == 2
+
+
+def test_classes_that_are_numbers_keep_them():
+    """Of twelve classes 0 to 11 the logit 2 is class 2, not 10; other names stand in the order of their letters."""
+
+    def classes(*labels):
+        return classes_of(Labelled(["x"] * len(labels), [""] * len(labels), list(labels)))
+
+    assert classes("11", *map(str, range(11)), "3") == [str(number) for number in range(12)]
+    assert classes("1", "-1", "0") == ["-1", "0", "1"]
+    assert classes("10", "2", "b") == ["10", "2", "b"]
 
 
 def test_one_class_is_refused(out):
