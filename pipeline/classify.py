@@ -97,13 +97,14 @@ def suggest(config: Config, gpu_hours: float) -> list[str]:
     """
     from pipeline.pretrain.architecture import PRESETS  # noqa: PLC0415
     from pipeline.pretrain.rows import Rows  # noqa: PLC0415
+    from pipeline.pretrain.settings import Settings  # noqa: PLC0415
     from pipeline.pretrain.suggest import suggest as table  # noqa: PLC0415
     from pipeline.pretrain.suggest import suggestion_lines  # noqa: PLC0415
 
     family = PRESETS[config.pretrain.model][0] if config.pretrain else "modernbert"
-    directory = config.pretrain.shards if config.pretrain else "shards"
+    settings = config.pretrain or Settings()
     try:
-        rows = Rows(Path(config.output) / directory / "train")
-        return suggestion_lines(table(rows, family=family, gpu_hours=gpu_hours))
+        rows = Rows(Path(config.output) / settings.shards / "train")
+        return suggestion_lines(table(rows, family=family, gpu_hours=gpu_hours, mask_rate=settings.mask_rate))
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None

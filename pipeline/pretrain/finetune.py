@@ -116,11 +116,11 @@ def finetune(
                 if not math.isfinite(total):
                     break
             if not math.isfinite(total):
-                say(f"lr {lr:.0e}  epoch {epoch + 1}/{epochs}  the loss is not finite; given up")
+                say(f"lr {lr:g}  epoch {epoch + 1}/{epochs}  the loss is not finite; given up")
                 break
             report = evaluate_classifier(classifier, classes, tokenizer, validation, batch_rows=batch_rows)
             say(
-                f"lr {lr:.0e}  epoch {epoch + 1}/{epochs}  loss {total / len(label_N):.4f}  "
+                f"lr {lr:g}  epoch {epoch + 1}/{epochs}  loss {total / len(label_N):.4f}  "
                 f"accuracy {report['accuracy']:.2%}  F1 {report['f1']:.4f}  Matthews {report['matthews']:.4f}"
             )
             # Where one class is rare many epochs are equally right, and the first of them has learned only the other.

@@ -82,7 +82,10 @@ def test_suggest_prints_and_trains_nothing(run, capsys):
     directory, path = run
     before = (directory / "out" / "run.json").stat().st_mtime_ns
     assert main(["pretrain", str(path), "--suggest", "--gpu-hours", "0.1"]) == 0
-    assert capsys.readouterr().out.count("<- suggested") == 1
+    table = capsys.readouterr().out
+    assert table.count("<- suggested") == 1
+    assert main(["pretrain", str(path), "--suggest", "--gpu-hours", "0.1", "--set", "pretrain.mask_rate=0.05"]) == 0
+    assert capsys.readouterr().out != table  # fewer predictions cost less
     assert (directory / "out" / "run.json").stat().st_mtime_ns == before
 
 

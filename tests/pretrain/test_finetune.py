@@ -52,12 +52,13 @@ def test_learns_and_transformers_agrees(out, name, pairs):
     validation = _examples(60, 2, pairs=pairs)
     report = finetune(
         _pretrained(out, name), _examples(300, 1, pairs=pairs), validation, out / "tuned",
-        lrs=(3e-3, 1e-8), epochs=4, say=lines.append,
+        lrs=(3e-3, 1.5e-8), epochs=4, say=lines.append,
     )  # fmt: skip
     assert report["accuracy"] > 0.9
     assert report["majority"] < 0.7
     assert report["lr"] == 3e-3
     assert len(lines) == 8
+    assert lines[-1].startswith("lr 1.5e-08 ")
     # The second rate began from the pretrained weights, not from what the first had learned.
     assert float(lines[-1].split("accuracy ")[1].split("%")[0]) < 75
     again = evaluate_directory(out / "tuned", validation)
@@ -128,6 +129,7 @@ def test_a_loss_that_is_not_finite_is_no_result(out):
     report = finetune(model, train_examples, validation, out / "to", lrs=(1e30, 1e-8), epochs=2, say=lines.append)
     assert report["lr"] == 1e-8
     assert [line.endswith("not finite; given up") for line in lines] == [True, False, False]
+    assert lines[0].startswith("lr 1e+30 ")
     assert all(value.isfinite().all() for value in load_file(out / "to" / "model.safetensors").values())
     with pytest.raises(ValueError, match="not finite at any of"):
         finetune(model, train_examples, validation, out / "none", lrs=(1e30,), epochs=2, say=lines.append)
