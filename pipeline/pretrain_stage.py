@@ -96,7 +96,8 @@ def _move(source: Path, target: Path) -> None:
 
 def _check(settings: Settings, out: Path, progress: Progress) -> None:
     """Raise UserError if the trainer would refuse to start."""
-    if settings.init_from and Path(settings.init_from).resolve() == (out / "model").resolve():
+    begun = Path(settings.init_from).resolve()
+    if settings.init_from and any((out / name).resolve() in (begun, *begun.parents) for name in _DIRECTORIES):
         raise UserError(
             f"pretrain.init_from: {settings.init_from} is the run's own model; give the second run an output"
         )

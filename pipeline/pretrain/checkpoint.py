@@ -23,10 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.pretrain.disk import sync, write_tensors
+from pipeline.pretrain.pretrained_config import CHECKPOINT_RECORD
 from pipeline.pretrain.sharding import is_sharded, like, whole
 
+WEIGHTS = "model."  # begins the names of the weights
 _NAME = re.compile(r"step-\d{8,}")
-_STATE, _RECORD = "state.safetensors", "checkpoint.json"
+_STATE, _RECORD = "state.safetensors", CHECKPOINT_RECORD
 
 
 class Checkpoint(NamedTuple):
@@ -46,7 +48,7 @@ def collect_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -
     """
     tensors = {}
     for name, parameter in model.named_parameters():
-        tensors[f"model.{name}"] = parameter
+        tensors[f"{WEIGHTS}{name}"] = parameter
         for optimizer in optimizers:
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{key}"] = value
@@ -59,7 +61,7 @@ def restore_tensors(tensors: dict[str, Tensor], model: nn.Module, optimizers: li
     """Put `tensors` of `collect_tensors` back in place, bit by bit."""
     owners = {id(p): o for o in optimizers for group in o.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        parameter.copy_(like(tensors[f"model.{name}"], parameter))
+        parameter.copy_(like(tensors[f"{WEIGHTS}{name}"], parameter))
         prefix = f"optimizer.{name}."
         state = {key[len(prefix) :]: value.clone() for key, value in tensors.items() if key.startswith(prefix)}
         if state:
@@ -172,11 +174,23 @@ def load_checkpoints(directory: Path, refused: list[str]) -> Iterator[Checkpoint
     """Yield the intact checkpoints of `directory`, newest first; say in `refused` which are damaged and how."""
     for path in _newest_first(directory):
         try:
-            record = json.loads((path / _RECORD).read_text())
-            _verify(path, record)
-            yield Checkpoint(path, load_file(path / _STATE), record)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            refused.append(f"{path}: damaged checkpoint refused ({error})")
+            yield load_checkpoint(path)
+        except ValueError as error:
+            refused.append(str(error))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint in `path`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        record = json.loads((path / _RECORD).read_text())
+        _verify(path, record)
+        return Checkpoint(path, load_file(path / _STATE), record)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(f"{path}: damaged checkpoint refused ({error})") from None
 
 
 def _is_whole(path: Path) -> bool:

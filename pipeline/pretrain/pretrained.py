@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.pretrain.architecture import Architecture
-from pipeline.pretrain.pretrained_config import read_architecture
+from pipeline.pretrain.checkpoint import WEIGHTS, load_checkpoint
+from pipeline.pretrain.pretrained_config import CHECKPOINT_RECORD, read_architecture
 from pipeline.pretrain.vocabulary import read_tokenizer_json
 
 _NEXT_SENTENCE = ("bert.pooler.", "cls.seq_relationship.")
@@ -27,7 +28,7 @@ def read_pretrained(directory: Path, *, vocab_size: int, seq_length: int, next_s
     """Return the checkpoint in `directory`, to go on with rows of `seq_length` tokens.
 
     Args:
-        directory: with config.json and safetensors.
+        directory: with config.json and safetensors, or a checkpoint of a run of ours.
         vocab_size: of the shards; the checkpoint's may be padded beyond it.
         seq_length: of the shards; ModernBERT takes any the trainer does, BERT has a fixed number of positions.
         next_sentence: whether the run has the next-sentence head; a checkpoint without one gets a fresh one.
@@ -42,7 +43,10 @@ def read_pretrained(directory: Path, *, vocab_size: int, seq_length: int, next_s
 
 
 def _read_tensors(directory: Path) -> dict[str, Tensor]:
-    """Return the tensors of one file or of several with an index, under today's names."""
+    """Return the tensors of one file or of several with an index, under today's names, or a checkpoint's weights."""
+    if (directory / CHECKPOINT_RECORD).exists():
+        saved = load_checkpoint(directory).tensors
+        return {key.removeprefix(WEIGHTS): value for key, value in saved.items() if key.startswith(WEIGHTS)}
     index = directory / "model.safetensors.index.json"
     names = ["model.safetensors"]
     if index.exists():
@@ -80,10 +84,12 @@ def take_weights(model: nn.Module, tensors: dict[str, Tensor], may_lack: tuple[s
 def refuse_other_tokenizer(directory: Path, tokenizer_json: Path) -> None:
     """Raise ValueError if the checkpoint in `directory` brings a tokenizer that maps tokens to other ids.
 
-    It is in tokenizer.json, or of an older BERT in vocab.txt alone.
+    It is in tokenizer.json, or of an older BERT in vocab.txt alone; that of a run's checkpoint is the run's.
     """
     ours = read_tokenizer_json(tokenizer_json)
     theirs, lines = directory / "tokenizer.json", directory / "vocab.txt"
+    if (directory / CHECKPOINT_RECORD).exists():
+        theirs = directory.resolve().parents[1] / "tokenizer" / "tokenizer.json"
     if theirs.exists():
         same = _ids(read_tokenizer_json(theirs)) == _ids(ours)
     elif lines.exists():

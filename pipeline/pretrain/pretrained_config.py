@@ -1,5 +1,6 @@
 """The config.json of an existing checkpoint: found, read and compared with what our families are; without torch."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.pretrain.architecture import Architecture
+
+# In a checkpoint of one of our runs, beside weights and optimizer.
+CHECKPOINT_RECORD = "checkpoint.json"
 
 # What our two families are, as config.json says it; a checkpoint of anything else is refused rather than bent.
 _EXPECTED: dict[str, dict[str, Any]] = {
@@ -51,11 +55,15 @@ def find_pretrained(name: str, files: Sequence[str] = ("*.json", "vocab.txt", "*
 def read_architecture(directory: Path, *, vocab_size: int, seq_length: int, next_sentence: bool) -> Architecture:
     """Return the architecture of the checkpoint in `directory`; arguments and mistakes as in `read_pretrained`."""
     path = directory / "config.json"
+    of_a_run = directory / CHECKPOINT_RECORD
+    if of_a_run.exists():
+        path = of_a_run
     if not path.exists():
         raise ValueError(f"{directory} has no config.json")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        return _architecture(path, config, vocab_size=vocab_size, seq_length=seq_length, next_sentence=next_sentence)
+        found = Architecture(**config["architecture"]) if path == of_a_run else _architecture(path, config)
+        return _fitted(path, found, vocab_size=vocab_size, seq_length=seq_length, next_sentence=next_sentence)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not readable as JSON ({error})") from None
     except KeyError as error:
@@ -64,20 +72,22 @@ def read_architecture(directory: Path, *, vocab_size: int, seq_length: int, next
         raise ValueError(f"{path} is no configuration of a model") from None
 
 
-def _architecture(
-    path: Path, config: dict[str, Any], *, vocab_size: int, seq_length: int, next_sentence: bool
-) -> Architecture:
+def _fitted(path: Path, a: Architecture, *, vocab_size: int, seq_length: int, next_sentence: bool) -> Architecture:
+    """Return the architecture for the rows to come, or raise ValueError if they have more ids or positions."""
+    if a.vocab_size < vocab_size:
+        raise ValueError(f"{path} has {a.vocab_size} ids, the shards {vocab_size}")
+    if a.family == "bert" and a.positions < seq_length:
+        raise ValueError(f"{path} has {a.positions} positions, the rows {seq_length} tokens")
+    return dataclasses.replace(a, positions=max(a.positions, seq_length), next_sentence=next_sentence)
+
+
+def _architecture(path: Path, config: dict[str, Any]) -> Architecture:
     family = config.get("model_type")
     if family not in _EXPECTED:
         raise ValueError(f"{path} is a {family!r}, not one of {', '.join(_EXPECTED)}")
     for key, expected in _EXPECTED[family].items():
         if config.get(key, expected) != expected:
             raise ValueError(f"{path} has {key} {config[key]!r}, only {expected!r} is supported")
-    if config["vocab_size"] < vocab_size:
-        raise ValueError(f"{path} has {config['vocab_size']} ids, the shards {vocab_size}")
-    positions = config["max_position_embeddings"]
-    if family == "bert" and positions < seq_length:
-        raise ValueError(f"{path} has {positions} positions, the rows {seq_length} tokens")
     return Architecture(
         family=family,
         vocab_size=config["vocab_size"],
@@ -85,9 +95,8 @@ def _architecture(
         width=config["hidden_size"],
         heads=config["num_attention_heads"],
         feed_forward=config["intermediate_size"],
-        positions=max(positions, seq_length),
+        positions=config["max_position_embeddings"],
         pad_id=config.get("pad_token_id") or 0,
-        next_sentence=next_sentence,
         **(_modernbert_numbers(path, config) if family == "modernbert" else {}),
     )
 

@@ -38,7 +38,8 @@ class Settings:
         width: width of the residual stream, instead of the preset's; the feed-forward width follows in proportion.
         heads: number of attention heads, instead of the preset's.
         init_from: directory or hub name of a Hugging Face checkpoint to go on with, such as another run's `model/`
-            for a second phase on longer rows; its architecture is taken, `model` is not. Empty for fresh weights.
+            for a second phase on longer rows, or one of its `checkpoints/`; its architecture is taken, `model` is not.
+            Empty for fresh weights.
         shards: directory of the rows under OUT: `shards`, or one of other row lengths such as `shards-8192`, for a
             second phase on long rows.
         objective: `mlm`, masked language modelling, or `mlm+nsp`, with BERT's next-sentence loss, on sentence pairs.

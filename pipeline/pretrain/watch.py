@@ -97,7 +97,8 @@ class Watch:
                 raise TrainingStoppedError(
                     f"step {line['step']}: loss {line['loss']}, gradient norm {line['grad_norm']}: not finite; "
                     f"last good checkpoint: {last_checkpoint()}; the same command would come to the same end: "
-                    "lower pretrain.lr or lengthen pretrain.warmup"
+                    "lower pretrain.lr or lengthen pretrain.warmup, from the start or in another output with that "
+                    "checkpoint as pretrain.init_from"
                 )
 
     def pause(self) -> None:

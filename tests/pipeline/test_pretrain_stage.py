@@ -57,6 +57,7 @@ def test_a_run_ends_with_a_model_and_is_left_alone_afterwards(directory, tmp_pat
         (["pretrain.heads=5"], "5 heads do not divide"),
         ([f"pretrain.init_from={out}", whole], "no config.json"),
         ([f"pretrain.init_from={out / 'model'}", whole], "own model"),
+        ([f"pretrain.init_from={out / 'checkpoints' / 'step-00000030'}", whole], "own model"),
     ):
         assert main(["run", path, *(word for change in wrong for word in ("--set", change))]) == 2
         assert words in capfd.readouterr().err

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.pretrain.architecture import architecture_of
 from pipeline.pretrain.attention import layout_of
+from pipeline.pretrain.evaluate import evaluate_masked_lm
 from pipeline.pretrain.export import export_model
 from pipeline.pretrain.model import build_model
 from pipeline.pretrain.pretrained import read_pretrained, take_weights
@@ -156,6 +157,30 @@ def test_second_run_starts_where_the_first_ended(out, tmp_path_factory):
     shutil.rmtree(second / "checkpoints")
     with pytest.raises(ValueError, match="maps tokens to other ids"):
         train(Settings(**near, seed=1), second, say=print)
+
+
+def test_a_checkpoint_is_a_start_as_well(out, tmp_path_factory):
+    """What a run had learned half way is measured and gone on from, with another rate if it failed at the first one."""
+    second = tmp_path_factory.mktemp("second")
+    for name in ("shards", "tokenizer"):
+        (second / name).symlink_to(out / name)
+    summary = train(Settings(**{**SETTINGS, "checkpoint_every": 6}), out, say=lambda line: None)
+    half, end = (out / "checkpoints" / f"step-{step:08d}" for step in (6, 12))
+    assert evaluate_masked_lm(end, out)["loss"] == pytest.approx(summary["validation_loss"], rel=1e-6)
+    measured = evaluate_masked_lm(half, out)["loss"]
+    assert abs(measured - summary["validation_loss"]) > 1e-3
+    near = Settings(steps=1, batch_rows=8, threads=1, lr=1e-9, init_from=str(half))
+    assert train(near, second, say=lambda line: None)["validation_loss"] == pytest.approx(measured, rel=1e-6)
+    (second / "tokenizer").unlink()
+    write_tokenizer(second / "tokenizer", {**IDS, "kada": IDS["kafe"], "kafe": IDS["kada"]})
+    with pytest.raises(ValueError, match="maps tokens to other ids"):
+        evaluate_masked_lm(half, second)
+    with pytest.raises(ValueError, match="43 ids, the shards 1000"):
+        _read(half, vocab_size=1000)
+    weights = half / "state.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"^--model: .*step-00000006: damaged checkpoint refused"):
+        evaluate_masked_lm(half, out)
 
 
 def test_resumes_without_the_checkpoint_it_began_with(out, tmp_path_factory):
