@@ -58,8 +58,11 @@ def list_files(source: Source) -> list[FileEntry]:
         from transforms.readers.python_prose import list_prose  # noqa: PLC0415
 
         return [local_entry(path) for path in list_prose(source)]
-    entries = {entry.path: entry for pattern in _patterns(source.path) for entry in _matches(pattern)}
-    return [entries[path] for path in sorted(entries)]
+    entries: dict[str, FileEntry] = {}
+    for entry in (entry for pattern in _patterns(source.path) for entry in _matches(pattern)):
+        # A list may name a file as `a.jsonl`, `./a.jsonl` and from the root.
+        entries.setdefault(entry.path if is_url(entry.path) else os.path.abspath(entry.path), entry)  # noqa: PTH100
+    return sorted(entries.values(), key=lambda entry: entry.path)
 
 
 def is_splittable(source: Source, path: str) -> bool:

@@ -134,6 +134,9 @@ def test_list_of_paths(tmp_path):
     listing = tmp_path / "paths.txt"
     listing.write_text(f"# ours\n{tmp_path}/c.jsonl\n\n  {tmp_path}/[bc].jsonl  \n")
     assert names(source_of(f"@{listing}"), tmp_path) == ["b.jsonl", "c.jsonl"]
+    listing.write_text(f"{tmp_path}/c.jsonl\n{tmp_path}/./c.jsonl\n{tmp_path}/../{tmp_path.name}/*.jsonl\n")
+    found = [os.path.realpath(entry.path) for entry in list_files(source_of(f"@{listing}"))]
+    assert found == [os.path.realpath(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.jsonl")]
 
 
 @pytest.mark.parametrize(
