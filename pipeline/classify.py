@@ -3,14 +3,16 @@
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.job import Say
+
+if TYPE_CHECKING:  # a machine that trains has PyTorch, and neither pydantic nor what the other stages need
+    from pipeline.config import Config
+    from pipeline.job import Say
 
 
-def finetune(options: argparse.Namespace, say: Say) -> dict[str, Any]:
+def finetune(options: argparse.Namespace, say: "Say") -> dict[str, Any]:
     """Train a classifier and return its report on the validation set.
 
     Raises:
@@ -33,7 +35,7 @@ def finetune(options: argparse.Namespace, say: Say) -> dict[str, Any]:
         raise UserError(str(error)) from None
 
 
-def evaluate(options: argparse.Namespace, say: Say) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, say: "Say") -> dict[str, Any]:
     """Return the report of a model on labelled data, or on the validation rows of a run.
 
     Raises:
@@ -89,7 +91,7 @@ def _dataset_rows(name: str, label: str) -> Iterator[dict[str, Any]]:
         yield {**row, label: feature.int2str(row[label]) if row[label] >= 0 else None} if named else row
 
 
-def suggest(config: Config, gpu_hours: float) -> list[str]:
+def suggest(config: "Config", gpu_hours: float) -> list[str]:
     """Return model, batch and steps for the shards of a run and a budget, with the formula.
 
     Raises:

@@ -2,12 +2,17 @@
 
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
 from tests.pipeline.corpus import write_config, write_corpus
 from tests.pipeline.test_pretrain_stage import TINY
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +71,36 @@ def test_a_dataset_instead_of_a_file(run, tmp_path, capsys):
         complaint = capsys.readouterr().err.strip()
         assert words in complaint
         assert complaint.count("\n") == 0
+
+
+def test_a_machine_that_only_trains(run, tmp_path):
+    """Where PyTorch is and nothing of what the other stages need, models are fine-tuned and measured all the same."""
+    directory, _ = run
+    code = (
+        "import sys\n"
+        "for name in ('apache_beam', 'datasets', 'numba', 'pydantic', 'xxhash', 'transformers'):\n"
+        "    sys.modules[name] = None\n"
+        "from pipeline.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    model, data = ["--model", str(directory / "out" / "model")], str(directory / "validation.jsonl")
+    finetune = [
+        "finetune",
+        *model,
+        "--train",
+        data,
+        "--validation",
+        data,
+        "--to",
+        str(tmp_path / "to"),
+        "--epochs",
+        "1",
+    ]
+    for arguments in (["evaluate", *model, "--shards", str(directory / "out")], finetune):
+        command = [sys.executable, "-c", code, *arguments]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)
 
 
 def test_evaluate_a_language_model(run, capsys):
