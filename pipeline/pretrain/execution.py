@@ -62,49 +62,66 @@ def choose_execution(
 
     Args:
         settings: of the run.
-        kept: the execution in the checkpoint, empty without one.
+        kept: the execution in the checkpoint, empty without one; of another device it counts for nothing.
         architecture: of the model.
         rows: of which a real microbatch decides the race of attention kernels.
         world: the processes, which must agree.
         say: told the outcome of the race.
 
     Raises:
-        ValueError: the batch cannot be shared by the processes in whole microbatches.
+        ValueError: the batch cannot be shared by the processes in whole microbatches, or the attention needs a GPU.
     """
-    seq_length = rows.metadata.seq_length
-    device = world.device.type
+    kept = kept if kept.get("device") == world.device.type else {}  # what suits one device may be wrong for another
     compile_mode = _compile_mode(settings, kept, world)
-    micro_rows = settings.micro_rows or kept.get("micro_rows")
-    if not micro_rows:
-        share = smallest_batch(settings) // world.size
-        most = _most_rows(settings, architecture, seq_length, world, compiled=compile_mode == "model")
-        micro_rows = max((count for count in range(1, share + 1) if share % count == 0 and count <= most), default=1)
-    if smallest_batch(settings) % (micro_rows * world.size):
-        between = f"{world.size} processes with microbatches of {micro_rows} rows"
-        raise ValueError(f"pretrain.batch_rows: {smallest_batch(settings)} rows cannot be shared by {between}")
-    threads = settings.threads or kept.get("threads") or usual_threads(architecture)
-    attention = kept.get("attention", "sdpa") if settings.attention == "auto" else settings.attention
-    if settings.attention == "auto" and device == "cuda" and kept.get("device") != "cuda":
-        lengths_BP = rows.read(rows_at(0, micro_rows, num_rows=len(rows), seed=settings.seed)).lengths_BP
-        race = race_backends(
-            architecture,
-            torch.from_numpy(lengths_BP).to(world.device),
-            seq_length,
-            dtype=compute_dtype(settings, world.device) or torch.float32,
+    micro_rows = _micro_rows(settings, kept, architecture, rows, world, compiled=compile_mode == "model")
+    attention = settings.attention if settings.attention != "auto" else kept.get("attention")
+    if attention is None:
+        attention = (
+            _race(settings, architecture, rows, micro_rows, world, say) if world.device.type == "cuda" else "sdpa"
         )
-        sums = world.sum_(torch.tensor([race.seconds[name] for name in BACKENDS], device=world.device)).tolist()
-        attention = winner({name: (full, local) for name, (full, local) in zip(BACKENDS, sums, strict=True)})
-        times = [f"{name} {1e3 * full:.1f} + {1e3 * local:.1f} ms" for name, (full, local) in race.seconds.items()]
-        failures = [f"{name}: {why}" for name, why in race.failures.items()]
-        say(f"attention by {attention} (global + local layers): {'; '.join(times + failures)}")
+    if world.device.type == "cpu" and attention != "sdpa":
+        raise ValueError(f"pretrain.attention: {attention} needs a GPU; on a CPU there is sdpa")
     return Execution(
         torch=str(torch.__version__),
-        device=device,
-        threads=threads,
+        device=world.device.type,
+        threads=settings.threads or kept.get("threads") or usual_threads(architecture),
         micro_rows=micro_rows,
         attention=attention,
         compile=compile_mode,
     )
+
+
+def _micro_rows(
+    settings: Settings, kept: dict[str, Any], a: Architecture, rows: Rows, world: World, *, compiled: bool
+) -> int:
+    """Return the rows of a microbatch: as set; as kept, if as many processes as there are can share the batch so."""
+    batch_rows = smallest_batch(settings)
+    micro_rows = settings.micro_rows or kept.get("micro_rows", 0)
+    if settings.micro_rows and batch_rows % (micro_rows * world.size):
+        between = f"{world.size} processes with microbatches of {micro_rows} rows"
+        raise ValueError(f"pretrain.batch_rows: {batch_rows} rows cannot be shared by {between}")
+    if batch_rows % world.size:
+        raise ValueError(f"pretrain.batch_rows: {batch_rows} rows cannot be shared by {world.size} processes")
+    if micro_rows and batch_rows % (micro_rows * world.size) == 0:
+        return int(micro_rows)
+    share = batch_rows // world.size
+    most = _most_rows(settings, a, rows.metadata.seq_length, world, compiled=compiled)
+    return max(count for count in range(1, share + 1) if share % count == 0 and count <= most)
+
+
+def _race(
+    settings: Settings, a: Architecture, rows: Rows, micro_rows: int, world: World, say: Callable[[str], None]
+) -> str:
+    """Return the attention that is fastest over all processes, in a race on the first rows."""
+    lengths_BP = rows.read(rows_at(0, micro_rows, num_rows=len(rows), seed=settings.seed)).lengths_BP
+    dtype = compute_dtype(settings, world.device) or torch.float32
+    race = race_backends(a, torch.from_numpy(lengths_BP).to(world.device), rows.metadata.seq_length, dtype=dtype)
+    sums = world.sum_(torch.tensor([race.seconds[name] for name in BACKENDS], device=world.device)).tolist()
+    attention = winner({name: (full, local) for name, (full, local) in zip(BACKENDS, sums, strict=True)})
+    times = [f"{name} {1e3 * full:.1f} + {1e3 * local:.1f} ms" for name, (full, local) in race.seconds.items()]
+    failures = [f"{name}: {why}" for name, why in race.failures.items()]
+    say(f"attention by {attention} (global + local layers): {'; '.join(times + failures)}")
+    return attention
 
 
 def _most_rows(settings: Settings, a: Architecture, seq_length: int, world: World, *, compiled: bool) -> int:
@@ -124,7 +141,7 @@ def _compile_mode(settings: Settings, kept: dict[str, Any], world: World) -> str
     sharded = settings.shard and world.size > 1
     mode, device = settings.compile, world.device.type
     if mode == "auto":
-        mode = kept["compile"] if kept.get("device") == device else "model" if device == "cuda" else "no"
+        mode = kept.get("compile", "model" if device == "cuda" else "no")
     return "block" if sharded and mode == "model" else mode
 
 

@@ -1,6 +1,7 @@
 """The encoder of an architecture, with fresh weights."""
 
 import torch
+from torch.compiler import config
 
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.bert import Bert
@@ -22,5 +23,7 @@ def compile_blocks(model: Model) -> None:
     It takes a fraction of the time that one graph of the whole model takes, and leaves embedding, head and loss as they
     are.
     """
+    # Four kinds (first, global, local, last), with gradients and without: 8, which is all that PyTorch allows.
+    config.recompile_limit = max(32, config.recompile_limit)
     for block in model.blocks:
         block.compile(dynamic=False, fullgraph=True)

@@ -78,10 +78,9 @@ def test_set_then_kept_then_chosen(out):
 
     first = choose({})
     assert (first.threads, first.micro_rows, first.attention, first.device) == (1, 96, "sdpa", "cpu")
-    kept = {"threads": 2, "micro_rows": 12, "attention": "flex", "device": "cpu", "torch": "1", "compile": "no"}
-    assert (choose(kept).threads, choose(kept).micro_rows, choose(kept).attention) == (2, 12, "flex")
-    assert choose(kept, micro_rows=24, attention="sdpa").micro_rows == 24
-    assert choose(kept, attention="sdpa").attention == "sdpa"
+    kept = {"threads": 2, "micro_rows": 12, "attention": "sdpa", "device": "cpu", "torch": "1", "compile": "no"}
+    assert (choose(kept).threads, choose(kept).micro_rows, choose(kept).attention) == (2, 12, "sdpa")
+    assert choose(kept, micro_rows=24).micro_rows == 24
     assert "threads 1 (was 2)" in first.differences(kept)
     assert not choose({}).differences({**kept, **{name: getattr(first, name) for name in kept}})
 
@@ -103,6 +102,27 @@ def test_rows_of_a_pass_fit_the_gpu(out, monkeypatch):
     assert chosen(1 << 30) == 1
     assert chosen(1 << 30, micro_rows=16) == 16
     assert chosen(1 << 30, {"micro_rows": 8, "device": "cuda", "compile": "model"}) == 8
+
+
+def test_a_choice_is_kept_where_it_fits(out, monkeypatch):
+    """Of another device nothing is kept, and no microbatch that the processes cannot share; GPU kernels stay there."""
+    monkeypatch.setattr(execution, "free_bytes", lambda device: 1 << 35)
+    monkeypatch.setattr(World, "least", lambda self, value: value)
+    rows = Rows(out / "shards" / "train")
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    kept = {"threads": 3, "micro_rows": 8, "attention": "varlen+flex", "device": "cuda", "compile": "block"}
+
+    def choose(world, **changed):
+        return choose_execution(Settings(batch_rows=8, **changed), kept, ARCHITECTURE, rows, world, print)
+
+    one = choose(World(0, 1, gpu))
+    assert (one.threads, one.micro_rows, one.attention, one.compile) == (3, 8, "varlen+flex", "block")
+    assert choose(World(0, 2, gpu)).micro_rows == 4
+    moved = choose(World(0, 1, cpu))
+    assert (moved.threads, moved.micro_rows, moved.attention, moved.compile) == (1, 8, "sdpa", "no")
+    for attention in ("flex", "sdpa+varlen"):
+        with pytest.raises(ValueError, match="needs a GPU; on a CPU there is sdpa"):
+            choose(World(0, 1, cpu), attention=attention)
 
 
 def test_what_is_compiled(out, monkeypatch):
