@@ -109,16 +109,17 @@ def _by_id(output: Output, doc_ids: NDArray[np.int64]) -> tuple[Example, ...]:
 
 
 def row_fill(output: Output, limit: float) -> Iterator[Verdict]:
-    """Yield how full the training rows are; with `packing: none` that says nothing."""
+    """Yield how full the training rows are; with `packing: none` that says nothing, unless there are none at all."""
     gate = "row_fill"
-    if not output.shards or output.config["tokenize"]["packing"] == "none":
-        why = "tokenize.packing is none: a row is one document" if output.shards else "there are no shards"
-        yield Verdict.not_measured(gate, why)
-        return
+    if not output.shards:
+        yield Verdict.not_measured(gate, "there are no shards")
     for directory, splits in output.shards.items():
         counts, subject = splits["train"], "" if directory == "shards" else directory
-        if not counts["capacity"]:
-            yield Verdict.not_measured(gate, "there are no training rows", subject)
+        if not counts["rows"]:
+            yield Verdict.at_least(gate, 0.0, limit, "there are no training rows", subject=subject)
+            continue
+        if output.config["tokenize"]["packing"] == "none":
+            yield Verdict.not_measured(gate, "tokenize.packing is none: a row is one document", subject)
             continue
         value = counts["tokens"] / counts["capacity"]
         shown = _emptiest(output, directory) if value < limit else ()

@@ -377,6 +377,10 @@ def test_row_fill(run):
     assert failed.examples
     run.config["tokenize"]["packing"] = "none"
     assert only(row_fill(run, 1.0)).status == "not measured"
+    run.stages["shards"]["counts"]["train"] |= {"rows": 0, "tokens": 0, "capacity": 0}
+    for packing in ("none", "best_fit"):  # nobody can train on that
+        run.config["tokenize"]["packing"] = packing
+        assert (only(row_fill(run, 0.6)).status, only(row_fill(run, 0.6)).value) == ("failed", 0)
 
 
 def test_validation_rows(run):
