@@ -15,7 +15,7 @@ from pipeline.pretrain.rows import Rows
 from pipeline.pretrain.settings import Settings
 from pipeline.pretrain.validation import unigram_entropy, validate, validation_batches
 from pipeline.pretrain.vocabulary import read_vocabulary
-from pipeline.pretrain.world import World
+from pipeline.pretrain.world import World, usual_device
 
 _NEXT_SENTENCE = "cls.seq_relationship.weight"
 
@@ -47,7 +47,7 @@ def evaluate_masked_lm(
     metadata = held_out.metadata
     if not len(held_out):
         raise ValueError(f"{held_out.directory}: no rows to evaluate on")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     tokenizer_json = out / "tokenizer" / "tokenizer.json"
     vocabulary = read_vocabulary(metadata, tokenizer_json).to(device)
     with told_as("--model"):

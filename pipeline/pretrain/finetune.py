@@ -23,6 +23,7 @@ from pipeline.pretrain.order import permute
 from pipeline.pretrain.pretrained_config import told_as
 from pipeline.pretrain.schedule import lr_share
 from pipeline.pretrain.splitmix import fold
+from pipeline.pretrain.world import usual_device
 
 _WEIGHT_DECAY, _WARMUP, _CLIP = 0.01, 0.1, 1.0
 _ROUND_UP = 8
@@ -85,7 +86,7 @@ def finetune(
     if len(classes) < 2:
         raise ValueError(f"finetune: all examples of train have the label {classes[0]!r}; there is nothing to learn")
     tokenizer = _tokenizer(model)
-    device = _device()
+    device = usual_device()
     label_N = np.array([classes.index(label) for label in train.labels])
     best: dict[str, Any] = {"accuracy": -1.0, "f1": -1.0}
     weights: dict[str, Tensor] = {}
@@ -151,7 +152,7 @@ def evaluate_directory(model: Path, examples: Labelled, *, batch_rows: int = 64)
     with told_as("--model"):
         classifier, classes = load_classifier(model)
     torch.set_num_threads(usual_threads(classifier.architecture))
-    classifier.to(_device())
+    classifier.to(usual_device())
     if unknown := sorted(set(examples.labels) - set(classes)):
         raise ValueError(f"evaluate: label {unknown[0]!r} is none of the {len(classes)} that {model} has learned")
     return evaluate_classifier(classifier, classes, _tokenizer(model), examples, batch_rows=batch_rows)
@@ -198,10 +199,6 @@ def _encode(tokenizer: Tokenizer, examples: Labelled, longest: int) -> _Encoded:
     texts = list(zip(examples.texts, examples.others, strict=True)) if pairs else examples.texts
     encodings = tokenizer.encode_batch(texts)
     return _Encoded([encoding.ids for encoding in encodings], [encoding.type_ids for encoding in encodings])
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _tokenizer(model: Path) -> Tokenizer:

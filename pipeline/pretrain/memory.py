@@ -3,7 +3,7 @@
 import torch
 
 from pipeline.pretrain.architecture import Architecture
-from pipeline.pretrain.model import build_model
+from pipeline.pretrain.model import num_parameters
 
 # Weights, gradients and two moments in float32, weights and gradients once more in the dtype of the computation.
 _WEIGHT_BYTES = 4 * 4 + 2 * 2
@@ -39,9 +39,7 @@ def rows_that_fit(a: Architecture, *, token_bytes: float, seq_length: int, free:
         seq_length: tokens in a row.
         free: bytes of the GPU, before the model is there.
     """
-    with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in build_model(a, seed=0).parameters())
-    return max(0, int((_USABLE * free - _WEIGHT_BYTES * weights) / (token_bytes * seq_length)))
+    return max(0, int((_USABLE * free - _WEIGHT_BYTES * num_parameters(a)) / (token_bytes * seq_length)))
 
 
 def free_bytes(device: torch.device) -> int:

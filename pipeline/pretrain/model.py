@@ -17,6 +17,12 @@ def build_model(architecture: Architecture, *, seed: int) -> Model:
     return model
 
 
+def num_parameters(architecture: Architecture) -> int:
+    """Return the number of parameters of the model; no weight is made."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(architecture, seed=0).parameters())
+
+
 def compile_blocks(model: Model) -> None:
     """Compile each block of `model` in place: one graph a kind of block, reused by all blocks of that kind.
 

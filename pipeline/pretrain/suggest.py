@@ -14,7 +14,7 @@ import torch
 
 from pipeline.pretrain.architecture import PRESETS, architecture_of
 from pipeline.pretrain.flops import Work, attended_pairs, training_flops
-from pipeline.pretrain.model import build_model
+from pipeline.pretrain.model import num_parameters
 from pipeline.pretrain.rows import Rows
 
 TOKENS_PER_PARAMETER, MOST_EPOCHS = 300.0, 4.0
@@ -83,8 +83,7 @@ def suggest(
             positions=metadata.seq_length,
             pad_id=metadata.special_ids["pad"],
         )
-        with torch.device("meta"):
-            parameters = sum(parameter.numel() for parameter in build_model(a, seed=0).parameters())
+        parameters = num_parameters(a)
         full, local = attended_pairs(torch.from_numpy(sample.lengths_BP), a.window // 2)
         work = Work(predictions=mask_rate * length, tokens=length, full_pairs=float(full), local_pairs=float(local))
         flops = training_flops(a, work) / length

@@ -49,11 +49,16 @@ class World(NamedTuple):
 ALONE = World(0, 1, torch.device("cpu"))
 
 
+def usual_device() -> torch.device:
+    """Return where one process computes: on the GPU, if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def join_world() -> World:
     """Return this process's place; under `torchrun`, connect to the others."""
-    on_gpu = torch.cuda.is_available()
     if not distributed.is_torchelastic_launched():
-        return World(0, 1, torch.device("cuda" if on_gpu else "cpu"))
+        return World(0, 1, usual_device())
+    on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)

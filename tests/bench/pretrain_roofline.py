@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.pretrain.architecture import Architecture, architecture_of
 from pipeline.pretrain.flops import Work, attended_pairs, training_flops
-from pipeline.pretrain.model import build_model
+from pipeline.pretrain.model import num_parameters
 
 SHEET_PEAK, MEASURED_PEAK = 989e12, 790e12
 # model, vocabulary, tokens a row, share masked, floor and goal in tokens a second
@@ -119,11 +119,9 @@ def step_cost(a: Architecture, way: Way, *, length: int, rate: float, micro_toke
         # Logits: read by the loss, read again and their gradient written, which the bias reads; plain loss in float32.
         predicted * a.vocab_size * (2 * 4 if way.fused else 2 + 4 * 6),
     )
-    with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in build_model(a, seed=0).parameters())
     # Weights cast to bfloat16 (4 + 2 bytes), gradients cast and added up in float32 (2 + 4 + 4 + 4), once a microbatch;
     # embedding gathered and its gradient scattered.
-    weights = Cost(0.0, 0.0, parameters * 20 / micro_tokens + 3 * 4 * a.width)
+    weights = Cost(0.0, 0.0, num_parameters(a) * 20 / micro_tokens + 3 * 4 * a.width)
     return Cost(*(sum(parts) for parts in zip(*costs, head, weights, strict=True)))
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import inlined, part
-from transforms.kernels.trie import START
+from transforms.kernels.jit import part
+from transforms.kernels.trie import START, longest_entry
 
 _U = np.uint64
 
@@ -20,21 +20,6 @@ class AddedTokens(NamedTuple):
     trie_S3: NDArray[np.int32]  # of their bytes, leading to their numbers
     length_A: NDArray[np.int32]  # bytes of each
     id_A: NDArray[np.int32]  # -1 for a special token, which is text but hides shorter ones inside
-
-
-@inlined
-def _longest(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray[np.int32]) -> int:
-    """Return the value of the longest entry of the trie that bytes_M[start:stop] begins with, or -1."""
-    slot = START
-    best = -1
-    for i in range(start, stop):
-        child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
-        if trie_S3[_U(child), 1] != slot:
-            break
-        slot = child
-        if trie_S3[_U(slot), 2] >= 0:
-            best = trie_S3[_U(slot), 2]
-    return int(best)
 
 
 @part
@@ -48,7 +33,7 @@ def next_added(bytes_M: NDArray[np.uint8], start: int, stop: int, added: AddedTo
     while at < stop:
         while at < stop and added.trie_S3[_U(first + bytes_M[_U(at)]), 1] != START:
             at += 1
-        number = _longest(bytes_M, at, stop, added.trie_S3)
+        number = longest_entry(bytes_M, at, stop, added.trie_S3)
         if number < 0:
             at += at < stop
         elif added.id_A[number] < 0:

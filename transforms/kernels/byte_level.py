@@ -15,7 +15,7 @@ from transforms.kernels.added_tokens import AddedTokens, next_added
 from transforms.kernels.jit import allocating_part, inlined, kernel, part
 from transforms.kernels.merge_table import NO_RANK, merged_rank
 from transforms.kernels.pieces import MARK, UNKNOWN, gpt2_pieces, tiktoken_pieces
-from transforms.kernels.trie import START
+from transforms.kernels.trie import START, longest_entry
 from transforms.kernels.utf8 import code_point
 from transforms.kernels.word_memory import (
     MEMORY_BYTES,
@@ -74,21 +74,6 @@ def _stand_together(left: int, right: int, token_K4: NDArray[np.int32], pairs_H2
 
 
 @part
-def _longest_token(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray[np.int32]) -> int:
-    """Return the rank of the longest token that bytes_M[start:stop] begins with, or -1."""
-    slot = np.int32(START)
-    rank = -1
-    for i in range(start, stop):
-        child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
-        if trie_S3[_U(child), 1] != slot:
-            break
-        slot = child
-        if trie_S3[_U(slot), 2] >= 0:
-            rank = int(trie_S3[_U(slot), 2])
-    return rank
-
-
-@part
 def _whole_token(bytes_M: NDArray[np.uint8], start: int, stop: int, whole_S3: NDArray[np.int32]) -> int:
     """Return the id of the token that bytes_M[start:stop] is by itself, or -1."""
     slot = np.int32(START)
@@ -130,7 +115,7 @@ def _ranks(
     position = start
     while position < stop:
         # `position` was reached by the one valid way; `rank` is the longest token here that was not tried yet.
-        rank = _longest_token(bytes_M, position, stop, model.trie_S3)
+        rank = longest_entry(bytes_M, position, stop, model.trie_S3)
         while True:
             if rank < 0:
                 assert num_ranks > 0  # the tokens that BPE gives always lead to the end

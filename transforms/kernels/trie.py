@@ -6,11 +6,12 @@ Shapes: M symbols, V entries, S slots.
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import kernel
+from transforms.kernels.jit import kernel, part
 
 START, CONTINUE = 0, 1  # the roots: entries that begin a word, entries that continue one
 _ROOT = np.int32(2**31 - 1)  # owner of the roots, so that no step leads to them
 _FREE = np.int32(-1)
+_U = np.uint64
 
 
 @kernel
@@ -88,6 +89,21 @@ def build_trie(
             queue[tail] = (base + child[i], depth + 1, child_entry[i], child_entry[i + 1])
             tail += 1
     return used
+
+
+@part
+def longest_entry(bytes_M: NDArray[np.uint8], start: int, stop: int, trie_S3: NDArray[np.int32]) -> int:
+    """Return the id of the longest entry of a `byte_trie` that bytes_M[start:stop] begins with, or -1."""
+    slot = np.int32(START)
+    found = -1
+    for i in range(start, stop):
+        child = trie_S3[_U(slot), 0] + bytes_M[_U(i)] + 1
+        if trie_S3[_U(child), 1] != slot:
+            break
+        slot = child
+        if trie_S3[_U(slot), 2] >= 0:
+            found = int(trie_S3[_U(slot), 2])
+    return found
 
 
 def trie_of(
