@@ -18,7 +18,6 @@ from pipeline.sections import Clean, Dedup, QualityPreset, Section, Tokenize, me
 from transforms.readers.source import Source
 from transforms.storage import is_local
 
-STAGES = ("clean", "dedup", "tokenize", "pretrain")
 _MAX_NAME = 100  # of a source; it becomes part of file names
 
 

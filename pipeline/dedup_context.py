@@ -82,14 +82,14 @@ class DedupContext:
         """Return the unit with this label."""
         return _by_label(self)[label]
 
-    def groups(self) -> list["Group"]:
+    def groups(self) -> list[Group]:
         """Return the units in groups, at most MOST_FILES of them and all but the last of one size."""
         size = max(1, -(-len(self.units) // MOST_FILES))
         return [Group(self.units[start : start + size]) for start in range(0, len(self.units), size)]
 
-    def group(self, label: str) -> "Group":
+    def group(self, label: str) -> Group:
         """Return the group with this label."""
-        return next(group for group in self.groups() if group.label == label)
+        return _groups_by_label(self)[label]
 
     @property
     def is_packed(self) -> bool:
@@ -103,6 +103,11 @@ class DedupContext:
             if not starts or starts[-1][1] != signed.run:
                 starts.append((signed.first_dense, signed.run))
         return starts or [(0, None)]
+
+
+@functools.lru_cache(maxsize=1)
+def _groups_by_label(context: DedupContext) -> dict[str, Group]:
+    return {group.label: group for group in context.groups()}
 
 
 @functools.lru_cache(maxsize=1)

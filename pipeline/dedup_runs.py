@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.dedup_context import DedupContext, Group
 from pipeline.job import Units, each_unit
 from transforms.commit import UnitWriter
-from transforms.committed import read_batches
+from transforms.committed import map_table, read_batches
 from transforms.fingerprint import check_metadata
 from transforms.page_url import URL_RUN, url_rows
 from transforms.runs import BAND_RUN, EXACT_RUN, band_run, by_prefix, exact_run
@@ -51,6 +51,9 @@ def _write_runs(unit: WorkUnit, context: DedupContext) -> None:
     asked = {"exact": context.exact, "bands": context.parameters is not None, "url": context.url}
     given = {"exact": EXACT_RUN, "bands": BAND_RUN, "url": URL_RUN}
     runs = {name: RunWriter(writer, f"work/{name}", given[name], SEGMENT) for name in given if asked[name]}
+    if context.is_packed:  # the table is there also for a group without a document
+        first = group.units[0]
+        writer.open("work/signatures", map_table(first.out, first.record(), "signatures").schema)
     row = 0
     for batch in _batches(group, "signatures"):
         check_metadata(batch.schema, context.parameters)

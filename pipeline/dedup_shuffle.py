@@ -63,7 +63,7 @@ def _links(unit: WorkUnit, context: DedupContext, batches: list[pa.RecordBatch])
 def slices_of_runs(
     units: beam.PCollection, context: DedupContext, tables: list[str], job: str = "dedup-runs"
 ) -> beam.PCollection:
-    """Read the runs that a job made as (partition, columns of one unit)."""
+    """Read the runs that a job made as (partition, columns of some groups)."""
     runs = units.pipeline | "Start" >> beam.Create([b""], reshuffle=False)
     runs |= "Runs" >> beam.FlatMap(_groups, context).with_output_types(tuple[str, ...])
     runs |= "Spread" >> beam.Reshuffle()

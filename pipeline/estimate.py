@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.clean import STAGE as CLEAN
 from pipeline.clean import check_names, minhash_parameters, stage_key
-from pipeline.config import STAGES, Config
+from pipeline.commands import STAGES
+from pipeline.config import Config
 from pipeline.dedup_context import MOST_MAPPED
 from pipeline.inputs import check_inputs
 from pipeline.job import survey

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config import STAGES, Config
+from pipeline.commands import STAGES
+from pipeline.config import Config
 from pipeline.context import ENTRIES_OF, RunContext
 from pipeline.errors import RunFailed, UserError
 from pipeline.inputs import check_inputs

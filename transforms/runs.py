@@ -1,4 +1,4 @@
-"""Runs: the hashes of a unit ordered by prefix, of which any partition is read without a sort; equal ones as buckets.
+"""Runs: the hashes of a group ordered by prefix, of which any partition is read without a sort; equal ones as buckets.
 
 Shapes: N documents, D of them signed, E entries of runs, M members of buckets, B buckets, P partitions.
 """
@@ -16,16 +16,16 @@ EXACT_RUN = pa.schema(
     [
         pa.field("key", pa.uint64(), nullable=False),
         pa.field("check", pa.uint64(), nullable=False),  # the other half of the 128-bit hash
-        pa.field("row", pa.uint32(), nullable=False),  # of the unit's signatures
+        pa.field("row", pa.uint32(), nullable=False),  # of the group's signatures
     ]
 )
 BAND_RUN = pa.schema([pa.field("key", pa.uint64(), nullable=False), pa.field("row", pa.uint32(), nullable=False)])
 
 
 def exact_run(signatures: pa.Table, first_row: int = 0) -> pa.Table:
-    """Return the content hashes of a unit, as EXACT_RUN ordered by the prefix of the key, then by row.
+    """Return the content hashes of a group, as EXACT_RUN ordered by the prefix of the key, then by row.
 
-    `first_row` is that of `signatures` in its unit, if they are a part of it; so it is in `band_run`.
+    `first_row` is that of `signatures` in its group, if they are a part of it; so it is in `band_run`.
     """
     exact_N = exact_words(_one_chunk(signatures.column("exact")))
     order_N = _order_by_prefix(exact_N[:, 0])
@@ -34,7 +34,7 @@ def exact_run(signatures: pa.Table, first_row: int = 0) -> pa.Table:
 
 
 def band_run(signatures: pa.Table, parameters: MinHashParameters, first_row: int = 0) -> pa.Table:
-    """Return the band keys of a unit, as BAND_RUN ordered by the prefix of the key, then by row.
+    """Return the band keys of a group, as BAND_RUN ordered by the prefix of the key, then by row.
 
     Documents without a signature have no entry. 12 bytes an entry, `bands` entries a document; 0.3 us a document.
     """

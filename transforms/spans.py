@@ -1,8 +1,8 @@
 """Repeated spans of text: lines, paragraphs and long substrings, found by hash and cut from what is read. No Beam.
 
-    texts of a unit -- line_spans --> LINE_RUN                                          one task a unit
-    texts of a unit -- anchor_spans --> ANCHOR_RUN -- repeated_anchors (a partition) --> ANCHOR
-    the same texts, repeated anchors -- window_spans --> WINDOW_RUN                     one task a unit
+    texts of a group -- line_spans --> LINE_RUN                                         one task a group
+    texts of a group -- anchor_spans --> ANCHOR_RUN -- repeated_anchors (a partition) --> ANCHOR
+    the same texts, repeated anchors -- window_spans --> WINDOW_RUN                     one task a group
     partition p of line or window runs -- repeats --> REPEATS                           one task a partition
     REPEATS of some documents and their texts -- line_cuts, window_cuts --> CUTS
     texts, CUTS -- cut_texts --> texts
@@ -29,7 +29,7 @@ _KEY = pa.field("key", pa.uint64(), nullable=False)
 _CHECK = pa.field("check", pa.uint32(), nullable=False)
 _START = pa.field("start", pa.uint32(), nullable=False)  # first byte in the text of its document
 _STOP = pa.field("stop", pa.uint32(), nullable=False)
-_ROW = pa.field("row", pa.uint32(), nullable=False)  # of the unit's documents
+_ROW = pa.field("row", pa.uint32(), nullable=False)  # of the group's documents
 _DENSE = pa.field("dense", pa.uint32(), nullable=False)
 
 LINE_RUN = pa.schema([_KEY, _CHECK, _START, _STOP, _ROW])  # 24 bytes
@@ -60,7 +60,7 @@ _LINE_FEED = 0x0A
 
 
 def line_spans(texts: pa.Array, row_N: NDArray[np.uint32], *, paragraphs: bool, min_words: int) -> pa.Table:
-    """Return LINE_RUN of N texts (string) in the order of the text; `row_N` are their rows in the unit."""
+    """Return LINE_RUN of N texts (string) in the order of the text; `row_N` are their rows in the group."""
     offsets_N1, bytes_M = string_views(texts)
     text_M = bytes_M[offsets_N1[0] : offsets_N1[-1]]
     size = len(texts) + np.count_nonzero(text_M == _LINE_FEED)
@@ -86,7 +86,7 @@ def window_spans(
 
     Args:
         texts: N values.
-        row_N: uint32, their rows in the unit, ascending.
+        row_N: uint32, their rows in the group, ascending.
         repeated_R: uint64, ascending: row << 32 | start of repeated anchors, of other rows too.
         length: bytes of a window.
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, also after a power failure: written, brought to disk, and only then named."""
+"""Files that are whole or absent, also after a power failure, and an output that one process holds."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ _TRIES, _WAIT_S = 50, 0.1
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write `tensors` as a safetensors file.
+    """Write `tensors` as a safetensors file, which the caller brings to disk and names.
 
     Raises:
         OSError: it could not be written; of a full disk `safetensors` has an exception of its own.

@@ -79,8 +79,7 @@ def choose_execution(
         attention = (
             _race(settings, architecture, rows, micro_rows, world, say) if world.device.type == "cuda" else "sdpa"
         )
-    if world.device.type == "cpu" and attention != "sdpa":
-        raise ValueError(f"pretrain.attention: {attention} needs a GPU; on a CPU there is sdpa")
+    check_attention(attention, world.device)
     return Execution(
         torch=str(torch.__version__),
         device=world.device.type,
@@ -89,6 +88,12 @@ def choose_execution(
         attention=attention,
         compile=compile_mode,
     )
+
+
+def check_attention(attention: str, device: torch.device) -> None:
+    """Raise ValueError if a kernel is named that `device` has not."""
+    if device.type == "cpu" and attention not in ("auto", "sdpa"):
+        raise ValueError(f"pretrain.attention: {attention} needs a GPU; on a CPU there is sdpa")
 
 
 def _micro_rows(
@@ -131,7 +136,11 @@ def _most_rows(settings: Settings, a: Architecture, seq_length: int, world: Worl
     itemsize = (compute_dtype(settings, world.device) or torch.float32).itemsize
     token_bytes = activation_bytes(a, mask_rate=settings.mask_rate, itemsize=itemsize, compiled=compiled)
     fitting = rows_that_fit(
-        a, token_bytes=token_bytes, seq_length=seq_length, free=world.least(free_bytes(world.device))
+        a,
+        token_bytes=token_bytes,
+        seq_length=seq_length,
+        free=world.least(free_bytes(world.device)),
+        shares=world.size if settings.shard else 1,
     )
     return max(1, min(fitting, _GPU_TOKENS // seq_length))
 

@@ -97,42 +97,62 @@ def finetune(
         torch.set_num_threads(usual_threads(classifier.architecture))
         classifier.to(device)
         encoded = _encode(tokenizer, train, classifier.architecture.positions)
-        optimizers = build_optimizers(classifier, "adamw", lr=lr, weight_decay=_WEIGHT_DECAY)
-        steps = epochs * math.ceil(len(label_N) / batch_rows)
-        step = 0
-        for epoch in range(epochs):
-            classifier.train()
-            order_N = permute(np.arange(len(label_N)), size=len(label_N), key=fold(seed, epoch))
-            total = 0.0
-            for rows_B, logits_BC in _logits(classifier, encoded, order_N, batch_rows):
-                loss = functional.cross_entropy(logits_BC, torch.from_numpy(label_N[rows_B]).to(device))
-                set_lr_share(optimizers, lr_share("linear", step, steps, warmup=_WARMUP, decay=0.0))
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(classifier.parameters(), _CLIP)
-                for optimizer in optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad()
-                total += loss.item() * len(rows_B)
-                step += 1
-                if not math.isfinite(total):
-                    break
-            if not math.isfinite(total):
+        found: tuple[dict[str, Any], dict[str, Tensor]] = best, weights
+        for epoch, loss in enumerate(_epochs(classifier, encoded, label_N, lr, epochs, batch_rows, seed)):
+            if not math.isfinite(loss):
                 say(f"lr {lr:g}  epoch {epoch + 1}/{epochs}  the loss is not finite; given up")
                 break
             report = evaluate_classifier(classifier, classes, tokenizer, validation, batch_rows=batch_rows)
             say(
-                f"lr {lr:g}  epoch {epoch + 1}/{epochs}  loss {total / len(label_N):.4f}  "
+                f"lr {lr:g}  epoch {epoch + 1}/{epochs}  loss {loss:.4f}  "
                 f"accuracy {report['accuracy']:.2%}  F1 {report['f1']:.4f}  Matthews {report['matthews']:.4f}"
             )
             # Where one class is rare many epochs are equally right, and the first of them has learned only the other.
-            if (report["accuracy"], report["f1"]) > (best["accuracy"], best["f1"]):
-                best = {**report, "lr": lr, "epoch": epoch + 1, "classes": classes}
-                weights = {name: value.detach().cpu().clone() for name, value in classifier.state_dict().items()}
+            if (report["accuracy"], report["f1"]) > (found[0]["accuracy"], found[0]["f1"]):
+                copies = {name: value.detach().cpu().clone() for name, value in classifier.state_dict().items()}
+                found = {**report, "lr": lr, "epoch": epoch + 1, "classes": classes}, copies
+        else:
+            best, weights = found
     if not weights:
         raise ValueError(f"finetune: the loss is not finite at any of {', '.join(map(str, lrs))}; give a lower --lr")
     classifier.load_state_dict(weights)
     save_classifier(classifier, classes, model, to)
     return best
+
+
+def _epochs(
+    classifier: Classifier,
+    encoded: _Encoded,
+    label_N: NDArray[np.int64],
+    lr: float,
+    epochs: int,
+    batch_rows: int,
+    seed: int,
+) -> Iterator[float]:
+    """Train epoch by epoch and yield the mean loss of each, not a number once the loss or a weight is not finite."""
+    device = next(classifier.parameters()).device
+    optimizers = build_optimizers(classifier, "adamw", lr=lr, weight_decay=_WEIGHT_DECAY)
+    steps = epochs * math.ceil(len(label_N) / batch_rows)
+    step = 0
+    for epoch in range(epochs):
+        classifier.train()
+        order_N = permute(np.arange(len(label_N)), size=len(label_N), key=fold(seed, epoch))
+        total = 0.0
+        for rows_B, logits_BC in _logits(classifier, encoded, order_N, batch_rows):
+            loss = functional.cross_entropy(logits_BC, torch.from_numpy(label_N[rows_B]).to(device))
+            set_lr_share(optimizers, lr_share("linear", step, steps, warmup=_WARMUP, decay=0.0))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(classifier.parameters(), _CLIP)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            total += loss.item() * len(rows_B)
+            step += 1
+            if not math.isfinite(total):
+                break
+        # The last step of an epoch may have spoiled weights that no loss has seen yet.
+        whole = all(bool(parameter.isfinite().all()) for parameter in classifier.parameters())
+        yield total / len(label_N) if whole else math.nan
 
 
 def classes_of(examples: Labelled) -> list[str]:

@@ -5,8 +5,9 @@ import torch
 from pipeline.pretrain.architecture import Architecture
 from pipeline.pretrain.model import num_parameters
 
-# Weights, gradients and two moments in float32, weights and gradients once more in the dtype of the computation.
-_WEIGHT_BYTES = 4 * 4 + 2 * 2
+# Weights, gradients and two moments in float32, weights and gradients once more in the dtype of the computation, and
+# copies of weights and moments while a checkpoint is written.
+_WEIGHT_BYTES = 4 * 4 + 2 * 2 + 3 * 4
 # The rest is for gradients of one layer, pieces that the allocator cannot use, and what libraries take.
 _USABLE = 0.8
 # Logits and their gradient; where the loss is not compiled, copies, logarithms and gradients in float32 as well.
@@ -30,7 +31,7 @@ def activation_bytes(a: Architecture, *, mask_rate: float, itemsize: int, compil
     return itemsize * (a.layers * layer + logits)
 
 
-def rows_that_fit(a: Architecture, *, token_bytes: float, seq_length: int, free: int) -> int:
+def rows_that_fit(a: Architecture, *, token_bytes: float, seq_length: int, free: int, shares: int = 1) -> int:
     """Return how many rows a microbatch may have, 0 if there is no room for one.
 
     Args:
@@ -38,8 +39,9 @@ def rows_that_fit(a: Architecture, *, token_bytes: float, seq_length: int, free:
         token_bytes: of `activation_bytes`.
         seq_length: tokens in a row.
         free: bytes of the GPU, before the model is there.
+        shares: processes among which the weights are divided.
     """
-    return max(0, int((_USABLE * free - _WEIGHT_BYTES * num_parameters(a)) / (token_bytes * seq_length)))
+    return max(0, int((_USABLE * free - _WEIGHT_BYTES * num_parameters(a) / shares) / (token_bytes * seq_length)))
 
 
 def free_bytes(device: torch.device) -> int:

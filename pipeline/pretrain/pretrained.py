@@ -84,12 +84,17 @@ def take_weights(model: nn.Module, tensors: dict[str, Tensor], may_lack: tuple[s
 def refuse_other_tokenizer(directory: Path, tokenizer_json: Path) -> None:
     """Raise ValueError if the checkpoint in `directory` brings a tokenizer that maps tokens to other ids.
 
-    It is in tokenizer.json, or of an older BERT in vocab.txt alone; that of a run's checkpoint is the run's.
+    It is in tokenizer.json, or of an older BERT in vocab.txt alone; that of a run's checkpoint is the run's,
+    and must be there.
     """
     ours = read_tokenizer_json(tokenizer_json)
     theirs, lines = directory / "tokenizer.json", directory / "vocab.txt"
     if (directory / CHECKPOINT_RECORD).exists():
         theirs = directory.resolve().parents[1] / "tokenizer" / "tokenizer.json"
+        if not theirs.exists():
+            raise ValueError(
+                f"{directory}: its run's tokenizer is not at {theirs}, so it cannot be compared; copy it there"
+            )
     if theirs.exists():
         same = _ids(read_tokenizer_json(theirs)) == _ids(ours)
     elif lines.exists():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pipeline.pretrain.architecture import Architecture, architecture_of
+from pipeline.pretrain.execution import check_attention
 from pipeline.pretrain.fill_mask import encode_prompts
 from pipeline.pretrain.model import Model, build_model
 from pipeline.pretrain.objective import Microbatch
@@ -16,6 +17,7 @@ from pipeline.pretrain.settings import LONGEST_ROW, Settings
 from pipeline.pretrain.splitmix import fold
 from pipeline.pretrain.validation import validation_batches
 from pipeline.pretrain.vocabulary import Vocabulary, read_vocabulary
+from pipeline.pretrain.world import usual_device
 
 
 class Corpus(NamedTuple):
@@ -30,6 +32,7 @@ class Corpus(NamedTuple):
 def check_start(settings: Settings, out: Path) -> None:
     """Raise the ValueError with which `train` would refuse to start afresh; nothing is written or trained."""
     rows, held_out = open_rows(settings.check(), out)
+    check_attention(settings.attention, usual_device())
     tokenizer_json = out / "tokenizer" / "tokenizer.json"
     architecture, weights = architecture_and_weights(settings, rows.metadata, tokenizer_json)
     first_model(architecture, weights, settings.seed)

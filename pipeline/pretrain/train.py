@@ -167,6 +167,7 @@ def _take_steps(
         if saving and world.rank == 0:
             record = {"step": done, "tokens": watch.tokens, "seconds": watch.seconds, **identity}
             writer.save(tensors, record | trainee.record())
+        tensors = {}  # or else these copies would stay on the device until the next checkpoint
         if stopping and done < settings.steps:
             writer.wait()
             world.wait()  # the first process that ends takes the others with it

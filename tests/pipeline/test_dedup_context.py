@@ -91,3 +91,18 @@ def test_units_that_share_files_give_the_same(sources, tmp_path, monkeypatch, ve
         assert dedup_spans.RepeatsInOrder(opened, REPEATS, 1 << 31).between(0, 1 << 31).num_rows == sum(rows)
         assert open_maps(shared)["work/window-repeats"] == num_open
     assert num_open > 4
+
+
+def test_a_group_without_a_document(tmp_path, monkeypatch):
+    """Units of which nothing survives are a group like another, also where signatures are copied."""
+    monkeypatch.setattr(dedup_context, "MOST_FILES", 4)
+    monkeypatch.setattr(dedup_context, "MOST_MAPPED", 1)
+    rng, pool = random.Random(3), []
+    write(tmp_path / "full.jsonl", crawl(100, rng, pool))
+    write(tmp_path / "none.jsonl", [{"text": " " * 500} for _ in range(400)])
+    settings = {"minhash": {**SMALL, "verify": "signature"}}
+    run_stages(configure(tmp_path, "out", settings, full=tmp_path / "full.jsonl", none=tmp_path / "none.jsonl"),
+               last="dedup")  # fmt: skip
+    records = load_records(str(tmp_path / "out"), "dedup-runs")
+    assert 0 in [record.rows("work/signatures") for record in records.values()]
+    assert sum(record.rows("work/signatures") for record in records.values()) == 100

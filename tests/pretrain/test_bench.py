@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.pretrain.architecture import architecture_of
-from pipeline.pretrain.flops import Work, training_flops
+from pipeline.pretrain.flops import Work, attended_pairs, training_flops
 from pipeline.pretrain.model import num_parameters
 from tests.bench import pretrain_corpus, pretrain_gpu, pretrain_passes, pretrain_roofline
 from tests.pretrain.shards import make_rows, write_split
@@ -102,11 +103,25 @@ def test_the_calculation_counts_what_the_meter_counts(capsys, monkeypatch):
     costs = [pretrain_roofline.step_cost(a, way, length=length, rate=rate) for way in pretrain_roofline.LADDER]
     in_sight = costs[-1].attention / pretrain_roofline.TILES[length][0]
     assert costs[-1].products + in_sight == pytest.approx(useful, rel=1e-12)
-    assert all(cost.products >= costs[-1].products and cost.attention >= in_sight for cost in costs)
+    for way, cost in zip(pretrain_roofline.LADDER, costs, strict=True):
+        assert cost.products >= costs[-1].products
+        assert cost.attention >= (in_sight if way.dense_attention else costs[-1].attention)
     assert costs[0].bytes > costs[1].bytes > costs[2].bytes > costs[-1].bytes
     monkeypatch.setattr("sys.argv", ["pretrain_roofline.py"])
     pretrain_roofline.main()
     assert capsys.readouterr().out.count("modernbert-base") == 2 + len(pretrain_roofline.LADDER)
+
+
+@pytest.mark.parametrize("length", [512, 1024])
+def test_tiles_are_those_of_the_generated_rows(length):
+    """Pairs in tiles of 128 of pairs in sight, counted document by document, are what the calculation takes, to 3%."""
+    rng = np.random.default_rng(0)
+    documents = [piece for _ in range(1000) for piece in pretrain_gpu._piece_lengths(rng, length)]
+    tiles = [-(-piece // 128) for piece in documents]
+    full, local = (float(pairs) for pairs in attended_pairs(torch.tensor([documents]), 64))
+    assert pretrain_roofline.TILES[length][0] == pytest.approx(sum(n * n for n in tiles) * 128**2 / full, rel=0.03)
+    near = sum(max(1, 3 * n - 2) for n in tiles) * 128**2
+    assert pretrain_roofline.TILES[length][1] == pytest.approx(near / local, rel=0.03)
 
 
 @pytest.mark.skipif(torch.version.cuda is None, reason="needs PyTorch's CUDA build, though no GPU")

@@ -90,16 +90,19 @@ def test_rows_of_a_pass_fit_the_gpu(out, monkeypatch):
     rows, gpu = Rows(out / "shards" / "train"), World(0, 1, torch.device("cuda"))
     base = architecture_of("modernbert-base", vocab_size=50_368, positions=64, pad_id=0)
 
-    def chosen(free, kept=None, **changed):
+    monkeypatch.setattr(World, "least", lambda self, value: value)
+
+    def chosen(free, kept=None, world=gpu, **changed):
         monkeypatch.setattr(execution, "free_bytes", lambda device: free)
         settings = Settings(batch_rows=3072, attention="sdpa", **changed)
-        return choose_execution(settings, kept or {}, base, rows, gpu, print).micro_rows
+        return choose_execution(settings, kept or {}, base, rows, world, print).micro_rows
 
     assert chosen(140 << 30) == 1536  # of 32 tokens; the batch has no divisor between that and 2048
     assert chosen(24 << 30) == 768
     assert chosen(24 << 30, precision="float32") == 384
     assert chosen(16 << 30, compile="no") < chosen(16 << 30)
     assert chosen(1 << 30) == 1
+    assert chosen(5 << 30) < chosen(5 << 30, world=World(0, 4, torch.device("cuda")), shard=True)
     assert chosen(1 << 30, micro_rows=16) == 16
     assert chosen(1 << 30, {"micro_rows": 8, "device": "cuda", "compile": "model"}) == 8
 
@@ -117,12 +120,26 @@ def test_a_choice_is_kept_where_it_fits(out, monkeypatch):
 
     one = choose(World(0, 1, gpu))
     assert (one.threads, one.micro_rows, one.attention, one.compile) == (3, 8, "varlen+flex", "block")
+    assert choose(World(0, 1, gpu), attention="sdpa").attention == "sdpa"
     assert choose(World(0, 2, gpu)).micro_rows == 4
     moved = choose(World(0, 1, cpu))
     assert (moved.threads, moved.micro_rows, moved.attention, moved.compile) == (1, 8, "sdpa", "no")
     for attention in ("flex", "sdpa+varlen"):
         with pytest.raises(ValueError, match="needs a GPU; on a CPU there is sdpa"):
             choose(World(0, 1, cpu), attention=attention)
+
+
+def test_the_race_is_won_over_all_processes(out, monkeypatch):
+    """What another process adds may make another kernel win, and the line that is said names it and who failed."""
+    race = autotune.Race({"sdpa": (3.0, 3.0), "varlen": (1.0, 1.0), "flex": (2.0, 2.0)}, {"flex": "off by 1"})
+    monkeypatch.setattr(execution, "race_backends", lambda *arguments, **options: race)
+    monkeypatch.setattr(World, "sum_", lambda self, values: values + torch.tensor([[0.0, 0.0], [0.0, 9.0], [0.0, 0.0]]))
+    said = []
+    rows = Rows(out / "shards" / "train")
+    chosen = execution._race(Settings(), ARCHITECTURE, rows, 4, World(0, 2, torch.device("cpu")), said.append)
+    assert chosen == "varlen+flex"
+    assert said[0].startswith("attention by varlen+flex (global + local layers): sdpa 3000.0 + 3000.0 ms; ")
+    assert said[0].endswith("flex: off by 1")
 
 
 def test_what_is_compiled(out, monkeypatch):
@@ -154,6 +171,8 @@ def test_batch_must_divide(out):
     with pytest.raises(ValueError, match=r"32 rows cannot be shared by 3 processes"):
         choose_execution(Settings(batch_rows=32), {}, ARCHITECTURE, rows, three, print)
     assert choose_execution(Settings(batch_rows=96), {}, ARCHITECTURE, rows, three, print).micro_rows == 32
+    with pytest.raises(ValueError, match=r"96 rows cannot be shared by 3 processes with microbatches of 48 rows"):
+        choose_execution(Settings(batch_rows=96, micro_rows=48), {}, ARCHITECTURE, rows, three, print)
 
 
 def test_dtype():

@@ -134,6 +134,13 @@ def test_a_loss_that_is_not_finite_is_no_result(out):
     with pytest.raises(ValueError, match="not finite at any of"):
         finetune(model, train_examples, validation, out / "none", lrs=(1e30,), epochs=2, say=lines.append)
     assert not (out / "none").exists()
+    # One step an epoch: no loss has seen the weights that it spoils.
+    for epochs in (1, 2):
+        report = finetune(
+            model, train_examples, validation, out / "to", lrs=(1e39, 1e-8), epochs=epochs, batch_rows=40,
+            say=lines.append,
+        )  # fmt: skip
+        assert report["lr"] == 1e-8
 
 
 def test_classes_without_names(out):

@@ -11,7 +11,7 @@ from transforms.kernels.jit import part
 from transforms.kernels.loads import eight_bytes
 from transforms.kernels.utf8 import code_point
 
-NONE, SPACE, OTHER = 0, 1, 2  # characters that are no character of a profile; the profiles' own follow
+SPACE, OTHER = 1, 2  # characters that are no character of a profile (0 is none at all); the profiles' own follow
 CHAR_BITS = 13
 CHAR_MASK = (1 << CHAR_BITS) - 1
 UPPER, LATIN, FAR = 1 << 13, 1 << 14, 1 << 15  # flags beside the bits: capital; `A` to `z`; U+0300 or later

@@ -34,7 +34,7 @@ class WordMemory(NamedTuple):
 def new_memory() -> WordMemory:
     """Return an empty memory.
 
-    No word has the key of an empty row: the highest byte, the number of bytes, is at most 31.
+    No word has the key of an empty row: its highest bit is never set (five bits of length, and two flags of Unigram).
     """
     rows = 1 << MEMORY_BITS
     return WordMemory(np.full((rows, 4), _ONES), np.zeros((rows, 1 + MEMORY_IDS), np.int32))
