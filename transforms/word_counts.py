@@ -152,7 +152,7 @@ class WordCounter:
         offsets_N1, bytes_M = string_views(texts)
         document, position = 0, int(offsets_N1[0])
         while True:
-            document, position, why = self._cutter.scan(self._table, offsets_N1, bytes_M, copies_N, document, position)
+            document, position, why = self._scan(offsets_N1, bytes_M, copies_N, document, position)
             if why == DONE:
                 return
             if why == FULL:
@@ -167,11 +167,23 @@ class WordCounter:
             # A character that depends on its neighbours: what was counted of the document is taken back.
             start = int(offsets_N1[document])
             counted_21 = np.array([start, position], np.int32)
-            self._cutter.scan(self._table, counted_21, bytes_M, -copies_N[document : document + 1], 0, start)
+            self._scan(counted_21, bytes_M, -copies_N[document : document + 1], 0, start)
             words = self._cutter.words_of(texts[document].as_py())
             self._table.add(pa.array(words, pa.string()), np.full(len(words), copies_N[document]))
             document += 1
             position = int(offsets_N1[document])
+
+    def _scan(
+        self,
+        offsets_N1: NDArray[np.int32],
+        bytes_M: NDArray[np.uint8],
+        copies_N: NDArray[np.int64],
+        document: int,
+        position: int,
+    ) -> tuple[int, int, int]:
+        """Count on from a place; see `count_words`."""
+        kernel, tables = self._cutter.kernel, self._cutter.tables()
+        return self._table.scan(kernel, offsets_N1, bytes_M, copies_N, *tables, document, position)
 
     def take(self) -> pa.RecordBatch:
         """Return what was counted (WORD_COUNTS), words in the order in which they came, and begin again."""
@@ -200,6 +212,7 @@ class _PieceCutter:
     """Byte-level BPE: pieces of the pattern of GPT-2. No character depends on its neighbours."""
 
     def __init__(self, lowercase: bool) -> None:
+        self.kernel = count_pieces
         self._normalizer, self._pre_tokenizer = steps_of("bpe", lowercase=lowercase)
         self._class_C = np.full(NUM_CODES, pieces.UNKNOWN, np.uint8)
         self._class_C[SURROGATES] = pieces.OTHER
@@ -210,17 +223,9 @@ class _PieceCutter:
             return texts
         return pa.array([self._normalizer.normalize_str(text) for text in texts.to_pylist()], pa.string())
 
-    def scan(
-        self,
-        table: WordTable,
-        offsets_N1: NDArray[np.int32],
-        bytes_M: NDArray[np.uint8],
-        copies_N: NDArray[np.int64],
-        document: int,
-        position: int,
-    ) -> tuple[int, int, int]:
-        """Count on from a place; see `count_pieces`."""
-        return table.scan(count_pieces, offsets_N1, bytes_M, copies_N, self._class_C, document, position)
+    def tables(self) -> tuple[Any, ...]:
+        """Return what `count_pieces` asks of characters."""
+        return (self._class_C,)
 
     def ask(self, codes: NDArray[np.uint32]) -> bool:
         """Find the classes of characters; return True, for there is always one that is new."""
@@ -233,6 +238,7 @@ class _CharacterCutter:
     """WordPiece and Unigram: what becomes of a character, and whether it ends a word, is in a table."""
 
     def __init__(self, model: Model, lowercase: bool) -> None:
+        self.kernel = count_words
         self._model = model
         self._normalizer, self._pre_tokenizer = steps_of(model, lowercase=lowercase)
         self._forms = ["NFKC", *(["Lowercase"] if lowercase else [])]
@@ -245,18 +251,9 @@ class _CharacterCutter:
         """Return the texts that are to be cut."""
         return texts
 
-    def scan(
-        self,
-        table: WordTable,
-        offsets_N1: NDArray[np.int32],
-        bytes_M: NDArray[np.uint8],
-        copies_N: NDArray[np.int64],
-        document: int,
-        position: int,
-    ) -> tuple[int, int, int]:
-        """Count on from a place; see `count_words`."""
-        tables = self._action_C, self._expansion_X, self._word_L
-        return table.scan(count_words, offsets_N1, bytes_M, copies_N, *tables, document, position)
+    def tables(self) -> tuple[Any, ...]:
+        """Return what `count_words` asks of characters, and its room for a word."""
+        return self._action_C, self._expansion_X, self._word_L
 
     def lengthen(self) -> None:
         """Make room for a word of twice as many bytes."""
