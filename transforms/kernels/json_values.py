@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from transforms.kernels.jit import part
 from transforms.kernels.loads import eight_bytes, put_eight_bytes
+from transforms.kernels.utf8 import put_code_point
 
 _MAX_DEPTH = 64
 _MAX_NUMBER = 40  # characters, and two digits of exponent: no number that is infinite, or long enough to be refused
@@ -77,24 +78,6 @@ def _escaped(block_M: NDArray[np.uint8], i: int) -> tuple[int, int]:
     if low < 0xDC00 or low > 0xDFFF:
         return -1, i
     return 0x10000 + ((unit - 0xD800) << 10 | (low - 0xDC00)), i + 6
-
-
-@part
-def _put_code(out_M: NDArray[np.uint8], o: int, code: int) -> int:
-    """Write a code point as UTF-8 and return where it ends."""
-    if code < 0x80:
-        out_M[_U(o)] = code
-        return o + 1
-    if code < 0x800:
-        out_M[_U(o)], out_M[_U(o + 1)] = 0xC0 | code >> 6, 0x80 | code & 0x3F
-        return o + 2
-    low, middle = 0x80 | code & 0x3F, 0x80 | code >> 6 & 0x3F
-    if code < 0x10000:
-        out_M[_U(o)], out_M[_U(o + 1)], out_M[_U(o + 2)] = 0xE0 | code >> 12, middle, low
-        return o + 3
-    out_M[_U(o)], out_M[_U(o + 1)] = 0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F
-    out_M[_U(o + 2)], out_M[_U(o + 3)] = middle, low
-    return o + 4
 
 
 @part
@@ -168,7 +151,7 @@ def copy_string(
             is_same = code != 0 and letter != _U16 and letter != _SLASH  # noqa: PLR1714
             written = max(written, SAME_ESCAPES if is_same else OTHER_ESCAPES)
             if unescaped:
-                o = _put_code(out_M, o, code)
+                o = put_code_point(out_M, o, code)
             else:
                 while start < i:
                     out_M[_U(o)] = block_M[_U(start)]

@@ -1,11 +1,13 @@
-"""Decoding one code point of UTF-8, the inner step of the kernels that look at characters."""
+"""Decoding and encoding one code point of UTF-8, the inner step of the kernels that look at characters."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from transforms.kernels.jit import inlined
+from transforms.kernels.jit import inlined, part
 
 REPLACEMENT = 0xFFFD
+
+_U = np.uint64
 
 
 @inlined
@@ -31,3 +33,21 @@ def code_point(bytes_M: NDArray[np.uint8], position: int, stop: int) -> tuple[in
         second, third = int(bytes_M[position + 1]) & 0x3F, int(bytes_M[position + 2]) & 0x3F
         return 0x100000 | second << 12 | third << 6 | (int(bytes_M[position + 3]) & 0x3F), 4
     return REPLACEMENT, 1
+
+
+@part
+def put_code_point(out_M: NDArray[np.uint8], o: int, code: int) -> int:
+    """Write a code point as UTF-8 at `o` and return where it ends; there is room for four bytes."""
+    if code < 0x80:
+        out_M[_U(o)] = code
+        return o + 1
+    if code < 0x800:
+        out_M[_U(o)], out_M[_U(o + 1)] = 0xC0 | code >> 6, 0x80 | code & 0x3F
+        return o + 2
+    low, middle = 0x80 | code & 0x3F, 0x80 | code >> 6 & 0x3F
+    if code < 0x10000:
+        out_M[_U(o)], out_M[_U(o + 1)], out_M[_U(o + 2)] = 0xE0 | code >> 12, middle, low
+        return o + 3
+    out_M[_U(o)], out_M[_U(o + 1)] = 0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F
+    out_M[_U(o + 2)], out_M[_U(o + 3)] = middle, low
+    return o + 4

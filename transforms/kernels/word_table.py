@@ -15,7 +15,7 @@ from transforms.kernels.jit import borrowing, kernel, part
 from transforms.kernels.lexicon import hash_bytes
 from transforms.kernels.loads import eight_bytes
 from transforms.kernels.pieces import gpt2_pieces
-from transforms.kernels.utf8 import code_point
+from transforms.kernels.utf8 import code_point, put_code_point
 
 WORD = 0  # part of a word; argument: the code point that it becomes
 MARK = 1  # part of a word, as it is, but behind another MARK normalisation may reorder them
@@ -174,24 +174,6 @@ def count_pieces(
     return len(offsets_N1) - 1, 0, DONE, num_words
 
 
-@part
-def _put(code: int, word_L: NDArray[np.uint8], size: int) -> int:
-    """Write a code point as UTF-8 behind the first `size` bytes; return their new number."""
-    if code < 0x80:
-        word_L[_U(size)] = code
-        return size + 1
-    if code < 0x800:
-        word_L[_U(size)], word_L[_U(size + 1)] = 0xC0 | code >> 6, 0x80 | code & 0x3F
-        return size + 2
-    if code < 0x10000:
-        word_L[_U(size)], word_L[_U(size + 1)] = 0xE0 | code >> 12, 0x80 | code >> 6 & 0x3F
-        word_L[_U(size + 2)] = 0x80 | code & 0x3F
-        return size + 3
-    word_L[_U(size)], word_L[_U(size + 1)] = 0xF0 | code >> 18, 0x80 | code >> 12 & 0x3F
-    word_L[_U(size + 2)], word_L[_U(size + 3)] = 0x80 | code >> 6 & 0x3F, 0x80 | code & 0x3F
-    return size + 4
-
-
 @borrowing
 def count_words(
     offsets_N1: NDArray[np.int32],
@@ -246,7 +228,7 @@ def count_words(
                 if kind == WORD:
                     if size >= limit:
                         return n, word_start, LONG, num_words
-                    size = _put(argument, word_L, size)
+                    size = put_code_point(word_L, size, argument)
                     i += width
                     continue
                 if kind == MARK:
@@ -254,7 +236,7 @@ def count_words(
                         return n, word_start, code, num_words
                     if size >= limit:
                         return n, word_start, LONG, num_words
-                    size = _put(code, word_L, size)
+                    size = put_code_point(word_L, size, code)
                     i += width
                     after_mark = i
                     continue
@@ -280,7 +262,7 @@ def count_words(
                 size = 0
                 word_start = i
             if kind == ISOLATED:
-                size = _put(argument, word_L, 0)
+                size = put_code_point(word_L, 0, argument)
                 number = enter(word_L, 0, size, bytes_A, offset_W1, slots_S, num_words)
                 if number == FULL:
                     return n, word_start, FULL, num_words
